@@ -1,0 +1,73 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace sconce {
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_) munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+Result<MappedFile> map_file(const std::string& path) {
+  int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0)
+    return error(errno == ENOENT ? Code::not_found : Code::io, "{}: {}", path, strerror(errno));
+  struct stat info;
+  if (fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
+    close(descriptor);
+    return error(Code::io, "{}: not a regular file", path);
+  }
+  MappedFile file;
+  if (info.st_size > 0) {
+    void* data = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (data == MAP_FAILED) {
+      Error failure = error(Code::io, "{}: mmap: {}", path, strerror(errno));
+      close(descriptor);
+      return failure;
+    }
+    file.data_ = static_cast<const uint8_t*>(data);
+    file.size_ = size_t(info.st_size);
+  }
+  close(descriptor);
+  return file;
+}
+
+Result<void> save_file(const std::string& path, Span<const Bytes> pieces) {
+  std::string temporary = fmt::format("{}.{}.partial", path, getpid());
+  int descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor < 0) return error(Code::io, "{}: {}", temporary, strerror(errno));
+  auto give_up = [&](const char* what) {
+    Error failure = error(Code::io, "{}: {}: {}", path, what, strerror(errno));
+    close(descriptor);
+    unlink(temporary.c_str());
+    return failure;
+  };
+  for (Bytes piece : pieces) {
+    while (!piece.empty()) {
+      ssize_t written = write(descriptor, piece.data(), piece.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return give_up("write");
+      piece = piece.subspan(size_t(written));
+    }
+  }
+  if (close(descriptor) != 0) return give_up("close");
+  if (rename(temporary.c_str(), path.c_str()) != 0) return give_up("rename");
+  return {};
+}
+
+}  // namespace sconce
