@@ -1,0 +1,205 @@
+// IR: a program of methods, each an SSA graph at the level of ATen operators.
+//
+// Functional: no node changes its operands. What the exported program mutated is in
+// Graph::write_backs, done when the method ends. A Graph owns its nodes and values in vectors;
+// everything else holds ids, which stay valid while nodes are added; removed nodes leave a hole
+// (Node::removed) until compact(). Constants and buffers belong to the Program, so methods share them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/span.h"
+#include "ir/symbol.h"
+#include "tensor/dtype.h"
+
+namespace sconce {
+
+using ValueId = int32_t;
+using NodeId = int32_t;
+inline constexpr ValueId kNoValue = -1;
+
+struct TensorType {
+  DType dtype = DType::f32;
+  std::vector<SymInt> sizes;
+  std::vector<uint8_t> dim_order;  // empty: contiguous
+  bool operator==(const TensorType&) const = default;
+};
+
+// What a value is. Lists do not occur: an operator that returns a list has that many results.
+struct Type {
+  enum class Kind : uint8_t { tensor, integer, floating, boolean };
+  Kind kind = Kind::tensor;
+  TensorType tensor;  // kind tensor
+  SymInt number;      // kind integer: what is known of it
+  bool is_tensor() const { return kind == Kind::tensor; }
+  static Type of(TensorType type) { return {Kind::tensor, std::move(type), {}}; }
+  static Type integer(SymInt number) { return {Kind::integer, {}, number}; }
+};
+
+struct None {
+  bool operator==(const None&) const = default;
+};
+struct ValueRef {
+  ValueId id = kNoValue;
+  bool operator==(const ValueRef&) const = default;
+};
+// One integer of a list: known, or a value of kind integer.
+struct IntItem {
+  int64_t known = 0;
+  ValueId value = kNoValue;
+  bool is_known() const { return value == kNoValue; }
+  bool operator==(const IntItem&) const = default;
+};
+struct GraphRef {  // index in Graph::subgraphs of the graph that holds the node
+  int index = 0;
+  bool operator==(const GraphRef&) const = default;
+};
+// An argument of a node, in the order of the operator's schema, defaults filled in. Enumerations
+// (dtype, layout, memory format) are integers with ATen's codes; devices are dropped (none).
+using Argument =
+    std::variant<None, ValueRef, int64_t, double, bool, std::string, std::vector<IntItem>,
+                 std::vector<double>, std::vector<bool>,
+                 std::vector<ValueRef>,  // tensor list; kNoValue for an absent entry
+                 GraphRef>;
+
+struct Node {
+  std::string op;  // "aten::add.Tensor"; control flow: "cond", "while_loop", "map", "scan"
+  std::vector<Argument> arguments;
+  std::vector<ValueId> results;
+  std::string source;  // where the model's author wrote it: "model.py:12 in forward: y = x + 1"
+  bool removed = false;
+};
+
+// Where a value comes from.
+enum class Origin : uint8_t { node, input, constant, buffer };
+
+struct ValueInfo {
+  Type type;
+  std::string name;  // unique in the graph; printed as %name
+  Origin origin = Origin::node;
+  int32_t index = 0;  // node: its NodeId; input: position; constant, buffer: index in the Program
+  int32_t result = 0; // node: which result
+};
+
+// A mutation of the exported program: when the method ends, `value` becomes the new content.
+struct WriteBack {
+  enum class Target : uint8_t { buffer, input };
+  Target target = Target::buffer;
+  int32_t index = 0;  // buffer: index in Program::buffers; input: position in Graph::inputs
+  ValueId value = kNoValue;
+};
+
+struct Graph {
+  std::string name;
+  std::vector<ValueInfo> values;
+  std::vector<Node> nodes;       // by NodeId; order of execution is `order`
+  std::vector<NodeId> order;
+  std::vector<ValueId> inputs;
+  std::vector<ValueId> outputs;  // user outputs in order; kNoValue never occurs
+  std::vector<WriteBack> write_backs;
+  std::vector<std::unique_ptr<Graph>> subgraphs;  // branches and bodies of control flow
+
+  ValueId add_value(Type type, std::string name_hint, Origin origin, int32_t index,
+                    int32_t result = 0);
+  ValueId add_input(Type type, std::string name_hint);
+  // Appends at the end of `order`. Results get their types from `types`.
+  NodeId add_node(std::string op, std::vector<Argument> arguments, std::vector<Type> types,
+                  std::string source = {}, std::string name_hint = {});
+  const Node& producer(ValueId id) const { return nodes[size_t(values[size_t(id)].index)]; }
+  bool is_node(ValueId id) const { return values[size_t(id)].origin == Origin::node; }
+  const Type& type(ValueId id) const { return values[size_t(id)].type; }
+
+  // Calls f(ValueId&) for every value a node uses, in order (absent list entries are skipped).
+  template <class F> static void for_each_use(Node& node, F f);
+  template <class F> static void for_each_use(const Node& node, F f);
+  // Every use of `from`, outputs and write-backs included, becomes `to`. Subgraphs use their own
+  // values only, so they are not touched.
+  void replace_all_uses(ValueId from, ValueId to);
+  // How often each value is used (outputs and write-backs count).
+  std::vector<int32_t> use_counts() const;
+  // Marks a node removed and takes it out of `order`. Its results must have no uses.
+  void remove_node(NodeId id);
+  // Drops removed nodes and unused node values; ids change.
+  void compact();
+};
+
+// Bytes of a constant: a view into a mapped archive, or owned.
+struct ConstantData {
+  TensorType type;       // sizes are all known; contiguous
+  Bytes bytes;           // exactly the tensor's bytes
+  std::string name;      // "model.layers.0.weight"; other names of the same data follow in aliases
+  std::vector<std::string> aliases;
+  std::shared_ptr<const std::vector<uint8_t>> owned;  // keeps `bytes` alive when we made them
+};
+
+// State that lives from call to call.
+struct BufferData {
+  TensorType type;
+  std::string name;
+  Bytes initial;  // empty: zeros
+  std::shared_ptr<const std::vector<uint8_t>> owned;
+};
+
+// What a caller passes that is not a tensor, or what is fixed: checked on every call.
+struct FixedInput {
+  int32_t position = 0;  // among the graph's inputs
+  std::variant<int64_t, double, bool, std::string, None> value;
+};
+
+struct Method {
+  std::string name;
+  Graph graph;
+  std::vector<FixedInput> fixed_inputs;
+  std::string in_spec, out_spec;          // pytree specs as torch wrote them; may be empty
+  std::vector<std::string> input_names;   // by position
+};
+
+struct Program {
+  SymbolTable symbols;
+  std::vector<ConstantData> constants;
+  std::vector<BufferData> buffers;
+  std::vector<Method> methods;
+  std::vector<std::shared_ptr<const void>> keep_alive;  // mappings that constants view into
+
+  // Values for a constant (a new one, unless the same bytes, type and name are there) or a buffer.
+  int32_t add_constant(TensorType type, std::shared_ptr<const std::vector<uint8_t>> bytes,
+                       std::string name);
+};
+
+// Upper bound of a tensor's bytes; nullopt when a size is unbounded or the product overflows.
+std::optional<uint64_t> bytes_max(const TensorType& type, const SymbolTable& symbols);
+// Sizes at the upper bounds of their symbols.
+std::optional<std::vector<int64_t>> sizes_max(const TensorType& type, const SymbolTable& symbols);
+bool is_static(const TensorType& type);
+
+// Text form: print and parse are inverse (docs/ir.md).
+std::string print(const Program& program);
+std::string print(const Graph& graph, const Program& program);
+Result<std::unique_ptr<Program>> parse_program(const std::string& text);
+// Structure: every use is defined before, ids in range, results point back, types present, subgraph
+// arguments exist. The operators' own rules are checked in ops/check.h.
+Result<void> verify(const Program& program);
+
+template <class F>
+void Graph::for_each_use(Node& node, F f) {
+  for (Argument& argument : node.arguments) {
+    if (auto* ref = std::get_if<ValueRef>(&argument)) f(ref->id);
+    else if (auto* items = std::get_if<std::vector<IntItem>>(&argument)) {
+      for (IntItem& item : *items)
+        if (!item.is_known()) f(item.value);
+    } else if (auto* refs = std::get_if<std::vector<ValueRef>>(&argument)) {
+      for (ValueRef& r : *refs)
+        if (r.id != kNoValue) f(r.id);
+    }
+  }
+}
+
+template <class F>
+void Graph::for_each_use(const Node& node, F f) {
+  for_each_use(const_cast<Node&>(node), [&](ValueId& id) { f(ValueId(id)); });
+}
+
+}  // namespace sconce
