@@ -21,8 +21,9 @@ namespace sconce::pt2 {
 
 // --- Numbers that may be symbolic
 
-// A constant (`expr` is empty and `hint` is its value) or an expression in sympy's syntax such as
-// "2*s77 + 1", whose hint is the value it had while exporting, when that was kept.
+// A constant (`expr` is empty and `hint` is its value) or an expression as sympy.srepr prints it,
+// "Add(Symbol('s77', positive=True, integer=True), Integer(1))", whose hint is the value it had
+// while exporting, when that was kept.
 template <class T>
 struct Symbolic {
   std::string_view expr;
@@ -263,6 +264,9 @@ struct Program {
 // Null when there is none of that name.
 const Weight* find_weight(const Program& program, std::string_view name);
 const Weight* find_constant(const Program& program, std::string_view name);
+// Of a parameter, buffer or tensor constant: its data, which is always there and has the dtype and
+// sizes of the graph's input. Null for the other kinds.
+const Weight* find_data(const Program& program, const InputSpec& spec);
 const Range* find_range(const Program& program, std::string_view symbol);
 
 struct Storage;
@@ -273,17 +277,19 @@ struct StorageDelete {
 struct Archive {
   Span<const Program> programs;  // at least one, sorted by name
   Span<const Named<Bytes>> extra_files;
-  std::unique_ptr<Storage, StorageDelete> storage;  // owns everything but the weights' bytes
+  std::unique_ptr<Storage, StorageDelete>
+      storage;  // owns all but the weights' bytes and names of entries
 };
 
 struct ReadOptions {
   // Checksums of JSON entries are always verified. Those of weights cost a pass over all bytes.
   bool verify_weights = false;
-  uint64_t json_bytes_max = uint64_t(1) << 30;
-  uint32_t graph_depth_max = 64;  // graphs nested in graphs
+  uint64_t json_bytes_max = uint64_t(256) << 20;  // of one entry
+  uint32_t graph_depth_max = 64;                  // graphs nested in graphs
 };
 
-// Views in the result point into `file`.
+// Views in the result point into `file`. Payloads that are not aligned to 16 bytes there (torch
+// aligns to 64) are copied, so that every Weight can be read in place.
 Result<Archive> read_archive(Bytes file, const ReadOptions& options = {});
 
 }  // namespace sconce::pt2
