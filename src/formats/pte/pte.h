@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "base/span.h"
+#include "formats/pte/constraints.h"
 
 namespace sconce {
 
@@ -198,19 +199,7 @@ struct PteLayout {
 Result<PteLayout> read_pte_layout(Bytes file);
 
 // What inputs must satisfy beyond dtype, rank and upper bound; stock ExecuTorch drops it. Stored as
-// named data under kConstraintsKey, which stock ignores; layout in format.md.
-inline constexpr const char* kConstraintsKey = "sconce.constraints";
-inline constexpr uint16_t kIntegerInput = 0xffff;  // as `dim`: the rule is about an integer input
-
-struct PteDimRule {
-  uint16_t input = 0, dim = 0;  // position among the method's inputs
-  int32_t min = 0, max = INT32_MAX;
-  int32_t divisor = 1, remainder = 0;  // size % divisor == remainder
-  // When `related`: own_scale * size == other_scale * other + offset.
-  bool related = false;
-  uint16_t other_input = 0, other_dim = 0;
-  int32_t own_scale = 1, other_scale = 1, offset = 0;
-};
+// named data under kConstraintsKey, which stock ignores; rules and layout: constraints.h.
 struct PteMethodConstraints {
   std::string method;
   std::vector<std::string> input_names;  // by position; for error texts
