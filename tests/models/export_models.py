@@ -32,7 +32,7 @@ import tiny
 
 CASES = {**catalog.MODELS, **tiny.MODELS}
 GROUPS = {"big": list(catalog.MODELS), "tiny": list(tiny.MODELS), "all": list(CASES)}
-FORMAT = 1  # raise it when the files written for the same model change
+FORMAT = 2  # raise it when the files written for the same model change
 
 
 def expand(names: list[str]) -> list[str]:
@@ -105,6 +105,7 @@ def export(name: str, folder: pathlib.Path) -> str:
         case.module, case.args, case.kwargs, dynamic_shapes=case.dynamic_shapes, strict=case.strict
     )
     torch.export.save(program, folder / f"{name}.pt2")
+    stateful = bool(program.graph_signature.buffers_to_mutate)
     del program
     records = []
     for k, (args, kwargs) in enumerate(frozen):
@@ -116,7 +117,7 @@ def export(name: str, folder: pathlib.Path) -> str:
         outputs, output_leaves = flat_tensors(answer)
         save_tensors(folder / f"{name}.outputs{dot}.safetensors", "output", outputs)
         records.append({"inputs": leaves, "outputs": output_leaves})
-    meta = {"name": name, "stamp": stamp, "calls": records, "dynamic": bool(case.dynamic_shapes),
+    meta = {"name": name, "stamp": stamp, "calls": records, "dynamic": bool(case.dynamic_shapes), "stateful": stateful,
             "stock_cannot": case.stock_cannot, "torch": torch.__version__}
     meta_path.write_text(json.dumps(meta, indent=1) + "\n")
     return "exported"

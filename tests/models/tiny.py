@@ -463,12 +463,22 @@ def mixed_inputs() -> Case:
     """Inputs that are no tensors: they keep the value seen at export."""
 
     class Net(nn.Module):
-        def forward(self, x, count: int, scale: float, flag: bool, nothing=None, mode: str = "up"):
+        def forward(self, x, count: int, scale: float, flag: bool, nothing=None):
             y = x * scale + count
             y = y if flag else -y
-            return (y if nothing is None else y + nothing) * (2 if mode == "up" else 3)
+            return y if nothing is None else y + nothing
 
-    return Case(Net(), (torch.randn(3), 4, 0.5, True, None), {"mode": "up"})
+    return Case(Net(), (torch.randn(3), 4, 0.5, True, None))
+
+
+@tiny
+def string_input() -> Case:
+    class Net(nn.Module):
+        def forward(self, x, *, mode: str):
+            return x.relu() if mode == "up" else -x
+
+    return Case(Net(), (torch.randn(3),), {"mode": "up"},
+                stock_cannot="stock's Python runtime takes no str")
 
 
 @tiny
@@ -518,10 +528,19 @@ def f64() -> Case:
 @tiny
 def integers() -> Case:
     def run(a, b, c):
-        return a // b, a % b, a * b - c, (a > c).sum(), a & b, a.cumsum(0), (a / b).floor().long()
+        return a // b, a * b - c, (a > c).sum(), a & b, a.cumsum(0), (a / b).floor().long()
 
     return Case(Function(run), (torch.randint(-50, 50, (4, 3)), torch.randint(1, 9, (4, 3)),
                                 torch.randint(-9, 9, (3,), dtype=torch.int32)))
+
+
+@tiny
+def integer_remainder() -> Case:
+    def run(a, b):
+        return a % b, torch.fmod(a, b), a % 3, -a % b
+
+    return Case(Function(run), (torch.randint(-50, 50, (4, 3)), torch.randint(1, 9, (4, 3))),
+                stock_cannot="stock's remainder takes the sign of the dividend for integers")
 
 
 @tiny
@@ -549,14 +568,31 @@ def not_numbers() -> Case:
     """NaN and infinities through comparisons, reductions and clamps."""
 
     def run(x):
-        return (x.amax(), x.clamp(-1, 1), torch.maximum(x, x.flip(0)), x.isnan(), x == x, x.sort()[0],
-                x.argmax(), x.nan_to_num(0.0, 9.0, -9.0), x.sign(), x.sum())
+        return (x.amax(), x.clamp(-1, 1), torch.maximum(x, x.flip(0)), x.isnan(), x == x, x.argmax(),
+                x.nan_to_num(0.0, 9.0, -9.0), x.sum())
 
     return Case(Function(run),
                 (torch.tensor([1.0, float("nan"), float("inf"), -float("inf"), -0.0]),))
 
 
+@tiny
+def sign_of_nan() -> Case:
+    return Case(Function(torch.sign), (torch.tensor([1.0, float("nan"), -2.0, 0.0]),),
+                stock_cannot="stock gives NaN where torch gives 0")
+
+
 # Indexing
+
+
+@tiny
+def sort() -> Case:
+    def run(x):
+        values, order = x.sort(dim=1, descending=True)
+        return values, order, x.sort(dim=0)[0], x.argsort(stable=True)
+
+    x = torch.randn(3, 6)
+    x[1, 2] = float("nan")
+    return Case(Function(run), (x,), stock_cannot="stock has no kernel for aten::sort")
 
 
 @tiny
