@@ -59,30 +59,35 @@ Status dtype_argument(const Args& args, int i, DType fallback, DType* dtype,
   return kOk;
 }
 
-Status call_kernel(const Kernel& kernel, const Args& args, KernelContext& context) {
+Status prepare_outs(const Kernel& kernel, const Args& args, Diagnostic* diagnostic) {
   constexpr int kOutsMax = 64;
   int count = args.out_count();
   OutMeta first[2];  // most kernels have one or two outs; a larger set is asked for in parts below
   if (count > kOutsMax)
-    return SCONCE_FAIL(Code::too_large, context.diagnostic, "%d outs exceed %d", count, kOutsMax);
+    return SCONCE_FAIL(Code::too_large, diagnostic, "%d outs exceed %d", count, kOutsMax);
   OutMeta many[kOutsMax > 2 ? kOutsMax : 2];
   Span<OutMeta> metas(count <= 2 ? first : many, size_t(count));
-  SCONCE_TRY_STATUS(kernel.shape(args, metas, context.diagnostic));
+  SCONCE_TRY_STATUS(kernel.shape(args, metas, diagnostic));
   for (int k = 0; k < count; k++) {
     Tensor& out = args.out(k);
     const OutMeta& meta = metas[size_t(k)];
     if (meta.rank != out.rank)
-      return SCONCE_FAIL(Code::invalid_argument, context.diagnostic,
+      return SCONCE_FAIL(Code::invalid_argument, diagnostic,
                          "out %d has rank %d, the result has %d", k, out.rank, meta.rank);
     int32_t sizes[kRankMax];
     for (int i = 0; i < meta.rank; i++) {
       if (meta.sizes[i] < 0 || meta.sizes[i] > INT32_MAX)
-        return SCONCE_FAIL(Code::too_large, context.diagnostic, "out %d: size %lld of dimension %d",
+        return SCONCE_FAIL(Code::too_large, diagnostic, "out %d: size %lld of dimension %d",
                            k, (long long)meta.sizes[i], i);
       sizes[i] = int32_t(meta.sizes[i]);
     }
-    SCONCE_TRY_STATUS(resize(out, sizes, context.diagnostic));
+    SCONCE_TRY_STATUS(resize(out, sizes, diagnostic));
   }
+  return kOk;
+}
+
+Status call_kernel(const Kernel& kernel, const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(prepare_outs(kernel, args, context.diagnostic));
   return kernel.run(args, context);
 }
 

@@ -131,7 +131,9 @@ Status broadcast_into(const Tensor& tensor, OutMeta& out, Diagnostic* diagnostic
 Status dtype_argument(const Args& args, int i, DType fallback, DType* dtype,
                       Diagnostic* diagnostic);
 
-// Runs shape rule, resizes the outs (dtype is left as the outs have it), runs the kernel.
+// Runs the shape rule and resizes the outs (dtype is left as the outs have it).
+Status prepare_outs(const Kernel& kernel, const Args& args, Diagnostic* diagnostic);
+// prepare_outs(), then the kernel.
 Status call_kernel(const Kernel& kernel, const Args& args, KernelContext& context);
 // Checks kinds of `values` (inputs, outs) against kernel.signature. For files from outside.
 Status match_signature(const Kernel& kernel, Span<const Value* const> values, int* input_count,

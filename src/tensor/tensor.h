@@ -23,6 +23,8 @@ struct Tensor {
   uint64_t capacity_bytes = 0;        // what `data` may hold; sizes may change while they fit
   DType dtype = DType::f32;
   uint8_t rank = 0;
+  bool fixed_sizes = false;  // `sizes` may lie in read-only memory: resize() accepts only the same
+  bool read_only = false;    // `data` is a constant: never an out
 
   template <class T> T* as() const { return static_cast<T*>(data); }
   int64_t size(int dim) const { return sizes[dim]; }
@@ -95,6 +97,14 @@ inline bool is_valid_dim_order(const uint8_t* dim_order, int rank) {
 
 // Sets new sizes of the same rank. Fails when they do not fit the capacity.
 inline Status resize(Tensor& tensor, const int32_t* sizes, Diagnostic* diagnostic) {
+  if (tensor.fixed_sizes) {
+    for (int i = 0; i < tensor.rank; i++)
+      if (sizes[i] != tensor.sizes[i])
+        return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                           "dimension %d of the result is %d, its tensor has %d", i, int(sizes[i]),
+                           int(tensor.sizes[i]));
+    return kOk;
+  }
   int64_t count;
   if (!checked_element_count(sizes, tensor.rank, &count) ||
       uint64_t(count) > tensor.capacity_bytes / dtype_bytes(tensor.dtype))
