@@ -71,12 +71,12 @@ struct Sampled {
       if (!type.tensor.dim_order.empty()) tensor.dim_order = type.tensor.dim_order.data();
       return Value::of(&tensor);
     };
-    for (size_t i = 0; i < arguments.size(); i++)
-      call.add(arguments[i], op.arguments[i].type, value_of);
+    for (int i : op.kernel_arguments)
+      call.add(arguments[size_t(i)], op.arguments[size_t(i)].type, value_of);
     if (!evaluated) return false;
     Diagnostic diagnostic;
     metas->assign(result_count, OutMeta());
-    Args args{call.values(), int(arguments.size())};
+    Args args{call.values(), int(op.kernel_arguments.size())};
     int inputs = 0;
     // Only the kinds of inputs can be checked here: outs do not exist yet.
     std::vector<const Value*> with_outs(call.values().begin(), call.values().end());
@@ -98,6 +98,15 @@ struct Sampled {
     if (!status.ok()) {
       *failure = to_error(status, diagnostic);
       return false;
+    }
+    if (op.dtype_option >= 0) {
+      if (auto* code = std::get_if<int64_t>(&arguments[size_t(op.dtype_option)])) {
+        if (!is_dtype(*code)) {
+          *failure = error(Code::unsupported, "element type code {} is not known", *code);
+          return false;
+        }
+        for (OutMeta& meta : *metas) meta.dtype = DType(*code);
+      }
     }
     return true;
   }

@@ -187,6 +187,18 @@ int Op::argument_index(std::string_view wanted) const {
 
 namespace {
 
+void set_kernel_arguments(Op& op) {
+  bool options = op.argument_index("layout") >= 0 && op.argument_index("pin_memory") >= 0;
+  for (size_t i = 0; i < op.arguments.size(); i++) {
+    const std::string& name = op.arguments[i].name;
+    if (options && (name == "dtype" || name == "layout" || name == "device" || name == "pin_memory")) {
+      if (name == "dtype") op.dtype_option = int(i);
+    } else {
+      op.kernel_arguments.push_back(int(i));
+    }
+  }
+}
+
 struct Registry {
   std::vector<Op> ops;
   std::unordered_map<std::string_view, const Op*> by_name;
@@ -207,6 +219,7 @@ struct Registry {
         CHECK(found != kernels.end());
         op->kernel = found->second->kernel;
         op->kernel_symbol = found->second->symbol;
+        set_kernel_arguments(*op);
       }
       ops.push_back(std::move(*op));
     }

@@ -52,6 +52,12 @@ struct Op {
   std::vector<SchemaReturn> returns;
   const Kernel* kernel = nullptr;      // null when composite
   const char* kernel_symbol = nullptr; // C++ symbol of the kernel, for selective builds
+  // Arguments that the kernel takes, by position. All, but for operators with tensor options
+  // (dtype, layout, device, pin_memory): the out variant lacks these four, its out tells them.
+  std::vector<int> kernel_arguments;
+  // Position of the dropped dtype: when given, the results have it instead of what the shape rule
+  // says. -1 when the operator has no tensor options.
+  int dtype_option = -1;
   int argument_index(std::string_view name) const;  // -1 when there is none
 };
 
