@@ -1,8 +1,41 @@
 // One row per unary pointwise operator: ROW_UNARY(name, rule, expression in x).
 //
-// rule: same      integers stay integers
-//       floating  integers and bool become f32
-// The expression sees `x` of compute type T (float, double; int64_t only under `same`).
-ROW_UNARY(relu, same, x < T(0) ? T(0) : x)
-ROW_UNARY(neg, same, T(0) - x)
+// ROW_UNARY_OWN is for those that stock ExecuTorch's portable library lacks; its last argument
+// rewrites them for `--target portable` (nullptr: impossible).
+// The rules are those of pointwise/run.h. x has a compute type T: float, double, and int64_t unless
+// the rule is `floating` or `real`.
+ROW_UNARY(relu, number, x < T(0) ? T(0) : x)
+ROW_UNARY(neg, number, sub(T(0), x))
+ROW_UNARY(abs, number, absolute(x))
+ROW_UNARY(sign, same, sign(x))
+ROW_UNARY(ceil, number, ceil(x))
+ROW_UNARY(floor, number, floor(x))
+ROW_UNARY(round, number, round_even(x))
+ROW_UNARY(trunc, number, trunc(x))
 ROW_UNARY(exp, floating, std::exp(x))
+ROW_UNARY(expm1, floating, std::expm1(x))
+ROW_UNARY(log, floating, std::log(x))
+ROW_UNARY(log10, floating, std::log10(x))
+ROW_UNARY(log1p, floating, std::log1p(x))
+ROW_UNARY(log2, floating, std::log2(x))
+ROW_UNARY(sqrt, floating, std::sqrt(x))
+ROW_UNARY(rsqrt, floating, T(1) / std::sqrt(x))
+ROW_UNARY(reciprocal, floating, T(1) / x)
+ROW_UNARY(sigmoid, floating, sigmoid(x))
+ROW_UNARY(sin, floating, std::sin(x))
+ROW_UNARY(cos, floating, std::cos(x))
+ROW_UNARY(tan, floating, std::tan(x))
+ROW_UNARY(sinh, floating, std::sinh(x))
+ROW_UNARY(cosh, floating, std::cosh(x))
+ROW_UNARY(tanh, floating, std::tanh(x))
+ROW_UNARY(asin, floating, std::asin(x))
+ROW_UNARY(acos, floating, std::acos(x))
+ROW_UNARY(atan, floating, std::atan(x))
+ROW_UNARY(asinh, floating, std::asinh(x))
+ROW_UNARY(acosh, floating, std::acosh(x))
+ROW_UNARY(atanh, floating, std::atanh(x))
+ROW_UNARY(erf, floating, std::erf(x))
+ROW_UNARY(isnan, boolean, T(is_nan(x)))
+ROW_UNARY(isinf, boolean, T(is_inf(x)))
+ROW_UNARY(logical_not, boolean, T(x == T(0)))
+ROW_UNARY_OWN(silu, real, silu(x), decompose_silu)

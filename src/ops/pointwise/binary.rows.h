@@ -1,0 +1,42 @@
+// One row per overload of a binary pointwise operator:
+// ROW_BINARY(symbol, functional name, out name, schema arguments, kinds, rule, expression in a, b).
+//
+// ROW_BINARY_OWN is for those that stock ExecuTorch's portable library lacks; its last argument
+// rewrites them for `--target portable` (nullptr: impossible).
+// Rules: pointwise/run.h. `kinds` is the kernel's signature of the two operands: e takes a tensor or a
+// number. ROW_DIVIDE fails on an integer division by zero.
+ROW_BINARY(mul_Tensor, "mul.Tensor", "mul.out", "Tensor self, Tensor other", "te", same, mul(a, b))
+ROW_BINARY(mul_Scalar, "mul.Scalar", "mul.Scalar_out", "Tensor self, Scalar other", "tn", same, mul(a, b))
+ROW_BINARY(div_Tensor, "div.Tensor", "div.out", "Tensor self, Tensor other", "te", floating, a / b)
+ROW_BINARY(div_Scalar, "div.Scalar", "div.Scalar_out", "Tensor self, Scalar other", "tn", floating, a / b)
+ROW_BINARY(pow_Tensor_Tensor, "pow.Tensor_Tensor", "pow.Tensor_Tensor_out", "Tensor self, Tensor exponent", "te", number, power(a, b))
+ROW_BINARY(pow_Scalar, "pow.Scalar", "pow.Scalar_out", "Scalar self, Tensor exponent", "nt", number, power(a, b))
+ROW_BINARY(maximum, "maximum", "maximum.out", "Tensor self, Tensor other", "te", same, maximum(a, b))
+ROW_BINARY(minimum, "minimum", "minimum.out", "Tensor self, Tensor other", "te", same, minimum(a, b))
+ROW_BINARY(atan2, "atan2", "atan2.out", "Tensor self, Tensor other", "te", floating, std::atan2(a, b))
+ROW_BINARY(eq_Tensor, "eq.Tensor", "eq.Tensor_out", "Tensor self, Tensor other", "te", boolean, T(a == b))
+ROW_BINARY(eq_Scalar, "eq.Scalar", "eq.Scalar_out", "Tensor self, Scalar other", "tn", boolean, T(a == b))
+ROW_BINARY(ne_Tensor, "ne.Tensor", "ne.Tensor_out", "Tensor self, Tensor other", "te", boolean, T(a != b))
+ROW_BINARY(ne_Scalar, "ne.Scalar", "ne.Scalar_out", "Tensor self, Scalar other", "tn", boolean, T(a != b))
+ROW_BINARY(lt_Tensor, "lt.Tensor", "lt.Tensor_out", "Tensor self, Tensor other", "te", boolean, T(a < b))
+ROW_BINARY(lt_Scalar, "lt.Scalar", "lt.Scalar_out", "Tensor self, Scalar other", "tn", boolean, T(a < b))
+ROW_BINARY(le_Tensor, "le.Tensor", "le.Tensor_out", "Tensor self, Tensor other", "te", boolean, T(a <= b))
+ROW_BINARY(le_Scalar, "le.Scalar", "le.Scalar_out", "Tensor self, Scalar other", "tn", boolean, T(a <= b))
+ROW_BINARY(gt_Tensor, "gt.Tensor", "gt.Tensor_out", "Tensor self, Tensor other", "te", boolean, T(a > b))
+ROW_BINARY(gt_Scalar, "gt.Scalar", "gt.Scalar_out", "Tensor self, Scalar other", "tn", boolean, T(a > b))
+ROW_BINARY(ge_Tensor, "ge.Tensor", "ge.Tensor_out", "Tensor self, Tensor other", "te", boolean, T(a >= b))
+ROW_BINARY(ge_Scalar, "ge.Scalar", "ge.Scalar_out", "Tensor self, Scalar other", "tn", boolean, T(a >= b))
+ROW_BINARY(logical_and, "logical_and", "logical_and.out", "Tensor self, Tensor other", "te", boolean, T(a != T(0) && b != T(0)))
+ROW_BINARY(logical_or, "logical_or", "logical_or.out", "Tensor self, Tensor other", "te", boolean, T(a != T(0) || b != T(0)))
+ROW_BINARY(logical_xor, "logical_xor", "logical_xor.out", "Tensor self, Tensor other", "te", boolean, T((a != T(0)) != (b != T(0))))
+ROW_BINARY(bitwise_and_Tensor, "bitwise_and.Tensor", "bitwise_and.Tensor_out", "Tensor self, Tensor other", "te", integral, a & b)
+ROW_BINARY(bitwise_and_Scalar, "bitwise_and.Scalar", "bitwise_and.Scalar_out", "Tensor self, Scalar other", "tn", integral, a & b)
+ROW_BINARY(bitwise_or_Tensor, "bitwise_or.Tensor", "bitwise_or.Tensor_out", "Tensor self, Tensor other", "te", integral, a | b)
+ROW_BINARY(bitwise_or_Scalar, "bitwise_or.Scalar", "bitwise_or.Scalar_out", "Tensor self, Scalar other", "tn", integral, a | b)
+ROW_BINARY(bitwise_xor_Tensor, "bitwise_xor.Tensor", "bitwise_xor.Tensor_out", "Tensor self, Tensor other", "te", integral, a ^ b)
+ROW_BINARY(bitwise_xor_Scalar, "bitwise_xor.Scalar", "bitwise_xor.Scalar_out", "Tensor self, Scalar other", "tn", integral, a ^ b)
+ROW_DIVIDE(floor_divide, "floor_divide", "floor_divide.out", "Tensor self, Tensor other", "te", number, divide_floor(a, b))
+ROW_DIVIDE(fmod_Tensor, "fmod.Tensor", "fmod.Tensor_out", "Tensor self, Tensor other", "te", number, fmod(a, b))
+ROW_DIVIDE(fmod_Scalar, "fmod.Scalar", "fmod.Scalar_out", "Tensor self, Scalar other", "tn", number, fmod(a, b))
+ROW_DIVIDE(remainder_Tensor, "remainder.Tensor", "remainder.Tensor_out", "Tensor self, Tensor other", "te", number, remainder(a, b))
+ROW_DIVIDE(remainder_Scalar, "remainder.Scalar", "remainder.Scalar_out", "Tensor self, Scalar other", "tn", number, remainder(a, b))
