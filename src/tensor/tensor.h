@@ -109,8 +109,9 @@ inline Status resize(Tensor& tensor, const int32_t* sizes, Diagnostic* diagnosti
   if (!checked_element_count(sizes, tensor.rank, &count) ||
       uint64_t(count) > tensor.capacity_bytes / dtype_bytes(tensor.dtype))
     return SCONCE_FAIL(Code::too_large, diagnostic,
-                       "result of %lld bytes does not fit the %llu bytes planned for it",
-                       (long long)(count * int64_t(dtype_bytes(tensor.dtype))),
+                       "result of %lld elements of %u bytes does not fit the %llu bytes planned "
+                       "for it",
+                       (long long)count, unsigned(dtype_bytes(tensor.dtype)),
                        (unsigned long long)tensor.capacity_bytes);
   for (int i = 0; i < tensor.rank; i++) tensor.sizes[i] = sizes[i];
   return kOk;
