@@ -89,6 +89,10 @@ def lower(request: dict) -> dict:
     import torch
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
+    try:
+        import transformers.modeling_outputs  # noqa: F401  registers the types models return
+    except ImportError:
+        pass
     program = torch.export.load(request["pt2"])
     start = time.monotonic()
     partitioners = []
