@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -30,7 +31,7 @@ struct TensorType {
 
 // What a value is. Lists do not occur: an operator that returns a list has that many results.
 struct Type {
-  enum class Kind : uint8_t { tensor, integer, floating, boolean };
+  enum class Kind : uint8_t { tensor, integer, floating, boolean, none };  // none: an output that is None
   Kind kind = Kind::tensor;
   TensorType tensor;  // kind tensor
   SymInt number;      // kind integer: what is known of it
@@ -101,6 +102,7 @@ struct Graph {
   std::vector<ValueId> outputs;  // user outputs in order; kNoValue never occurs
   std::vector<WriteBack> write_backs;
   std::vector<std::unique_ptr<Graph>> subgraphs;  // branches and bodies of control flow
+  std::unordered_set<std::string> names_;  // names in use, so that each is given once
 
   ValueId add_value(Type type, std::string name_hint, Origin origin, int32_t index,
                     int32_t result = 0);
@@ -149,6 +151,9 @@ struct FixedInput {
   std::variant<int64_t, double, bool, std::string, None> value;
 };
 
+// In a namespace of their own: the runtime has a Program and a Method too, of bytes instead of nodes.
+namespace ir {
+
 struct Method {
   std::string name;
   Graph graph;
@@ -168,6 +173,11 @@ struct Program {
   int32_t add_constant(TensorType type, std::shared_ptr<const std::vector<uint8_t>> bytes,
                        std::string name);
 };
+
+}  // namespace ir
+
+using ir::Method;
+using ir::Program;
 
 // Upper bound of a tensor's bytes; nullopt when a size is unbounded or the product overflows.
 std::optional<uint64_t> bytes_max(const TensorType& type, const SymbolTable& symbols);

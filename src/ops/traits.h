@@ -1,0 +1,19 @@
+// Traits of operators that several layers ask about: which ones only rename memory, which ones may
+// write over an operand. Stated once, by kernel name.
+#pragma once
+
+#include <string_view>
+
+#include "ops/def.h"
+
+namespace sconce {
+
+// The result has the same elements in the same row-major order as argument 0, when both are
+// contiguous: view, squeeze, unsqueeze, flatten, alias, clone, ... dtype must be equal too, which the
+// caller compares (_to_copy).
+bool keeps_element_order(const Op& op);
+// The kernel reads element i of an operand before it writes element i of its result, so the result
+// may take the memory of an operand of the same type and sizes.
+bool may_run_in_place(const Op& op);
+
+}  // namespace sconce

@@ -1,0 +1,45 @@
+// Rewrite: replaces values all over a graph in one sweep. What several passes share.
+#pragma once
+
+#include "ir/graph.h"
+
+namespace sconce {
+
+// Collects "value a is now value b" and applies them all at once; chains are followed.
+class Replacements {
+ public:
+  explicit Replacements(const Graph& graph) : to_(graph.values.size(), kNoValue) {}
+
+  void add(ValueId from, ValueId to) {
+    if (size_t(from) >= to_.size()) to_.resize(size_t(from) + 1, kNoValue);
+    to_[size_t(from)] = to;
+    any_ = true;
+  }
+  // What `id` is now.
+  ValueId find(ValueId id) const {
+    while (size_t(id) < to_.size() && to_[size_t(id)] != kNoValue) id = to_[size_t(id)];
+    return id;
+  }
+  bool any() const { return any_; }
+  // Rewrites the uses of one node; call before looking at its arguments.
+  void apply(Node& node) const {
+    Graph::for_each_use(node, [&](ValueId& id) { id = find(id); });
+  }
+  void apply(Graph& graph) const {
+    if (!any_) return;
+    for (NodeId id : graph.order) apply(graph.nodes[size_t(id)]);
+    for (ValueId& id : graph.outputs) id = find(id);
+    for (WriteBack& write : graph.write_backs) write.value = find(write.value);
+  }
+
+ private:
+  std::vector<ValueId> to_;
+  bool any_ = false;
+};
+
+// Drops from `order` the nodes that are marked removed.
+inline void drop_removed(Graph& graph) {
+  std::erase_if(graph.order, [&](NodeId id) { return graph.nodes[size_t(id)].removed; });
+}
+
+}  // namespace sconce

@@ -1,0 +1,24 @@
+// Target: what the compiler asks of a backend.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ops/def.h"
+
+namespace sconce {
+
+struct Target {
+  const char* name;         // as given to --target
+  const char* description;  // one line for --help
+  // True when the target runs this node as it stands.
+  bool (*has_node)(const Op& op, const Program& program, const Graph& graph, const Node& node);
+  // True when numbers in tensor positions and mixed element types must be made explicit.
+  bool explicit_promotion;
+};
+
+Span<const Target> all_targets();
+const Target* find_target(std::string_view name);
+
+}  // namespace sconce

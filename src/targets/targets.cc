@@ -1,0 +1,47 @@
+#include <algorithm>
+#include <string_view>
+
+#include "targets/portable/stock_kernels.h"
+#include "targets/target.h"
+
+namespace sconce {
+namespace {
+
+bool stock_has(std::string_view kernel) {
+  return std::binary_search(std::begin(kStockKernels), std::end(kStockKernels), kernel,
+                            [](std::string_view a, std::string_view b) { return a < b; });
+}
+
+// A linear stays whole when its weight is used elsewhere too, as a tied embedding is: its parts would
+// need a transposed copy. Otherwise the portable kernels do, which every build of ExecuTorch has.
+bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& node) {
+  if (!op.kernel || !stock_has(op.kernel->name)) return false;
+  if (std::string_view(op.kernel->name) == "aten::linear.out") {
+    auto* weight = std::get_if<ValueRef>(&node.arguments[1]);
+    if (!weight || graph.values[size_t(weight->id)].origin != Origin::constant) return false;
+    int uses = 0;
+    for (NodeId id : graph.order)
+      Graph::for_each_use(graph.nodes[size_t(id)], [&](ValueId used) { uses += used == weight->id; });
+    return uses > 1 && graph.type(weight->id).tensor.dtype == DType::f32;
+  }
+  return true;
+}
+
+bool cpu_has(const Op& op, const Program&, const Graph&, const Node&) { return op.kernel != nullptr; }
+
+constexpr Target kTargets[] = {
+    {"cpu", "our runtime on CPUs (reference kernels for now)", cpu_has, false},
+    {"portable", "plain instructions that ExecuTorch 1.5 and our runtime both run", portable_has, true},
+};
+
+}  // namespace
+
+Span<const Target> all_targets() { return kTargets; }
+
+const Target* find_target(std::string_view name) {
+  for (const Target& target : kTargets)
+    if (name == target.name) return &target;
+  return nullptr;
+}
+
+}  // namespace sconce
