@@ -47,9 +47,13 @@ void Rows::next() {
   }
 }
 
-void Rows::rewind() {
+void Rows::seek(int64_t row) {
   offset_ = 0;
-  for (int64_t& index : index_) index = 0;
+  for (int i = kept_count_ - 1; i >= 0; i--) {
+    index_[i] = row % kept_[i].count;
+    offset_ += index_[i] * kept_[i].stride;
+    row /= kept_[i].count;
+  }
 }
 
 // Calls body(offset in elements, stride, how many, how many before) for runs along the inner axis.

@@ -21,8 +21,8 @@ class Rows {
   int64_t count() const { return count_; }
   int64_t length() const { return length_; }
   void next();
-  // Starts again at the first row.
-  void rewind();
+  // Goes to a row by its number.
+  void seek(int64_t row);
   // Elements [first, first + n) of the current row.
   void read(int64_t first, int n, float* to) const;
   void read(int64_t first, int n, double* to) const;

@@ -1,0 +1,213 @@
+// Where values fall between boundaries: histc, searchsorted, bucketize.
+#include <cmath>
+
+#include "ops/reduce/rows.h"
+#include "ops/sort/order.h"
+
+namespace sconce {
+namespace {
+
+// --- histc: self, bins, min, max --------------------------------------------------------------
+
+Status histc_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  SCONCE_TRY_STATUS(want_floating(args.tensor(0), "histc", diagnostic));
+  int64_t bins = args.integer(1);
+  if (bins < 1)
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%lld bins: at least 1 is wanted",
+                       (long long)bins);
+  outs[0] = {args.tensor(0).dtype, 1, {bins}};
+  return kOk;
+}
+
+uint64_t histc_scratch(const Args& args) {
+  int64_t bins = args.integer(1);
+  return bins < 1 ? 0 : uint64_t(bins) * sizeof(int64_t);
+}
+
+template <class T>
+Status histc_typed(const Args& args, KernelContext& context) {
+  const Tensor& x = args.tensor(0);
+  Rows rows(x, all_dims(x.rank));
+  int64_t bins = args.integer(1);
+  T low = T(args.floating(2)), high = T(args.floating(3));
+  if (low == high && rows.length() > 0) {  // the range of the data
+    T least = T(INFINITY), most = -T(INFINITY);
+    bool nan = false;
+    for_each_block<T>(rows, [&](T* block, int n, int64_t) {
+      for (int i = 0; i < n; i++) {
+        if (block[i] < least) least = block[i];
+        if (block[i] > most) most = block[i];
+        nan |= block[i] != block[i];
+      }
+    });
+    low = nan ? T(NAN) : least;
+    high = nan ? T(NAN) : most;
+  }
+  if (low == high) low -= 1, high += 1;
+  if (!std::isfinite(low) || !std::isfinite(high) || low > high)
+    return SCONCE_FAIL(Code::invalid_argument, context.diagnostic,
+                       "range of the histogram is not finite, or its end is below its start");
+  if (context.scratch.size() < histc_scratch(args))
+    return SCONCE_FAIL(Code::too_large, context.diagnostic, "%lld bins do not fit %llu bytes",
+                       (long long)bins, (unsigned long long)context.scratch.size());
+  int64_t* counts = reinterpret_cast<int64_t*>(context.scratch.data());
+  for (int64_t i = 0; i < bins; i++) counts[i] = 0;
+  for_each_block<T>(rows, [&](T* block, int n, int64_t) {
+    for (int i = 0; i < n; i++) {
+      if (!(block[i] >= low && block[i] <= high)) continue;
+      int64_t bin = int64_t((block[i] - low) * T(bins) / (high - low));
+      counts[bin < bins ? bin : bins - 1]++;
+    }
+  });
+  Rows to(args.out(), 0);
+  for (int64_t i = 0; i < bins; i++, to.next()) to.put(counts[i]);
+  return kOk;
+}
+
+Status histc_run(const Args& args, KernelContext& context) {
+  return with_floating(args.tensor(0).dtype,
+                       [&](auto tag) { return histc_typed<decltype(tag)>(args, context); });
+}
+
+// --- searchsorted, bucketize ------------------------------------------------------------------
+
+// Positions of the arguments; sorter and side are -1 when there is none.
+struct Layout { int boundaries, values, out_int32, right, side, sorter; };
+
+struct Call {
+  const Tensor *boundaries, *sorter;
+  bool right, shared;  // shared: one row of boundaries for all values
+};
+
+template <Layout layout>
+Status read_call(const Args& args, Call* call, Diagnostic* diagnostic) {
+  const Tensor& boundaries = args.tensor(layout.boundaries);
+  const Tensor* values = args.find_tensor(layout.values);
+  call->boundaries = &boundaries;
+  call->sorter = layout.sorter >= 0 ? args.find_tensor(layout.sorter) : nullptr;
+  call->right = args.boolean(layout.right);
+  call->shared = boundaries.rank == 1;
+  SCONCE_TRY_STATUS(want_real(boundaries, "boundaries", diagnostic));
+  if (values) SCONCE_TRY_STATUS(want_real(*values, "values", diagnostic));
+  if (layout.side >= 0 && args.has(layout.side)) {
+    const Value& side = args[layout.side];
+    if (side.count == 5 && side.string[0] == 'r') call->right = true;
+    else if (side.count != 4 || side.string[0] != 'l' || call->right)
+      return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                         "side is neither left nor right, or contradicts right=True");
+  }
+  bool fits = boundaries.rank >= 1 && (call->shared || (values && values->rank == boundaries.rank));
+  for (int i = 0; fits && !call->shared && i + 1 < boundaries.rank; i++)
+    fits = values->sizes[i] == boundaries.sizes[i];
+  if (!fits)
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                       "boundaries of rank %d: 1, or the values' rank and leading sizes are wanted",
+                       boundaries.rank);
+  if (call->sorter) {
+    const Tensor& sorter = *call->sorter;
+    bool same = sorter.rank == boundaries.rank && sorter.dtype == DType::i64;
+    for (int i = 0; same && i < sorter.rank; i++) same = sorter.sizes[i] == boundaries.sizes[i];
+    if (!same)
+      return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                         "sorter of %s and rank %d: i64 with the sizes of the boundaries is wanted",
+                         dtype_name(sorter.dtype), sorter.rank);
+  }
+  return kOk;
+}
+
+template <Layout layout>
+Status search_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  Call call;
+  SCONCE_TRY_STATUS(read_call<layout>(args, &call, diagnostic));
+  DType dtype = args.boolean(layout.out_int32) ? DType::i32 : DType::i64;
+  if (const Tensor* values = args.find_tensor(layout.values)) set_like(outs[0], *values, dtype);
+  else outs[0] = {dtype, 0, {}};
+  return kOk;
+}
+
+template <class T>
+Status search_rows(const Call& call, Rows boundaries, Rows* sorter, Rows values, Rows to,
+                   Diagnostic* diagnostic) {
+  int64_t count = boundaries.length();
+  for (int64_t i = 0; i < values.count(); i++) {
+    Status status = kOk;
+    for_each_block<T>(values, [&](T* block, int n, int64_t first) {
+      int64_t found[kBlockCount];
+      for (int k = 0; k < n; k++) {
+        int64_t low = 0, high = count;
+        while (low < high) {
+          int64_t middle = low + (high - low) / 2, at = middle;
+          T boundary;
+          if (sorter) sorter->read(middle, 1, &at);
+          if (at < 0 || at >= count) {
+            status = SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                                 "sorter holds %lld: 0 to %lld are wanted", (long long)at,
+                                 (long long)(count - 1));
+            return;
+          }
+          boundaries.read(at, 1, &boundary);
+          // NaN stands behind all numbers.
+          bool before = call.right ? !key_less(block[k], boundary) : key_less(boundary, block[k]);
+          if (before) low = middle + 1;
+          else high = middle;
+        }
+        found[k] = low;
+      }
+      to.write(first, n, found);
+    });
+    SCONCE_TRY_STATUS(status);
+    values.next();
+    to.next();
+    if (call.shared) continue;
+    boundaries.next();
+    if (sorter) sorter->next();
+  }
+  return kOk;
+}
+
+template <Layout layout>
+Status search_run(const Args& args, KernelContext& context) {
+  Call call;
+  SCONCE_TRY_STATUS(read_call<layout>(args, &call, context.diagnostic));
+  const Value& value = args[layout.values];
+  // A number becomes a tensor of its own.
+  double floating = 0;
+  int64_t integer = 0;
+  Tensor number;
+  if (!value.is_tensor()) {
+    bool is_floating_number = value.kind == Value::Kind::floating;
+    floating = args.floating(layout.values);
+    integer = args.integer(layout.values);
+    number.dtype = is_floating_number ? DType::f64 : DType::i64;
+    number.data = is_floating_number ? static_cast<void*>(&floating) : &integer;
+  }
+  const Tensor& values = value.is_tensor() ? *value.tensor : number;
+  const Tensor& boundaries = *call.boundaries;
+  uint32_t last = 1u << (boundaries.rank - 1);
+  uint32_t mask = call.shared ? all_dims(values.rank) : last;
+  // f64 holds every value of the other floating types.
+  bool integers = is_integral(values.dtype) && is_integral(boundaries.dtype);
+  DType compare = integers ? DType::i64 : DType::f64;
+  Rows sorter(call.sorter ? *call.sorter : boundaries, last);
+  return with_compute(compare, [&](auto tag) {
+    return search_rows<decltype(tag)>(call, Rows(boundaries, last), call.sorter ? &sorter : nullptr,
+                                      Rows(values, mask), Rows(args.out(), mask),
+                                      context.diagnostic);
+  });
+}
+
+constexpr Layout kSearch{0, 1, 2, 3, 4, 5}, kBucketize{1, 0, 2, 3, -1, -1};
+
+}  // namespace
+
+KERNEL(histc) = {"aten::histc.out", "tinn>t", histc_shape, histc_run, histc_scratch};
+KERNEL(searchsorted) = {"aten::searchsorted.Tensor_out", "ttbbST>t", search_shape<kSearch>,
+                        search_run<kSearch>};
+KERNEL(searchsorted_scalar) = {"aten::searchsorted.Scalar_out", "tnbbST>t", search_shape<kSearch>,
+                               search_run<kSearch>};
+KERNEL(bucketize) = {"aten::bucketize.Tensor_out", "ttbb>t", search_shape<kBucketize>,
+                     search_run<kBucketize>};
+KERNEL(bucketize_scalar) = {"aten::bucketize.Scalar_out", "ntbb>t", search_shape<kBucketize>,
+                            search_run<kBucketize>};
+
+}  // namespace sconce
