@@ -550,6 +550,13 @@ class MeaningWalk {
         }
         return kOk;
       }
+      case ValueKind::booleans:
+        items = content.vector(field::list::items);
+        for (uint32_t i = 0; i < items.count; i++)
+          if (items.u8(i) > 1)
+            return SCONCE_FAIL(Code::invalid_file, diagnostic_, "item %u of a bool list is %u", i,
+                               items.u8(i));
+        return kOk;
       default: return kOk;
     }
   }

@@ -1,0 +1,37 @@
+// DelegateType: a backend that runs a piece of a method as one instruction. Freestanding.
+//
+// A backend links one constant of this type and the caller lists it when a method is loaded; there
+// is no registry. Delegates may allocate if their platform lets them.
+#pragma once
+
+#include "formats/pte/tables.h"
+#include "ops/kernel.h"
+
+namespace sconce {
+
+class Program;
+
+// What a delegate is made from. Views the program's file.
+struct DelegateSource {
+  const Program* program = nullptr;
+  const char* method = "";
+  uint32_t index = 0;  // among the method's delegates
+  Bytes data;          // the payload
+  pte::Vector specs;   // tables of pte::field::spec: key (text), value (bytes)
+};
+
+struct DelegateType {
+  const char* id;  // as the file has it: "XnnpackBackend"
+  // Bytes of the method's arena that load() gets, aligned to 16; null = none.
+  Status (*arena_bytes)(const DelegateSource& source, uint64_t* bytes, Diagnostic* diagnostic);
+  // `state` starts as null and is handed to the calls below. The payload is untrusted.
+  Status (*load)(const DelegateSource& source, Span<uint8_t> arena, void** state,
+                 Diagnostic* diagnostic);
+  // `args` in the order of the instruction: inputs, then outputs (by convention between compiler
+  // and backend). Every tensor has data; outputs may be resized within their capacity. The delegate
+  // checks kinds, dtypes and ranks itself.
+  Status (*execute)(void* state, Span<const Value* const> args, KernelContext& context);
+  void (*unload)(void* state);  // null = nothing to do
+};
+
+}  // namespace sconce
