@@ -101,7 +101,8 @@ namespace {
 
 template <class T>
 Status run_typed(Span<const Value* const> operands, DType dtype, Tensor& out,
-                 BlockFunction function, const void* parameters, Diagnostic* diagnostic) {
+                 BlockFunction function, bool exact_numbers, const void* parameters,
+                 Diagnostic* diagnostic) {
   int n = int(operands.size());
   // Loop nest in the memory order of the out, innermost last.
   Axis axes[kRankMax];
@@ -155,8 +156,10 @@ Status run_typed(Span<const Value* const> operands, DType dtype, Tensor& out,
                                                       : T(operand.integer);
     }
     uint64_t rounded = 0;
-    store_elements<T>(&rounded, 1, &value, 1, dtype);
-    load_elements<T>(&value, &rounded, 1, 1, dtype);
+    if (!exact_numbers || !is_floating(dtype)) {
+      store_elements<T>(&rounded, 1, &value, 1, dtype);
+      load_elements<T>(&value, &rounded, 1, 1, dtype);
+    }
     for (int i = 0; i < kBlockCount; i++) blocks[k][i] = value;
   }
   size_t element_bytes[kOperandsMax + 1];
@@ -173,6 +176,7 @@ Status run_typed(Span<const Value* const> operands, DType dtype, Tensor& out,
                   (dtype_bytes(tensor.dtype) == dtype_bytes(dtype)));
     // Integers do not fit f16 and bf16 exactly either.
     if (is_floating(dtype) && dtype_bytes(dtype) == 2 && tensor.dtype != dtype) convert[k] = true;
+    if (exact_numbers && tensor.rank == 0 && out.rank > 0) convert[k] = false;
   }
   element_bytes[n] = dtype_bytes(out.dtype);
   char* out_base = static_cast<char*>(out.data);
@@ -226,10 +230,13 @@ Status run_elementwise(Span<const Value* const> operands, DType dtype, Tensor& o
     return SCONCE_FAIL(Code::unsupported, diagnostic, "complex numbers are not supported here");
   switch (compute) {
     case Compute::f32:
-      return run_typed<float>(operands, dtype, out, function, parameters, diagnostic);
+      return run_typed<float>(operands, dtype, out, function, functions.exact_numbers, parameters,
+                              diagnostic);
     case Compute::f64:
-      return run_typed<double>(operands, dtype, out, function, parameters, diagnostic);
-    default: return run_typed<int64_t>(operands, dtype, out, function, parameters, diagnostic);
+      return run_typed<double>(operands, dtype, out, function, functions.exact_numbers, parameters,
+                              diagnostic);
+    default: return run_typed<int64_t>(operands, dtype, out, function, functions.exact_numbers, parameters,
+                              diagnostic);
   }
 }
 

@@ -25,7 +25,12 @@ inline constexpr int kOperandsMax = 4;
 // False when an element cannot be computed (integer division by zero); the caller words the error.
 using BlockFunction = bool (*)(const void* const* in, void* out, int count, const void* parameters);
 
-struct BlockFunctions { BlockFunction f32, f64, i64; };  // null: not defined for the type
+struct BlockFunctions {
+  BlockFunction f32, f64, i64;  // null: not defined for the type
+  // Numbers and 0-dim operands keep the precision of the compute type, where torch does so (mul and
+  // div: f16 / 1e10 is 0, not f16 / inf).
+  bool exact_numbers = false;
+};
 
 // Each operand is a tensor, or a number (broadcast). All are converted to the compute type of
 // `dtype` *after* being converted to `dtype` itself, as torch's type promotion does. Operands must

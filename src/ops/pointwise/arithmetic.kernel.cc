@@ -28,7 +28,7 @@ struct SubtractFrom {
 
 template <bool subtracts>
 Status alpha_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
-  SCONCE_TRY_STATUS(pointwise_shape(args, 2, subtracts ? Rule::same : Rule::same, outs, diagnostic));
+  SCONCE_TRY_STATUS(pointwise_shape(args, 2, Rule::same, outs, diagnostic));
   DType dtype = outs[0].dtype;
   auto is_boolean = [&](int i) {
     return args[i].is_tensor() ? args.tensor(i).dtype == DType::b8
@@ -48,19 +48,26 @@ Status run_alpha(const Args& args, KernelContext& context) {
 }
 
 struct Power { template <class T> T operator()(T a, T b) const { return power(a, b); } };
+struct SquareRoot { template <class T> T operator()(T a, T) const { return T(std::sqrt(a)); } };
 Status pow_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
-  SCONCE_TRY_STATUS(pointwise_shape(args, 2, Rule::number, outs, diagnostic));
+  SCONCE_TRY_STATUS(pointwise_shape(args, 2, Rule::same, outs, diagnostic));
   if (is_integral(outs[0].dtype) && args.integer(1) < 0)
     return SCONCE_FAIL(Code::invalid_argument, diagnostic,
                        "an integer to the negative power %lld", (long long)args.integer(1));
   return kOk;
 }
 Status run_pow(const Args& args, KernelContext& context) {
-  return run_of<2, Rule::number, Power>(args, context);
+  // sqrt and pow differ at -infinity; torch takes sqrt.
+  if (args[1].kind == Value::Kind::floating && args[1].floating == 0.5)
+    return run_of<2, Rule::same, SquareRoot>(args, context);
+  return run_of<2, Rule::same, Power>(args, context);
 }
 
 // self, other, rounding_mode: none, "trunc" or "floor".
-struct Divide { template <class T> T operator()(T a, T b) const { return a / b; } };
+struct Divide {
+  using ExactNumbers = void;
+  template <class T> T operator()(T a, T b) const { return a / b; }
+};
 struct DivideTrunc {
   using Divides = void;
   template <class T> T operator()(T a, T b) const { return divide_trunc(a, b); }

@@ -10,6 +10,7 @@ namespace sconce {
                 .out = "aten::" out_name,                                               \
                 .decompose = how};
 #define ROW_DIVIDE ROW_BINARY
+#define ROW_EXACT ROW_BINARY
 #define ROW_DIVIDE_OWN ROW_BINARY_OWN
 #include "ops/pointwise/binary.rows.h"
 

@@ -11,6 +11,11 @@ namespace pointwise {
   };
 #define ROW_BINARY_OWN(symbol, name, out, arguments, kinds, rule, expression, how) \
   ROW_BINARY(symbol, name, out, arguments, kinds, rule, expression)
+#define ROW_EXACT(symbol, name, out, arguments, kinds, rule, expression)   \
+  struct Binary_##symbol {                                                 \
+    using ExactNumbers = void;                                             \
+    template <class T> T operator()(T a, T b) const { return expression; } \
+  };
 #define ROW_DIVIDE(symbol, name, out, arguments, kinds, rule, expression)  \
   struct Binary_##symbol {                                                 \
     using Divides = void;                                                  \
@@ -21,6 +26,7 @@ namespace pointwise {
 #include "ops/pointwise/binary.rows.h"
 #undef ROW_BINARY
 #undef ROW_DIVIDE
+#undef ROW_EXACT
 
 }  // namespace pointwise
 
@@ -31,6 +37,7 @@ using pointwise::Rule;
                     pointwise::run_of<2, Rule::rule, pointwise::Binary_##symbol>};
 #define ROW_DIVIDE(symbol, name, out, arguments, kinds, rule, expression) \
   ROW_BINARY(symbol, name, out, arguments, kinds, rule, expression)
+#define ROW_EXACT ROW_DIVIDE
 #include "ops/pointwise/binary.rows.h"
 
 }  // namespace sconce

@@ -4,11 +4,11 @@
 // ROW_BINARY_OWN is for those that stock ExecuTorch's portable library lacks; its last argument
 // rewrites them for `--target portable` (nullptr: impossible).
 // Rules: pointwise/run.h. `kinds` is the kernel's signature of the two operands: e takes a tensor or a
-// number. ROW_DIVIDE fails on an integer division by zero.
-ROW_BINARY(mul_Tensor, "mul.Tensor", "mul.out", "Tensor self, Tensor other", "te", same, mul(a, b))
-ROW_BINARY(mul_Scalar, "mul.Scalar", "mul.Scalar_out", "Tensor self, Scalar other", "tn", same, mul(a, b))
-ROW_BINARY(div_Tensor, "div.Tensor", "div.out", "Tensor self, Tensor other", "te", floating, a / b)
-ROW_BINARY(div_Scalar, "div.Scalar", "div.Scalar_out", "Tensor self, Scalar other", "tn", floating, a / b)
+// number. ROW_DIVIDE fails on an integer division by zero; ROW_EXACT keeps numbers unrounded.
+ROW_EXACT(mul_Tensor, "mul.Tensor", "mul.out", "Tensor self, Tensor other", "te", same, mul(a, b))
+ROW_EXACT(mul_Scalar, "mul.Scalar", "mul.Scalar_out", "Tensor self, Scalar other", "tn", same, mul(a, b))
+ROW_EXACT(div_Tensor, "div.Tensor", "div.out", "Tensor self, Tensor other", "te", floating, a / b)
+ROW_EXACT(div_Scalar, "div.Scalar", "div.Scalar_out", "Tensor self, Scalar other", "tn", floating, a / b)
 ROW_BINARY(pow_Tensor_Tensor, "pow.Tensor_Tensor", "pow.Tensor_Tensor_out", "Tensor self, Tensor exponent", "te", number, power(a, b))
 ROW_BINARY(pow_Scalar, "pow.Scalar", "pow.Scalar_out", "Scalar self, Tensor exponent", "nt", number, power(a, b))
 ROW_BINARY(maximum, "maximum", "maximum.out", "Tensor self, Tensor other", "te", same, maximum(a, b))

@@ -104,7 +104,6 @@ template <class T> T power(T a, T b) {
     return T(result);
   } else {
     if (b == T(2)) return a * a;
-    if (b == T(0.5)) return std::sqrt(a);
     return std::pow(a, b);
   }
 }

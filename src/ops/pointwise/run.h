@@ -39,8 +39,8 @@ Status shape_of(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
   return pointwise_shape(args, N, rule, outs, diagnostic);
 }
 
-// Functors that cannot compute integers declare `using FloatingOnly`. Functors that divide integers
-// declare `using Divides`: a zero in the second operand then fails.
+// Functors that divide integers declare `using Divides`: a zero in the second operand then fails. `using ExactNumbers`: see
+// BlockFunctions.
 template <class T, class F, int N>
 bool checked_block(const void* const* in, void* out, int count, const void* parameters) {
   if constexpr (std::is_same_v<T, int64_t> && requires { typename F::Divides; }) {
@@ -53,7 +53,7 @@ bool checked_block(const void* const* in, void* out, int count, const void* para
 
 template <class F, int N, Rule rule>
 constexpr BlockFunctions functions_of() {
-  BlockFunctions functions = {nullptr, nullptr, nullptr};
+  BlockFunctions functions = {nullptr, nullptr, nullptr, requires { typename F::ExactNumbers; }};
   if constexpr (rule != Rule::integral) {
     functions.f32 = checked_block<float, F, N>;
     functions.f64 = checked_block<double, F, N>;

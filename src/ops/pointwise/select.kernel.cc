@@ -11,17 +11,18 @@ struct ClampBoth { template <class T> T operator()(T x, T low, T high) const { r
 struct ClampLow { template <class T> T operator()(T x, T low) const { return maximum(x, low); } };
 struct ClampHigh { template <class T> T operator()(T x, T high) const { return minimum(x, high); } };
 
+template <Rule rule>
 Status clamp_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
   if (!args.has(1) && !args.has(2))
     return SCONCE_FAIL(Code::invalid_argument, diagnostic, "clamp without a bound");
-  return pointwise_shape(args, 3, Rule::number, outs, diagnostic);
+  return pointwise_shape(args, 3, rule, outs, diagnostic);
 }
 Status run_clamp(const Args& args, KernelContext& context) {
-  if (args.has(1) && args.has(2)) return run_of<3, Rule::number, ClampBoth>(args, context);
+  if (args.has(1) && args.has(2)) return run_of<3, Rule::same, ClampBoth>(args, context);
   const Value* operands[] = {&args[0], &args[args.has(1) ? 1 : 2], args.values[3]};
   Args two{operands, 2};
-  return args.has(1) ? run_of<2, Rule::number, ClampLow>(two, context)
-                     : run_of<2, Rule::number, ClampHigh>(two, context);
+  return args.has(1) ? run_of<2, Rule::same, ClampLow>(two, context)
+                     : run_of<2, Rule::same, ClampHigh>(two, context);
 }
 
 // Bounds as numbers in the type of self: hardtanh(self, min_val, max_val).
@@ -80,8 +81,8 @@ Status run_masked_fill(const Args& args, KernelContext& context) {
 
 }  // namespace
 
-KERNEL(clamp) = {"aten::clamp.out", "tNN>t", clamp_shape, run_clamp};
-KERNEL(clamp_Tensor) = {"aten::clamp.Tensor_out", "tTT>t", clamp_shape, run_clamp};
+KERNEL(clamp) = {"aten::clamp.out", "tNN>t", clamp_shape<Rule::number>, run_clamp};
+KERNEL(clamp_Tensor) = {"aten::clamp.Tensor_out", "tTT>t", clamp_shape<Rule::same>, run_clamp};
 KERNEL(hardtanh) = {"aten::hardtanh.out", "tnn>t", shape_of<1, Rule::number>,
                     run_with_numbers<1, 2, Rule::number, Hardtanh>};
 KERNEL(where_self) = {"aten::where.self_out", "tee>t", where_shape, run_where};
