@@ -7,7 +7,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <variant>
 #include <vector>
@@ -31,7 +33,8 @@ struct TensorType {
 
 // What a value is. Lists do not occur: an operator that returns a list has that many results.
 struct Type {
-  enum class Kind : uint8_t { tensor, integer, floating, boolean, none };  // none: an output that is None
+  // none: an output of the program that is None, or a result that nobody can use.
+  enum class Kind : uint8_t { tensor, integer, floating, boolean, none };
   Kind kind = Kind::tensor;
   TensorType tensor;  // kind tensor
   SymInt number;      // kind integer: what is known of it
@@ -102,7 +105,6 @@ struct Graph {
   std::vector<ValueId> outputs;  // user outputs in order; kNoValue never occurs
   std::vector<WriteBack> write_backs;
   std::vector<std::unique_ptr<Graph>> subgraphs;  // branches and bodies of control flow
-  std::unordered_set<std::string> names_;  // names in use, so that each is given once
 
   ValueId add_value(Type type, std::string name_hint, Origin origin, int32_t index,
                     int32_t result = 0);
@@ -118,14 +120,45 @@ struct Graph {
   template <class F> static void for_each_use(Node& node, F f);
   template <class F> static void for_each_use(const Node& node, F f);
   // Every use of `from`, outputs and write-backs included, becomes `to`. Subgraphs use their own
-  // values only, so they are not touched.
+  // values only, so they are not touched. Looks at every node: a pass that replaces many values
+  // collects them and calls the form below once, or keeps a UserIndex.
   void replace_all_uses(ValueId from, ValueId to);
+  // All at once: a use of `v` becomes to[v], unless that is kNoValue or `v` is past its end. Chains
+  // are followed to their end and must have one.
+  void replace_all_uses(Span<const ValueId> to);
   // How often each value is used (outputs and write-backs count).
   std::vector<int32_t> use_counts() const;
   // Marks a node removed and takes it out of `order`. Its results must have no uses.
   void remove_node(NodeId id);
-  // Drops removed nodes and unused node values; ids change.
+  void remove_nodes(Span<const NodeId> ids);  // the same, one sweep for all
+  // Drops removed nodes and their values, constants, buffers and subgraphs that nothing uses;
+  // nodes then stand in the order of execution. Ids change.
   void compact();
+
+  // For unique names; kept by add_value, made anew when `values` was filled by other means.
+  std::unordered_set<std::string> used_names;
+  std::unordered_map<std::string, int32_t> name_counts;
+};
+
+// Who uses what, for passes that ask or replace node by node. Stays right while changes go through
+// it; nodes that were added or rewritten by other means are told to it.
+class UserIndex {
+ public:
+  explicit UserIndex(Graph& graph);
+  // Nodes that use a value, each once. Outputs and write-backs count in `is_output`.
+  Span<const NodeId> users(ValueId id) const;
+  bool is_output(ValueId id) const;
+  bool is_unused(ValueId id) const { return users(id).empty() && !is_output(id); }
+  void replace_all_uses(ValueId from, ValueId to);
+  // Tells of a node that is new or was removed; `remove` comes before its arguments are changed.
+  void add(NodeId id);
+  void remove(NodeId id);
+
+ private:
+  void grow();
+  Graph& graph_;
+  std::vector<std::vector<NodeId>> users_;  // by value
+  std::vector<int32_t> output_counts_;
 };
 
 // Bytes of a constant: a view into a mapped archive, or owned.
@@ -169,9 +202,14 @@ struct Program {
   std::vector<Method> methods;
   std::vector<std::shared_ptr<const void>> keep_alive;  // mappings that constants view into
 
-  // Values for a constant (a new one, unless the same bytes, type and name are there) or a buffer.
+  // Index of a constant with these bytes: one that is there when it has the same bytes and type
+  // (and, above 4 KiB, the same name), else a new one.
   int32_t add_constant(TensorType type, std::shared_ptr<const std::vector<uint8_t>> bytes,
                        std::string name);
+
+  // Index of the first `constants_indexed` constants for add_constant, which keeps it.
+  std::unordered_multimap<uint64_t, int32_t> constants_by_hash;
+  size_t constants_indexed = 0;
 };
 
 }  // namespace ir
@@ -179,7 +217,8 @@ struct Program {
 using ir::Method;
 using ir::Program;
 
-// Upper bound of a tensor's bytes; nullopt when a size is unbounded or the product overflows.
+// Upper bound of a tensor's bytes; nullopt when a size is unbounded or the product overflows. A size
+// whose bound exceeds int32 counts as unbounded: no runtime takes it.
 std::optional<uint64_t> bytes_max(const TensorType& type, const SymbolTable& symbols);
 // Sizes at the upper bounds of their symbols.
 std::optional<std::vector<int64_t>> sizes_max(const TensorType& type, const SymbolTable& symbols);
