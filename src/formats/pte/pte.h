@@ -159,6 +159,7 @@ struct PteProgram {
 struct PteWriteOptions {
   uint32_t segment_alignment = 128;
   uint32_t constant_alignment = 16;  // a power of two, >= 16
+  bool unchecked = false;            // tests: write what loaders must refuse
 };
 
 // A file as pieces in order, for save_file(). Pieces view `program` (header and tables, the only

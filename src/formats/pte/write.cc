@@ -415,6 +415,7 @@ Result<PteFile> write_pte(const PteProgram& program, const PteWriteOptions& opti
     for (size_t k = 0; k < i; k++)
       if (program.methods[k].name == method.name)
         return error(Code::invalid_argument, "two methods are called {}", method.name);
+    if (options.unchecked) continue;
     TRY_VOID(Checker{program}.method(method).with_context("method " + method.name));
   }
   for (size_t i = 0; i < program.named_data.size(); i++) {
