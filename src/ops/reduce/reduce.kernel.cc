@@ -172,22 +172,9 @@ Status run_complex_fold(const Tensor& x, uint32_t mask, bool keepdim, Tensor& ou
   if (out.dtype != x.dtype)
     return SCONCE_FAIL(Code::unsupported, diagnostic, "out of type %s for %s input",
                        dtype_name(out.dtype), dtype_name(x.dtype));
-  DType part = x.dtype == DType::c128 ? DType::f64 : DType::f32;
+  DType part = part_dtype(x.dtype);
   for (int k = 0; k < 2; k++) {
-    RowAxis axes[4][kRankMax];
-    int counts[4] = {};
-    auto cut = [&](const Tensor& tensor, uint32_t dims, int at) {
-      Strides strides = strides_of(tensor);
-      for (int i = 0; i < tensor.rank; i++) {
-        int list = at + int(dims >> i & 1);
-        axes[list][counts[list]++] = {tensor.sizes[i], strides[i] * 2};
-      }
-      Tensor half = tensor;
-      half.dtype = part;
-      half.data = static_cast<char*>(tensor.data) + size_t(k) * dtype_bytes(part);
-      return Rows(half, {axes[at], size_t(counts[at])}, {axes[at + 1], size_t(counts[at + 1])});
-    };
-    Rows from = cut(x, mask, 0), to = cut(out, keepdim ? mask : 0, 2);
+    Rows from = complex_part(x, mask, k), to = complex_part(out, keepdim ? mask : 0, k);
     if (part == DType::f64) fold_rows<Operation, double>(from, to, part, part, 0);
     else fold_rows<Operation, float>(from, to, part, part, 0);
   }

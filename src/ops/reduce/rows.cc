@@ -79,6 +79,20 @@ void Rows::for_each_run(int64_t first, int n, F body) const {
   }
 }
 
+Rows complex_part(const Tensor& tensor, uint32_t mask, int part) {
+  Strides strides = strides_of(tensor);
+  RowAxis axes[2][kRankMax];
+  size_t counts[2] = {};
+  for (int i = 0; i < tensor.rank; i++) {
+    int list = int(mask >> i & 1);
+    axes[list][counts[list]++] = {tensor.sizes[i], strides[i] * 2};
+  }
+  Tensor parts = tensor;
+  parts.dtype = part_dtype(tensor.dtype);
+  parts.data = static_cast<char*>(tensor.data) + size_t(part) * dtype_bytes(parts.dtype);
+  return Rows(parts, {axes[0], counts[0]}, {axes[1], counts[1]});
+}
+
 #define SCONCE_ROWS(T)                                                                       \
   void Rows::read(int64_t first, int n, T* to) const {                                       \
     for_each_run(first, n, [&](int64_t offset, int64_t stride, int run, int done) {          \

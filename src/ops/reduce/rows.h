@@ -49,6 +49,10 @@ class Rows {
   int64_t offset_ = 0, count_ = 1, length_ = 1;
 };
 
+// The real (part 0) or imaginary (1) parts of a complex tensor, cut like Rows(tensor, mask).
+Rows complex_part(const Tensor& tensor, uint32_t mask, int part);
+inline DType part_dtype(DType complex) { return complex == DType::c128 ? DType::f64 : DType::f32; }
+
 // Calls body(block, n, first) for the current row, block by block; the block may be changed.
 template <class T, class F>
 void for_each_block(const Rows& rows, F body) {
