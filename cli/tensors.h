@@ -1,0 +1,29 @@
+// Tensor files of the command line: .safetensors and .npy, by extension.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "tensor/dtype.h"
+
+namespace sconce::cli {
+
+struct NamedTensor {
+  std::string name;  // .npy: "input.0"
+  DType dtype = DType::f32;
+  std::vector<int64_t> sizes;
+  Bytes bytes;
+  std::vector<uint8_t> owned;  // when `bytes` had to be converted
+};
+
+struct TensorFile {
+  MappedFile file;
+  std::vector<NamedTensor> tensors;
+};
+
+Result<TensorFile> load_tensors(const std::string& path);
+// .npy takes exactly one tensor.
+Result<void> save_tensors(const std::string& path, const std::vector<NamedTensor>& tensors);
+
+}  // namespace sconce::cli
