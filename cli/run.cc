@@ -12,7 +12,7 @@ void add_run(CLI::App& app) {
   CLI::App* command = app.add_subcommand("run", "Run a program on input tensors");
   command->add_option("model", options->model, "A .pte")->required();
   command->add_option("--inputs", options->inputs, "A .safetensors with input.0, input.1, ... (the tensor inputs in order), or a .npy for one");
-  command->add_option("--outputs", options->outputs, "Where output.0, output.1, ... go; .safetensors, or .npy for one")->required();
+  command->add_option("--outputs", options->outputs, "Where output.0, output.1, ... go (results that are numbers: number.POSITION); .safetensors, or .npy for one")->required();
   command->add_option("--method", options->method, "Which method to run")->capture_default_str();
   command->add_option("--threads", options->threads, "How many threads (the reference kernels use one)")->check(CLI::Range(1, 256))->capture_default_str();
   command->add_flag("--json", options->json, "Report as JSON");
@@ -32,10 +32,13 @@ void add_run(CLI::App& app) {
     double seconds = seconds_now() - start;
     progress.clear();
     std::vector<NamedTensor> outputs;
-    for (const Argument& result : results) {
+    size_t tensor_index = 0;
+    for (size_t position = 0; position < results.size(); position++) {
+      const Argument& result = results[position];
       NamedTensor tensor;
-      tensor.name = fmt::format("output.{}", outputs.size());
-      // Numbers come out as 0-dim tensors; None has no tensor.
+      // Tensors are counted as inputs are; a number is a 0-dim tensor named for its position among
+      // all results. None has no tensor.
+      tensor.name = result.is_tensor() ? fmt::format("output.{}", tensor_index++) : fmt::format("number.{}", position);
       if (result.is_tensor()) {
         tensor.dtype = result.tensor.dtype;
         tensor.sizes.assign(result.sizes.begin(), result.sizes.end());
