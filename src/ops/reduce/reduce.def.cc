@@ -296,8 +296,6 @@ OP(max_dim) = {.schema = "aten::max.dim(Tensor self, int dim, bool keepdim=False
                .out = "aten::max.dim_max"};
 OP(min_dim) = {.schema = "aten::min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
                .out = "aten::min.dim_min"};
-OP_ALIAS(max_other, "aten::max.other(Tensor self, Tensor other) -> Tensor", "aten::maximum")
-OP_ALIAS(min_other, "aten::min.other(Tensor self, Tensor other) -> Tensor", "aten::minimum")
 OP(aminmax) = {.schema = "aten::aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)",
                .out = "aten::aminmax.out", .decompose = aminmax_parts};
 OP(argmax) = {.schema = "aten::argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
