@@ -367,7 +367,7 @@ Status Method::run_chain(uint32_t chain, const ExecuteOptions& options, uint64_t
   return kOk;
 }
 
-Status Method::step(const Table& instruction, uint32_t* next, Diagnostic* diagnostic) {
+Status Method::step(Table instruction, uint32_t* next, Diagnostic* diagnostic) {
   Table content = instruction.table(field::instruction::arguments);
   switch (InstructionKind(instruction.u8(field::instruction::kind))) {
     case InstructionKind::kernel: return call_operator(content, diagnostic);
@@ -424,7 +424,7 @@ static Status check_data(Span<const Value* const> args, Diagnostic* diagnostic) 
   return kOk;
 }
 
-Status Method::call_operator(const Table& call, Diagnostic* diagnostic) {
+Status Method::call_operator(Table call, Diagnostic* diagnostic) {
   const Operator& op = operators_[call.i32(field::call::callee)];
   Span<const Value* const> args = gather_args(call).first(op.arg_count);
   switch (op.kind) {
@@ -460,7 +460,7 @@ Status Method::call_kernel(const Kernel& kernel, const Args& args, Diagnostic* d
   return kernel.run(args, context);
 }
 
-Status Method::call_delegate(const Table& call, Diagnostic* diagnostic) {
+Status Method::call_delegate(Table call, Diagnostic* diagnostic) {
   Span<const Value* const> args = gather_args(call);
   LoadedDelegate& delegate = delegates_[call.i32(field::call::callee)];
   SCONCE_TRY_STATUS(check_data(args, diagnostic));

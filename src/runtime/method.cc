@@ -14,7 +14,7 @@ using namespace pte;  // NOLINT: tables are this file's vocabulary
 
 // --- counting and cutting -----------------------------------------------------------------------
 
-Status Method::count(const Program& program, const Table& plan, const char* name,
+Status Method::count(const Program& program, Table plan, const char* name,
                      Span<const DelegateType* const> types, Counts* counts,
                      Diagnostic* diagnostic) {
   Vector values = plan.vector(field::plan::values);
@@ -232,7 +232,7 @@ Status Method::make_values(Diagnostic* diagnostic) {
   return kOk;
 }
 
-Status Method::make_tensor(const Table& table, Tensor* tensor, Diagnostic* diagnostic) {
+Status Method::make_tensor(Table table, Tensor* tensor, Diagnostic* diagnostic) {
   Vector sizes = table.vector(field::tensor::sizes);
   tensor->dtype = DType(table.i8(field::tensor::dtype));
   tensor->rank = uint8_t(sizes.count);
@@ -255,7 +255,7 @@ Status Method::make_tensor(const Table& table, Tensor* tensor, Diagnostic* diagn
 }
 
 // Points the tensor at its data as the file places it.
-Status Method::place_tensor(const Table& table, Tensor* tensor, Diagnostic* diagnostic) {
+Status Method::place_tensor(Table table, Tensor* tensor, Diagnostic* diagnostic) {
   uint64_t bytes = 0;
   (void)tensor_bytes_of(table, &bytes);
   tensor->data = nullptr;
@@ -288,7 +288,7 @@ Status Method::place_tensor(const Table& table, Tensor* tensor, Diagnostic* diag
   return kOk;
 }
 
-Status Method::find_external(const Table& table, uint64_t bytes, const uint8_t** data,
+Status Method::find_external(Table table, uint64_t bytes, const uint8_t** data,
                              Diagnostic* diagnostic) const {
   const char* name = table.table(field::tensor::extra).string(field::extra::name);
   Bytes found;
@@ -477,7 +477,7 @@ Status Method::load_delegates(uint8_t* memory, Diagnostic* diagnostic) {
   return kOk;
 }
 
-Span<const Value* const> Method::gather_args(const Table& call) {
+Span<const Value* const> Method::gather_args(Table call) {
   Vector args = call.vector(field::call::args);
   for (uint32_t i = 0; i < args.count; i++) args_[i] = &values_[args.i32(i)];
   return {args_, args.count};
@@ -554,7 +554,7 @@ Status Method::check_instructions(Diagnostic* diagnostic) {
 
 // "instruction 3 (aten::add.out, model.py:12)" in front of the text.
 void Method::add_step_context([[maybe_unused]] uint32_t chain, [[maybe_unused]] uint32_t index,
-                              [[maybe_unused]] const Table& instruction,
+                              [[maybe_unused]] Table instruction,
                               [[maybe_unused]] Diagnostic* diagnostic) const {
 #if SCONCE_TEXT
   if (!diagnostic) return;

@@ -97,14 +97,14 @@ class Method {
   struct Counts;
   struct Cursor;
 
-  static Status count(const Program& program, const pte::Table& plan, const char* name,
+  static Status count(const Program& program, pte::Table plan, const char* name,
                       Span<const DelegateType* const> delegates, Counts* counts,
                       Diagnostic* diagnostic);
   Status load_parts(Diagnostic* diagnostic);
   Status make_values(Diagnostic* diagnostic);
-  Status make_tensor(const pte::Table& table, Tensor* tensor, Diagnostic* diagnostic);
-  Status place_tensor(const pte::Table& table, Tensor* tensor, Diagnostic* diagnostic);
-  Status find_external(const pte::Table& table, uint64_t bytes, const uint8_t** data,
+  Status make_tensor(pte::Table table, Tensor* tensor, Diagnostic* diagnostic);
+  Status place_tensor(pte::Table table, Tensor* tensor, Diagnostic* diagnostic);
+  Status find_external(pte::Table table, uint64_t bytes, const uint8_t** data,
                        Diagnostic* diagnostic) const;
   Status initialise(bool clear, Diagnostic* diagnostic);
   void restore_values();
@@ -113,7 +113,7 @@ class Method {
   Status load_delegates(uint8_t* memory, Diagnostic* diagnostic);
   Status check_instructions(Diagnostic* diagnostic);
   Status check_args(const Operator& op, Span<const Value* const> args, Diagnostic* diagnostic);
-  void add_step_context(uint32_t chain, uint32_t index, const pte::Table& instruction,
+  void add_step_context(uint32_t chain, uint32_t index, pte::Table instruction,
                         Diagnostic* diagnostic) const;
 
   Status check_constraints(Diagnostic* diagnostic);
@@ -126,12 +126,12 @@ class Method {
   bool reads_value(uint32_t index) const;
   pte::Table input_table(uint32_t i) const;
 
-  Span<const Value* const> gather_args(const pte::Table& call);
+  Span<const Value* const> gather_args(pte::Table call);
   Status run_chain(uint32_t chain, const ExecuteOptions& options, uint64_t* budget,
                    Diagnostic* diagnostic);
-  Status step(const pte::Table& instruction, uint32_t* next, Diagnostic* diagnostic);
-  Status call_operator(const pte::Table& call, Diagnostic* diagnostic);
-  Status call_delegate(const pte::Table& call, Diagnostic* diagnostic);
+  Status step(pte::Table instruction, uint32_t* next, Diagnostic* diagnostic);
+  Status call_operator(pte::Table call, Diagnostic* diagnostic);
+  Status call_delegate(pte::Table call, Diagnostic* diagnostic);
   Status call_kernel(const Kernel& kernel, const Args& args, Diagnostic* diagnostic);
   Status view_tensor(Span<const Value* const> args, Diagnostic* diagnostic);
   Status copy_into_row(Span<const Value* const> args, Diagnostic* diagnostic);

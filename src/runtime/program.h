@@ -42,7 +42,7 @@ class MethodMeta {
   // "aten::add.out"; false when the name does not fit.
   bool operator_name(uint32_t i, char* name, size_t room) const;
 
-  const pte::Table& plan() const { return plan_; }
+  pte::Table plan() const { return plan_; }
   const pte::MethodConstraints& constraints() const { return constraints_; }
 
  private:

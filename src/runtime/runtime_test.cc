@@ -25,7 +25,9 @@ struct Item {
   std::vector<int32_t> sizes;
   std::vector<double> values;
 };
-struct Call { std::vector<Item> inputs, outputs; };
+struct Call {
+  std::vector<Item> inputs, outputs;
+};
 using Cases = std::map<std::pair<std::string, std::string>, std::vector<Call>>;
 
 Cases read_cases() {
@@ -79,10 +81,16 @@ Argument argument_of(const Item& item, const SlotMeta& slot, std::vector<uint8_t
   std::vector<size_t> places = positions(item.sizes, slot.dim_order);
   for (size_t i = 0; i < places.size(); i++) {
     void* to = storage->data() + places[i] * dtype_bytes(dtype);
-    if (dtype == DType::f32) { float v = float(item.values[i]); memcpy(to, &v, 4); }
-    else if (dtype == DType::i64) { int64_t v = int64_t(item.values[i]); memcpy(to, &v, 8); }
-    else if (dtype == DType::b8) { *static_cast<uint8_t*>(to) = item.values[i] != 0; }
-    else ADD_FAILURE() << item.dtype;
+    if (dtype == DType::f32) {
+      float v = float(item.values[i]);
+      memcpy(to, &v, 4);
+    } else if (dtype == DType::i64) {
+      int64_t v = int64_t(item.values[i]);
+      memcpy(to, &v, 8);
+    } else if (dtype == DType::b8) {
+      *static_cast<uint8_t*>(to) = item.values[i] != 0;
+    } else
+      ADD_FAILURE() << item.dtype;
   }
   std::vector<uint8_t> order;
   if (slot.dim_order) order.assign(slot.dim_order, slot.dim_order + slot.rank);
@@ -96,13 +104,22 @@ std::vector<double> values_of(const Argument& argument) {
   if (v.kind == Value::Kind::floating) return {v.floating};
   std::vector<double> all;
   Bytes bytes = argument.bytes();
-  for (size_t place : positions(argument.sizes, argument.dim_order.empty()
-                                                    ? nullptr
-                                                    : argument.dim_order.data())) {
+  for (size_t place : positions(argument.sizes,
+                                argument.dim_order.empty() ? nullptr : argument.dim_order.data())) {
     const uint8_t* at = bytes.data() + place * dtype_bytes(argument.tensor.dtype);
     switch (argument.tensor.dtype) {
-      case DType::f32: { float x; memcpy(&x, at, 4); all.push_back(x); break; }
-      case DType::i64: { int64_t x; memcpy(&x, at, 8); all.push_back(double(x)); break; }
+      case DType::f32: {
+        float x;
+        memcpy(&x, at, 4);
+        all.push_back(x);
+        break;
+      }
+      case DType::i64: {
+        int64_t x;
+        memcpy(&x, at, 8);
+        all.push_back(double(x));
+        break;
+      }
       case DType::b8: all.push_back(*at); break;
       default: ADD_FAILURE();
     }

@@ -46,28 +46,14 @@ class Table {
 
   // Null when the field is absent, which means its default (0, empty, none).
   const uint8_t* field(unsigned id) const;
-  int8_t i8(unsigned id) const {
-    auto f = field(id);
-    return f ? int8_t(*f) : int8_t(0);
-  }
-  uint8_t u8(unsigned id) const {
-    auto f = field(id);
-    return f ? *f : uint8_t(0);
-  }
-  int32_t i32(unsigned id) const {
-    auto f = field(id);
-    return f ? load<int32_t>(f) : 0;
-  }
+  // Out of line on purpose: the core reads fields in hundreds of places.
+  int32_t i32(unsigned id) const;
+  int64_t i64(unsigned id) const;
+  uint8_t u8(unsigned id) const;
+  double f64(unsigned id) const;
+  int8_t i8(unsigned id) const { return int8_t(u8(id)); }
   uint32_t u32(unsigned id) const { return uint32_t(i32(id)); }
-  int64_t i64(unsigned id) const {
-    auto f = field(id);
-    return f ? load<int64_t>(f) : 0;
-  }
   uint64_t u64(unsigned id) const { return uint64_t(i64(id)); }
-  double f64(unsigned id) const {
-    auto f = field(id);
-    return f ? load<double>(f) : 0.0;
-  }
   Table table(unsigned id) const;
   Vector vector(unsigned id) const;
   // Ends with a zero byte; "" when absent.
@@ -76,11 +62,6 @@ class Table {
  private:
   const uint8_t* at_ = nullptr;
 };
-
-inline Table Vector::table(uint32_t i) const {
-  const uint8_t* slot = items + 4 * size_t(i);
-  return Table(slot + load<uint32_t>(slot));
-}
 
 // Positions of fields. A union takes two: its tag, then its table.
 namespace field {
@@ -195,7 +176,7 @@ enum class ValueKind : uint8_t {
 };
 enum class InstructionKind : uint8_t { absent, kernel, delegate, move, jump_false, release };
 
-inline ValueKind kind_of(Table value) { return ValueKind(value.u8(field::value::kind)); }
+ValueKind kind_of(Table value);
 
 // A verified file. Cheap to copy; views the bytes it was made from.
 struct View {
@@ -217,15 +198,9 @@ struct View {
 
 // Sizes of a tensor in bytes; false on overflow, a negative size or an unknown element type.
 bool tensor_bytes_of(Table tensor, uint64_t* bytes);
-inline uint64_t placement_offset(Table placement) {
-  return uint64_t(placement.u32(field::placement::offset_high)) << 32 |
-         placement.u32(field::placement::offset_low);
-}
+uint64_t placement_offset(Table placement);
 // A tensor whose bytes are found by name, in named data or outside the file.
-inline bool is_external(Table tensor) {
-  Table extra = tensor.table(field::tensor::extra);
-  return extra && extra.i8(field::extra::location) == 1;
-}
+bool is_external(Table tensor);
 
 // Checks the whole file but the contents of delegates: header, structure of every table, then every
 // index, offset, size and kind. The bytes must be aligned to 16. Time grows with the tables only.

@@ -17,6 +17,40 @@ const uint8_t* Table::field(unsigned id) const {
   return offset ? at_ + offset : nullptr;
 }
 
+int32_t Table::i32(unsigned id) const {
+  const uint8_t* at = field(id);
+  return at ? load<int32_t>(at) : 0;
+}
+int64_t Table::i64(unsigned id) const {
+  const uint8_t* at = field(id);
+  return at ? load<int64_t>(at) : 0;
+}
+uint8_t Table::u8(unsigned id) const {
+  const uint8_t* at = field(id);
+  return at ? *at : uint8_t(0);
+}
+double Table::f64(unsigned id) const {
+  const uint8_t* at = field(id);
+  return at ? load<double>(at) : 0.0;
+}
+
+Table Vector::table(uint32_t i) const {
+  const uint8_t* slot = items + 4 * size_t(i);
+  return Table(slot + load<uint32_t>(slot));
+}
+
+ValueKind kind_of(Table value) { return ValueKind(value.u8(field::value::kind)); }
+
+uint64_t placement_offset(Table placement) {
+  return uint64_t(placement.u32(field::placement::offset_high)) << 32 |
+         placement.u32(field::placement::offset_low);
+}
+
+bool is_external(Table tensor) {
+  Table extra = tensor.table(field::tensor::extra);
+  return extra && extra.i8(field::extra::location) == 1;
+}
+
 static const uint8_t* follow(const uint8_t* slot) {
   return slot ? slot + load<uint32_t>(slot) : nullptr;
 }

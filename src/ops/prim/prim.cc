@@ -3,7 +3,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "ops/elementwise.h"
+#include "base/checked.h"
+#include "tensor/half.h"
 
 namespace sconce {
 namespace {
@@ -12,8 +13,9 @@ using Inputs = Span<const Value* const>;
 
 bool is_float(const Value& v) { return v.kind == Value::Kind::floating; }
 double number(const Value& v) {
-  return is_float(v) ? v.floating
-         : v.kind == Value::Kind::boolean ? double(v.boolean) : double(v.integer);
+  return is_float(v)                      ? v.floating
+         : v.kind == Value::Kind::boolean ? double(v.boolean)
+                                          : double(v.integer);
 }
 int64_t integer(const Value& v) {
   return v.kind == Value::Kind::boolean ? int64_t(v.boolean) : v.integer;
@@ -23,89 +25,131 @@ Status wrong_kind(Diagnostic* diagnostic) {
   return SCONCE_FAIL(Code::invalid_file, diagnostic, "a number is wanted");
 }
 
-enum class Binary { add, sub, mul, floordiv, mod, min, max, eq, ne, gt, lt, ge, le, truediv, pow,
-                    bit_and, bit_or, bit_xor };
+enum class Binary {
+  add,
+  sub,
+  mul,
+  floordiv,
+  mod,
+  min,
+  max,
+  eq,
+  ne,
+  gt,
+  lt,
+  ge,
+  le,
+  truediv,
+  pow,
+  bit_and,
+  bit_or,
+  bit_xor
+};
 
-template <Binary op>
-Status binary(Inputs in, Value* out, Diagnostic* diagnostic) {
+// One function for all: a copy per operator would be a tenth of the small runtime.
+Status run_binary(Binary op, Inputs in, Value* out, Diagnostic* diagnostic) {
   const Value &a = *in[0], &b = *in[1];
   if (!a.is_number() || !b.is_number()) return wrong_kind(diagnostic);
-  bool floating = is_float(a) || is_float(b);
-  if constexpr (op >= Binary::eq && op <= Binary::le) {
-    auto compare = [&](auto x, auto y) {
-      switch (op) {
-        case Binary::eq: return x == y;
-        case Binary::ne: return x != y;
-        case Binary::gt: return x > y;
-        case Binary::lt: return x < y;
-        case Binary::ge: return x >= y;
-        default: return x <= y;
-      }
-    };
-    *out = Value::of(floating ? compare(number(a), number(b)) : compare(integer(a), integer(b)));
-    return kOk;
-  } else if constexpr (op == Binary::truediv || op == Binary::pow) {
-    double x = number(a), y = number(b);
-    if (op == Binary::truediv && y == 0)
-      return SCONCE_FAIL(Code::invalid_argument, diagnostic, "division by zero");
-    if (op == Binary::pow && !floating && y >= 0) {
-      int64_t result = 1;
-      for (int64_t i = 0; i < integer(b); i++)
-        if (!checked_multiply(result, integer(a), &result))
-          return SCONCE_FAIL(Code::too_large, diagnostic, "integer overflow");
-      *out = Value::of(result);
-      return kOk;
-    }
-    *out = Value::of(op == Binary::pow ? std::pow(x, y) : x / y);
-    return kOk;
-  } else if constexpr (op == Binary::bit_and || op == Binary::bit_or || op == Binary::bit_xor) {
-    if (floating) return wrong_kind(diagnostic);
-    int64_t x = integer(a), y = integer(b);
-    int64_t result = op == Binary::bit_and ? (x & y) : op == Binary::bit_or ? (x | y) : (x ^ y);
-    bool boolean = a.kind == Value::Kind::boolean && b.kind == Value::Kind::boolean;
-    *out = boolean ? Value::of(result != 0) : Value::of(result);
-    return kOk;
-  } else if (floating) {
+  auto failed = [&](const char* what) {
+    (void)what;
+    return SCONCE_FAIL(Code::too_large, diagnostic, "%s", what);
+  };
+  bool floating = is_float(a) || is_float(b) || op == Binary::truediv;
+  if (floating) {
     double x = number(a), y = number(b), result = 0;
     switch (op) {
+      case Binary::eq: *out = Value::of(x == y); return kOk;
+      case Binary::ne: *out = Value::of(x != y); return kOk;
+      case Binary::gt: *out = Value::of(x > y); return kOk;
+      case Binary::lt: *out = Value::of(x < y); return kOk;
+      case Binary::ge: *out = Value::of(x >= y); return kOk;
+      case Binary::le: *out = Value::of(x <= y); return kOk;
       case Binary::add: result = x + y; break;
       case Binary::sub: result = x - y; break;
       case Binary::mul: result = x * y; break;
       case Binary::min: result = x < y ? x : y; break;
       case Binary::max: result = x > y ? x : y; break;
+      case Binary::pow: result = std::pow(x, y); break;
+      case Binary::bit_and:
+      case Binary::bit_or:
+      case Binary::bit_xor: return wrong_kind(diagnostic);
       default:
-        if (y == 0) return SCONCE_FAIL(Code::invalid_argument, diagnostic, "division by zero");
-        result = std::floor(x / y);
+        if (y == 0) return failed("division by zero");
+        result = op == Binary::truediv ? x / y : std::floor(x / y);
         if (op == Binary::mod) result = x - result * y;
     }
-    *out = Value::of(result);
-    return kOk;
-  } else {
-    int64_t x = integer(a), y = integer(b), result = 0;
-    bool fits = true;
-    switch (op) {
-      case Binary::add: fits = checked_add(x, y, &result); break;
-      case Binary::sub: fits = !__builtin_sub_overflow(x, y, &result); break;
-      case Binary::mul: fits = checked_multiply(x, y, &result); break;
-      case Binary::min: result = x < y ? x : y; break;
-      case Binary::max: result = x > y ? x : y; break;
-      default:
-        if (y == 0) return SCONCE_FAIL(Code::invalid_argument, diagnostic, "division by zero");
-        if (x == INT64_MIN && y == -1) { fits = false; break; }
-        result = x / y;
-        if (x % y != 0 && (x < 0) != (y < 0)) result--;
-        if (op == Binary::mod) result = x - result * y;
-    }
-    if (!fits) return SCONCE_FAIL(Code::too_large, diagnostic, "integer overflow");
     *out = Value::of(result);
     return kOk;
   }
+  int64_t x = integer(a), y = integer(b), result = 0;
+  bool fits = true;
+  switch (op) {
+    case Binary::eq: *out = Value::of(x == y); return kOk;
+    case Binary::ne: *out = Value::of(x != y); return kOk;
+    case Binary::gt: *out = Value::of(x > y); return kOk;
+    case Binary::lt: *out = Value::of(x < y); return kOk;
+    case Binary::ge: *out = Value::of(x >= y); return kOk;
+    case Binary::le: *out = Value::of(x <= y); return kOk;
+    case Binary::add: fits = checked_add(x, y, &result); break;
+    case Binary::sub: fits = !__builtin_sub_overflow(x, y, &result); break;
+    case Binary::mul: fits = checked_multiply(x, y, &result); break;
+    case Binary::min: result = x < y ? x : y; break;
+    case Binary::max: result = x > y ? x : y; break;
+    case Binary::bit_and: result = x & y; break;
+    case Binary::bit_or: result = x | y; break;
+    case Binary::bit_xor: result = x ^ y; break;
+    case Binary::pow:
+      if (y < 0) {
+        *out = Value::of(std::pow(double(x), double(y)));
+        return kOk;
+      }
+      result = 1;
+      // Squaring: at most 63 steps, however large the exponent.
+      for (int64_t base = x; y; y >>= 1) {
+        if (y & 1) fits = fits && checked_multiply(result, base, &result);
+        if (y > 1 && !checked_multiply(base, base, &base)) {
+          fits = false;
+          break;
+        }
+      }
+      break;
+    default:
+      if (y == 0) return failed("division by zero");
+      if (x == INT64_MIN && y == -1) {
+        fits = false;
+        break;
+      }
+      result = x / y;
+      if (x % y != 0 && (x < 0) != (y < 0)) result--;
+      if (op == Binary::mod) result = x - result * y;
+  }
+  if (!fits) return failed("integer overflow");
+  bool boolean =
+      a.kind == Value::Kind::boolean && b.kind == Value::Kind::boolean && op >= Binary::bit_and;
+  *out = boolean ? Value::of(result != 0) : Value::of(result);
+  return kOk;
 }
 
-enum class Unary { neg, ceil, floor, round, trunc, to_float, to_int, logical_not, identity, absolute, sqrt };
+template <Binary op>
+Status binary(Inputs in, Value* out, Diagnostic* diagnostic) {
+  return run_binary(op, in, out, diagnostic);
+}
 
-template <Unary op>
-Status unary(Inputs in, Value* out, Diagnostic* diagnostic) {
+enum class Unary {
+  neg,
+  ceil,
+  floor,
+  round,
+  trunc,
+  to_float,
+  to_int,
+  logical_not,
+  identity,
+  absolute,
+  sqrt
+};
+
+Status run_unary(Unary op, Inputs in, Value* out, Diagnostic* diagnostic) {
   const Value& a = *in[0];
   if (!a.is_number()) return wrong_kind(diagnostic);
   auto to_integer = [&](double value) {
@@ -120,17 +164,27 @@ Status unary(Inputs in, Value* out, Diagnostic* diagnostic) {
     case Unary::to_float: *out = Value::of(number(a)); return kOk;
     case Unary::sqrt: *out = Value::of(std::sqrt(number(a))); return kOk;
     case Unary::neg:
-      if (is_float(a)) *out = Value::of(-a.floating);
-      else if (integer(a) == INT64_MIN) return SCONCE_FAIL(Code::too_large, diagnostic, "integer overflow");
-      else *out = Value::of(-integer(a));
+      if (is_float(a))
+        *out = Value::of(-a.floating);
+      else if (integer(a) == INT64_MIN)
+        return SCONCE_FAIL(Code::too_large, diagnostic, "integer overflow");
+      else
+        *out = Value::of(-integer(a));
       return kOk;
     case Unary::absolute:
-      if (is_float(a)) *out = Value::of(std::fabs(a.floating));
-      else *out = Value::of(integer(a) < 0 ? -integer(a) : integer(a));
+      if (is_float(a))
+        *out = Value::of(std::fabs(a.floating));
+      else if (integer(a) == INT64_MIN)
+        return SCONCE_FAIL(Code::too_large, diagnostic, "integer overflow");
+      else
+        *out = Value::of(integer(a) < 0 ? -integer(a) : integer(a));
       return kOk;
     default: break;
   }
-  if (!is_float(a)) { *out = Value::of(integer(a)); return kOk; }
+  if (!is_float(a)) {
+    *out = Value::of(integer(a));
+    return kOk;
+  }
   switch (op) {
     case Unary::ceil: return to_integer(std::ceil(a.floating));
     case Unary::floor: return to_integer(std::floor(a.floating));
@@ -139,9 +193,15 @@ Status unary(Inputs in, Value* out, Diagnostic* diagnostic) {
   }
 }
 
+template <Unary op>
+Status unary(Inputs in, Value* out, Diagnostic* diagnostic) {
+  return run_unary(op, in, out, diagnostic);
+}
+
 Status sym_size(Inputs in, Value* out, Diagnostic* diagnostic) {
   if (!in[0]->is_tensor() || in[1]->kind != Value::Kind::integer)
-    return SCONCE_FAIL(Code::invalid_file, diagnostic, "sym_size: a tensor and a dimension are wanted");
+    return SCONCE_FAIL(Code::invalid_file, diagnostic,
+                       "sym_size: a tensor and a dimension are wanted");
   const Tensor& tensor = *in[0]->tensor;
   int64_t dim = in[1]->integer < 0 ? in[1]->integer + tensor.rank : in[1]->integer;
   if (dim < 0 || dim >= tensor.rank)
@@ -152,24 +212,38 @@ Status sym_size(Inputs in, Value* out, Diagnostic* diagnostic) {
 }
 
 Status sym_numel(Inputs in, Value* out, Diagnostic* diagnostic) {
-  if (!in[0]->is_tensor()) return SCONCE_FAIL(Code::invalid_file, diagnostic, "sym_numel: a tensor is wanted");
+  if (!in[0]->is_tensor())
+    return SCONCE_FAIL(Code::invalid_file, diagnostic, "sym_numel: a tensor is wanted");
   *out = Value::of(element_count(*in[0]->tensor));
   return kOk;
 }
 
 Status local_scalar_dense(Inputs in, Value* out, Diagnostic* diagnostic) {
   if (!in[0]->is_tensor() || element_count(*in[0]->tensor) != 1)
-    return SCONCE_FAIL(Code::invalid_argument, diagnostic, "_local_scalar_dense: a tensor of one element is wanted");
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                       "_local_scalar_dense: a tensor of one element is wanted");
   const Tensor& tensor = *in[0]->tensor;
-  if (tensor.dtype == DType::b8) *out = Value::of(*tensor.as<bool>());
-  else if (is_integral(tensor.dtype)) {
-    int64_t value;
-    load_elements<int64_t>(&value, tensor.data, 1, 1, tensor.dtype);
-    *out = Value::of(value);
-  } else {
-    double value;
-    load_elements<double>(&value, tensor.data, 1, 1, tensor.dtype);
-    *out = Value::of(value);
+  auto load = [&](auto value) {
+    memcpy(&value, tensor.data, sizeof(value));
+    return value;
+  };
+  switch (tensor.dtype) {
+    case DType::b8: *out = Value::of(load(uint8_t()) != 0); break;
+    case DType::u8: *out = Value::of(int64_t(load(uint8_t()))); break;
+    case DType::i8: *out = Value::of(int64_t(load(int8_t()))); break;
+    case DType::i16: *out = Value::of(int64_t(load(int16_t()))); break;
+    case DType::u16: *out = Value::of(int64_t(load(uint16_t()))); break;
+    case DType::i32: *out = Value::of(int64_t(load(int32_t()))); break;
+    case DType::u32: *out = Value::of(int64_t(load(uint32_t()))); break;
+    case DType::i64:
+    case DType::u64: *out = Value::of(load(int64_t())); break;
+    case DType::f16: *out = Value::of(double(to_float(load(f16_t())))); break;
+    case DType::bf16: *out = Value::of(double(to_float(load(bf16_t())))); break;
+    case DType::f32: *out = Value::of(double(load(float()))); break;
+    case DType::f64: *out = Value::of(load(double())); break;
+    default:
+      return SCONCE_FAIL(Code::unsupported, diagnostic, "_local_scalar_dense of %s",
+                         dtype_name(tensor.dtype));
   }
   return kOk;
 }
@@ -180,8 +254,8 @@ Status sym_ite(Inputs in, Value* out, Diagnostic* diagnostic) {
   return kOk;
 }
 
-// The executorch_prim rows are those of ExecuTorch 1.5; sconce_prim rows are ours and appear only in
-// files for our runtime.
+// The executorch_prim rows are those of ExecuTorch 1.5; sconce_prim rows are ours and appear only
+// in files for our runtime.
 constexpr Prim kPrims[] = {
     {"aten::sym_size.int", 2, sym_size},
     {"aten::sym_numel", 1, sym_numel},
