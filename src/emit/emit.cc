@@ -499,6 +499,13 @@ Result<void> MethodEmitter::emit_node(const Graph& graph, const Node& node, Env&
       if (reuse >= 0 || !type.is_tensor() || place.storage < 0 || !(type.tensor == result)) return;
       const Storage& s = storages_[size_t(place.storage)];
       if (s.kind != Storage::Kind::planned || s.pinned || s.remaining != 0) return;
+      // Another operand at another place of the same memory would be overwritten while it is read.
+      bool overlaps = false;
+      Graph::for_each_use(node, [&](ValueId other) {
+        const Place& p = env[size_t(other)];
+        overlaps |= p.storage == place.storage && (p.offset != place.offset || !(graph.type(other) == type));
+      });
+      if (overlaps) return;
       reuse = place.storage;
       reuse_offset = place.offset;
     });

@@ -39,6 +39,7 @@ struct Type {
   TensorType tensor;  // kind tensor
   SymInt number;      // kind integer: what is known of it
   bool is_tensor() const { return kind == Kind::tensor; }
+  bool operator==(const Type&) const = default;
   static Type of(TensorType type) { return {Kind::tensor, std::move(type), {}}; }
   static Type integer(SymInt number) { return {Kind::integer, {}, number}; }
 };
@@ -168,6 +169,8 @@ struct ConstantData {
   std::string name;      // "model.layers.0.weight"; other names of the same data follow in aliases
   std::vector<std::string> aliases;
   std::shared_ptr<const std::vector<uint8_t>> owned;  // keeps `bytes` alive when we made them
+  // Read from text that left the bytes out: their hash there; `bytes` are zeros. 0: bytes are true.
+  uint64_t omitted = 0;
 };
 
 // State that lives from call to call.
@@ -176,6 +179,7 @@ struct BufferData {
   std::string name;
   Bytes initial;  // empty: zeros
   std::shared_ptr<const std::vector<uint8_t>> owned;
+  uint64_t omitted = 0;  // as in ConstantData
 };
 
 // What a caller passes that is not a tensor, or what is fixed: checked on every call.
@@ -224,12 +228,14 @@ std::optional<uint64_t> bytes_max(const TensorType& type, const SymbolTable& sym
 std::optional<std::vector<int64_t>> sizes_max(const TensorType& type, const SymbolTable& symbols);
 bool is_static(const TensorType& type);
 
-// Text form: print and parse are inverse (docs/ir.md).
+// Text form: print and parse are inverse, but for data above 64 bytes, of which the text has a hash
+// (docs/ir.md). What is parsed has been verified.
 std::string print(const Program& program);
 std::string print(const Graph& graph, const Program& program);
 Result<std::unique_ptr<Program>> parse_program(const std::string& text);
 // Structure: every use is defined before, ids in range, results point back, types present, subgraph
-// arguments exist. The operators' own rules are checked in ops/check.h.
+// arguments exist, data as long as its type says, names unique, write-backs of the type they replace.
+// The operators' own rules are checked in ops/check.h.
 Result<void> verify(const Program& program);
 
 template <class F>
