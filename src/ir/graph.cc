@@ -30,7 +30,8 @@ ValueId Graph::add_value(Type type, std::string name_hint, Origin origin, int32_
 }
 
 ValueId Graph::add_input(Type type, std::string name_hint) {
-  ValueId id = add_value(std::move(type), std::move(name_hint), Origin::input, int32_t(inputs.size()));
+  ValueId id =
+      add_value(std::move(type), std::move(name_hint), Origin::input, int32_t(inputs.size()));
   inputs.push_back(id);
   return id;
 }
@@ -60,7 +61,8 @@ void Graph::replace_all_uses(ValueId from, ValueId to) {
 void Graph::replace_all_uses(Span<const ValueId> to) {
   std::vector<ValueId> last(to.begin(), to.end());
   auto next = [&](ValueId id) {
-    return id >= 0 && size_t(id) < last.size() && last[size_t(id)] != kNoValue ? last[size_t(id)] : id;
+    return id >= 0 && size_t(id) < last.size() && last[size_t(id)] != kNoValue ? last[size_t(id)]
+                                                                               : id;
   };
   std::vector<ValueId> path;
   for (size_t start = 0; start < last.size(); start++) {
@@ -200,13 +202,15 @@ void UserIndex::replace_all_uses(ValueId from, ValueId to) {
   std::vector<NodeId> moved = std::move(users_[size_t(from)]);
   users_[size_t(from)].clear();
   std::vector<NodeId>& users = users_[size_t(to)];
-  // A node that uses both is listed once.
-  std::unordered_set<NodeId> known(users.begin(), users.end());
   for (NodeId id : moved) {
+    bool listed = false;  // it uses both
+    Graph::for_each_use(graph_.nodes[size_t(id)], [&](ValueId& used) {
+      if (used == to) listed = true;
+    });
     Graph::for_each_use(graph_.nodes[size_t(id)], [&](ValueId& used) {
       if (used == from) used = to;
     });
-    if (known.insert(id).second) users.push_back(id);
+    if (!listed) users.push_back(id);
   }
   if (output_counts_[size_t(from)] > 0) {
     for (ValueId& id : graph_.outputs)

@@ -1,7 +1,8 @@
 // Expressions are polynomials with integer coefficients over atoms (symbols, divisions, remainders,
-// extremes). Arithmetic works on lists of terms in one canonical order, so equal polynomials are the
-// same list and, once interned, the same id. The order looks at structure and symbol indices, never
-// at ids, so that a program read back from its text has its sums in the order they were printed.
+// extremes). Arithmetic works on lists of terms in one canonical order, so equal polynomials are
+// the same list and, once interned, the same id. The order looks at structure and symbol indices,
+// never at ids, so that a program read back from its text has its sums in the order they were
+// printed.
 #include "ir/symbol.h"
 
 #include <algorithm>
@@ -105,7 +106,8 @@ std::optional<int64_t> checked_power(int64_t base, int64_t exponent) {
 Bounds power_bounds(Bounds base, Bounds exponent) {
   if (base.min < 0 || exponent.min < 0) return kUnbounded;
   auto ends = [](int64_t b, int64_t e) {
-    if (is_infinite(b) || is_infinite(e)) return b == 1 || e == 0 ? int64_t(1) : b == 0 ? int64_t(0) : INT64_MAX;
+    if (is_infinite(b) || is_infinite(e))
+      return b == 1 || e == 0 ? int64_t(1) : b == 0 ? int64_t(0) : INT64_MAX;
     return checked_power(b, e).value_or(INT64_MAX);
   };
   int64_t min = ends(base.min, exponent.min), max = ends(base.max, exponent.max);
@@ -314,8 +316,7 @@ std::optional<SymbolTable::Polynomial> SymbolTable::divide_terms(Polynomial a,
     std::set_difference(a[0].factors.begin(), a[0].factors.end(), lead.factors.begin(),
                         lead.factors.end(), std::back_inserter(term.factors), less);
     Polynomial product;
-    if (!multiply_terms(b, {Term{term.factors, -term.coefficient}}, &product))
-      return std::nullopt;
+    if (!multiply_terms(b, {Term{term.factors, -term.coefficient}}, &product)) return std::nullopt;
     size_t count = a.size();
     a.insert(a.end(), product.begin(), product.end());
     if (!normalize(a)) return std::nullopt;
@@ -387,7 +388,8 @@ SymInt SymbolTable::floor_divide_known(SymInt a, int64_t divisor) {
   if (inside[0].factors.size() == 1 && inside[0].coefficient == 1 && inside.size() <= 2 &&
       (inside.size() == 1 || inside[1].factors.empty())) {
     Expr nested = expr(inside[0].factors[0]);
-    if (nested.kind == ExprKind::floor_divide && expr(nested.operands[1]).kind == ExprKind::constant) {
+    if (nested.kind == ExprKind::floor_divide &&
+        expr(nested.operands[1]).kind == ExprKind::constant) {
       int64_t by = expr(nested.operands[1]).value, both, shift = 0;
       if (by > 0 && checked_multiply(by, divisor, &both) &&
           (inside.size() == 1 || checked_multiply(inside[1].coefficient, by, &shift))) {
@@ -436,8 +438,10 @@ SymInt SymbolTable::floor_divide(SymInt a, SymInt b) {
       std::set_intersection(shared.begin(), shared.end(), term.factors.begin(), term.factors.end(),
                             std::back_inserter(both), less);
       shared = std::move(both);
-      if (term.coefficient == INT64_MIN) minimal = true;
-      else common = std::gcd(common, term.coefficient);
+      if (term.coefficient == INT64_MIN)
+        minimal = true;
+      else
+        common = std::gcd(common, term.coefficient);
     }
   }
   if (minimal) common = 1;
@@ -543,16 +547,20 @@ SymInt SymbolTable::extreme(ExprKind kind, SymInt a, SymInt b) {
       SymInt difference = subtract(candidate, kept[i]);
       Bounds limits = difference.is_known() || use_bounds_ ? bounds(difference) : kUnbounded;
       bool above = limits.min >= 0, below = limits.max <= 0;
-      if (smallest ? above : below) beaten = true;
-      else if (smallest ? below : above) kept.erase(kept.begin() + int(i));
-      else i++;
+      if (smallest ? above : below)
+        beaten = true;
+      else if (smallest ? below : above)
+        kept.erase(kept.begin() + int(i));
+      else
+        i++;
     }
     if (!beaten) kept.push_back(candidate);
   }
   if (kept.size() == 1) return kept[0];
   if (kept.size() > kOperandsMax) {
     Bounds x = bounds(a), y = bounds(b);
-    if (smallest) return bounded({std::min(x.min, y.min), std::min(x.max, y.max)}, std::min(hint(a), hint(b)));
+    if (smallest)
+      return bounded({std::min(x.min, y.min), std::min(x.max, y.max)}, std::min(hint(a), hint(b)));
     return bounded({std::max(x.min, y.min), std::max(x.max, y.max)}, std::max(hint(a), hint(b)));
   }
   std::vector<ExprId> ids;
@@ -578,7 +586,8 @@ SymInt SymbolTable::power(SymInt base, SymInt exponent) {
     return exponent.value == 0 ? 1 : base.value;
   if (base.is_known() && base.value == 1) return 1;
   if (exponent.is_known())
-    return bounded(power_bounds(bounds(base), bounds(exponent)), checked_power(hint(base), exponent.value));
+    return bounded(power_bounds(bounds(base), bounds(exponent)),
+                   checked_power(hint(base), exponent.value));
   ExprId left = base.is_known() ? constant(base.value) : base.expr;
   return intern(Expr{ExprKind::power, 0, {left, exponent.expr}});
 }
@@ -610,7 +619,8 @@ Bounds SymbolTable::bounds(SymInt value) const {
           result = {std::max(result.min, next.min), std::max(result.max, next.max)};
           break;
         case ExprKind::power: result = power_bounds(result, next); break;
-        case ExprKind::symbol: case ExprKind::constant: break;
+        case ExprKind::symbol:
+        case ExprKind::constant: break;
       }
     }
     known.emplace(id, result);
@@ -634,27 +644,47 @@ std::optional<int64_t> SymbolTable::evaluate(SymInt value,
     std::optional<int64_t> result = self(self, e.operands[0]);
     for (size_t i = 1; i < e.operands.size() && result; i++) {
       std::optional<int64_t> next = self(self, e.operands[i]);
-      if (!next) { result = std::nullopt; break; }
+      if (!next) {
+        result = std::nullopt;
+        break;
+      }
       int64_t a = *result, b = *next, r = 0;
       switch (e.kind) {
-        case ExprKind::add: if (!checked_add(a, b, &r)) result = std::nullopt; else result = r; break;
+        case ExprKind::add:
+          if (!checked_add(a, b, &r))
+            result = std::nullopt;
+          else
+            result = r;
+          break;
         case ExprKind::multiply:
-          if (!checked_multiply(a, b, &r)) result = std::nullopt; else result = r;
+          if (!checked_multiply(a, b, &r))
+            result = std::nullopt;
+          else
+            result = r;
           break;
         case ExprKind::floor_divide:
-          if (b == 0) result = std::nullopt; else result = floor_quotient(a, b);
+          if (b == 0)
+            result = std::nullopt;
+          else
+            result = floor_quotient(a, b);
           break;
         case ExprKind::ceil_divide:
-          if (b == 0) result = std::nullopt;
-          else result = saturate(__int128(floor_quotient(a, b)) + (floor_remainder(a, b) != 0));
+          if (b == 0)
+            result = std::nullopt;
+          else
+            result = saturate(__int128(floor_quotient(a, b)) + (floor_remainder(a, b) != 0));
           break;
         case ExprKind::modulo:
-          if (b == 0) result = std::nullopt; else result = floor_remainder(a, b);
+          if (b == 0)
+            result = std::nullopt;
+          else
+            result = floor_remainder(a, b);
           break;
         case ExprKind::minimum: result = std::min(a, b); break;
         case ExprKind::maximum: result = std::max(a, b); break;
         case ExprKind::power: result = checked_power(a, b); break;
-        case ExprKind::symbol: case ExprKind::constant: break;
+        case ExprKind::symbol:
+        case ExprKind::constant: break;
       }
     }
     known.emplace(id, result);

@@ -90,6 +90,7 @@ class SymbolTable {
   SymInt power(SymInt base, SymInt exponent);  // exponent >= 0
 
   const Expr& expr(ExprId id) const { return exprs_[size_t(id)]; }
+  size_t expr_count() const { return exprs_.size(); }
   // Bounds by interval arithmetic, saturating at the ends of int64.
   Bounds bounds(SymInt value) const;
   // True when the value is a multiple of `divisor` (> 0) whatever its symbols are.

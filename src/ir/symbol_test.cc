@@ -138,11 +138,13 @@ TEST_F(SymbolTest, what_has_no_integer_form_becomes_one_bounded_symbol) {
 }
 
 TEST_F(SymbolTest, parse_errors_say_where_and_what) {
-  EXPECT_EQ(read("Add(s0, "), "expression \"Add(s0, \": expected a number, a symbol or \"(\", found "
-                              "the end at character 9");
+  EXPECT_EQ(read("Add(s0, "),
+            "expression \"Add(s0, \": expected a number, a symbol or \"(\", found "
+            "the end at character 9");
   EXPECT_EQ(read("s0 s1"),
             "expression \"s0 s1\": expected an operator or the end, found \"s1\" at character 4");
-  EXPECT_EQ(read("FloorDiv(s0, 0)"), "expression \"FloorDiv(s0, 0)\": division by 0 at character 1");
+  EXPECT_EQ(read("FloorDiv(s0, 0)"),
+            "expression \"FloorDiv(s0, 0)\": division by 0 at character 1");
   EXPECT_EQ(read("Bessel(s0)"),
             "expression \"Bessel(s0)\": function \"Bessel\" at character 1 is not known");
   EXPECT_EQ(read("99999999999999999999"),
@@ -175,31 +177,51 @@ TEST_F(SymbolTest, simplification_keeps_values_and_text_reads_back) {
       values.push_back(exprs.back().value);
     }
     for (int step = 0; step < 12; step++) {
-      size_t i = size_t(pick(0, int64_t(exprs.size()) - 1)), j = size_t(pick(0, int64_t(exprs.size()) - 1));
+      size_t i = size_t(pick(0, int64_t(exprs.size()) - 1)),
+             j = size_t(pick(0, int64_t(exprs.size()) - 1));
       SymInt a = exprs[i], b = exprs[j], result;
       std::optional<int64_t> value;
       int operation = int(pick(0, 6));
       if (!values[i] || !values[j]) continue;
       int64_t x = *values[i], y = *values[j];
-      auto floored = [](int64_t p, int64_t q) { return p / q - (p % q != 0 && (p < 0) != (q < 0)); };
+      auto floored = [](int64_t p, int64_t q) {
+        return p / q - (p % q != 0 && (p < 0) != (q < 0));
+      };
       switch (operation) {
-        case 0: result = t.add(a, b); value = x + y; break;
-        case 1: result = t.subtract(a, b); value = x - y; break;
-        case 2: result = t.multiply(a, b); value = x * y; break;
-        case 3: case 4: {
+        case 0:
+          result = t.add(a, b);
+          value = x + y;
+          break;
+        case 1:
+          result = t.subtract(a, b);
+          value = x - y;
+          break;
+        case 2:
+          result = t.multiply(a, b);
+          value = x * y;
+          break;
+        case 3:
+        case 4: {
           Bounds limits = t.bounds(b);
           if (y == 0 || (limits.min <= 0 && limits.max >= 0)) continue;
           result = operation == 3 ? t.floor_divide(a, b) : t.modulo(a, b);
           value = operation == 3 ? floored(x, y) : x - y * floored(x, y);
           break;
         }
-        case 5: result = t.minimum(a, b); value = std::min(x, y); break;
-        default: result = t.maximum(a, b); value = std::max(x, y); break;
+        case 5:
+          result = t.minimum(a, b);
+          value = std::min(x, y);
+          break;
+        default:
+          result = t.maximum(a, b);
+          value = std::max(x, y);
+          break;
       }
       if (std::abs(*value) > 1000000) continue;
       at.resize(t.symbols().size());
       ASSERT_EQ(t.symbols().size(), 3u);
-      ASSERT_EQ(t.evaluate(result, at), value) << t.print(a) << " op" << operation << " " << t.print(b);
+      ASSERT_EQ(t.evaluate(result, at), value)
+          << t.print(a) << " op" << operation << " " << t.print(b);
       Bounds limits = t.bounds(result);
       ASSERT_LE(limits.min, *value) << t.print(result);
       ASSERT_GE(limits.max, *value) << t.print(result);

@@ -35,17 +35,22 @@ std::string SymbolTable::print(ExprId id, int precedence) const {
         std::string term = print(operand, kSum);
         // The most negative number cannot lose its sign.
         bool minimal = term.starts_with("-9223372036854775808");
-        if (text.empty()) text = term;
-        else if (term[0] == '-' && !minimal) text += " - " + term.substr(1);
-        else text += " + " + term;
+        if (text.empty())
+          text = term;
+        else if (term[0] == '-' && !minimal)
+          text += " - " + term.substr(1);
+        else
+          text += " + " + term;
       }
       break;
     case ExprKind::multiply: {
       own = kProduct;
       size_t first = 0;
       if (const Expr& front = expr(e.operands[0]); front.kind == ExprKind::constant) {
-        if (front.value == -1) text = "-";
-        else text = std::to_string(front.value) + "*";
+        if (front.value == -1)
+          text = "-";
+        else
+          text = std::to_string(front.value) + "*";
         if (front.value < 0) own = kSum;
         first = 1;
       }
@@ -96,20 +101,28 @@ class SymbolParser {
     skip_space();
     std::string found =
         at_end() ? "the end" : fmt::format("\"{}\"", printable(text_.substr(position_, 12)));
-    return error(Code::invalid_file, "expected {}, found {} at character {}", what, found,
-                 position_ + 1);
+    return error(Code::invalid_file, "expected {}, found {}{}", what, found, at(position_));
   }
 
  private:
   enum class Kind : uint8_t { integer, ratio, real };
   struct Number {
     Kind kind = Kind::integer;
-    SymInt over;        // integer, ratio: numerator
-    int64_t under = 1;  // ratio: denominator > 0
+    SymInt over;           // integer, ratio: numerator
+    int64_t under = 1;     // ratio: denominator > 0
     bool rounded = false;  // ratio: what torch computes is the nearest double, so only a final
                            // rounding to an integer is exact
     double min = 0, max = 0, hint = 0;  // real
   };
+  // Our form stands in a text whose reader knows line and column.
+  std::string at(size_t position) {
+    return own_form_ ? std::string() : fmt::format(" at character {}", position + 1);
+  }
+  Result<std::string> quoted() {
+    Result<std::string> text = parse_quoted(text_, &position_);
+    if (!text.ok()) text.error().text += at(position_);
+    return text;
+  }
   enum class Rounding : uint8_t { down, up, to_zero, nearest };
   static constexpr int kNestingMax = 128;
   static constexpr size_t kArgumentsMax = 1024;
@@ -171,9 +184,8 @@ class SymbolParser {
     if (is_exact(a) && is_exact(b) && multiply_under(a.under, b.under, &under))
       return ratio(table_.multiply(a.over, b.over), under);
     Number x = as_real(a), y = as_real(b);
-    return corners(x, y, x.hint * y.hint, [](double p, double q) {
-      return p == 0 || q == 0 ? 0 : p * q;
-    });
+    return corners(x, y, x.hint * y.hint,
+                   [](double p, double q) { return p == 0 || q == 0 ? 0 : p * q; });
   }
 
   template <class F>
@@ -203,7 +215,7 @@ class SymbolParser {
   }
 
   Error zero_division(size_t start) {
-    return error(Code::invalid_file, "division by 0 at character {}", start + 1);
+    return error(Code::invalid_file, "division by 0{}", at(start));
   }
 
   Result<Number> floor_divide(const Number& a, const Number& b, size_t start) {
@@ -239,7 +251,8 @@ class SymbolParser {
     if (a.kind == Kind::integer && b.kind == Kind::integer)
       return whole(smallest ? table_.minimum(a.over, b.over) : table_.maximum(a.over, b.over));
     Number x = as_real(a), y = as_real(b);
-    if (smallest) return real(std::min(x.min, y.min), std::min(x.max, y.max), std::min(x.hint, y.hint));
+    if (smallest)
+      return real(std::min(x.min, y.min), std::min(x.max, y.max), std::min(x.hint, y.hint));
     return real(std::max(x.min, y.min), std::max(x.max, y.max), std::max(x.hint, y.hint));
   }
 
@@ -269,8 +282,7 @@ class SymbolParser {
       return !(v > -9.2e18) ? INT64_MIN : !(v < 9.2e18) ? INT64_MAX : int64_t(v);
     };
     Bounds limits{to_integer(std::floor(number.min)), to_integer(std::ceil(number.max))};
-    SymInt symbol =
-        table_.fresh(limits, std::isfinite(number.hint) ? to_integer(number.hint) : 0);
+    SymInt symbol = table_.fresh(limits, std::isfinite(number.hint) ? to_integer(number.hint) : 0);
     table_.opaque_.emplace(std::move(text), symbol);
     return symbol;
   }
@@ -280,8 +292,8 @@ class SymbolParser {
     if (number.kind == Kind::real) return opaque(number, start);
     if (number.kind == Kind::integer) return number.over;
     if (number.over.is_known())
-      return error(Code::invalid_file, "{}/{} at character {} is not an integer",
-                   number.over.value, number.under, start + 1);
+      return error(Code::invalid_file, "{}/{}{} is not an integer", number.over.value, number.under,
+                   at(start));
     return table_.floor_divide(number.over, number.under);
   }
 
@@ -307,8 +319,8 @@ class SymbolParser {
 
   Result<Number> sum() {
     if (++nesting_ > kNestingMax)
-      return error(Code::invalid_file, "expression nests deeper than {} at character {}",
-                   kNestingMax, position_ + 1);
+      return error(Code::invalid_file, "expression nests deeper than {}{}", kNestingMax,
+                   at(position_));
     TRY(Number result, product());
     for (;;) {
       if (accept("+")) {
@@ -374,16 +386,20 @@ class SymbolParser {
     size_t start = position_;
     uint64_t magnitude = 0;
     bool overflow = false;
-    auto digit = [&] { return position_ < text_.size() && text_[position_] >= '0' && text_[position_] <= '9'; };
+    auto digit = [&] {
+      return position_ < text_.size() && text_[position_] >= '0' && text_[position_] <= '9';
+    };
     for (; digit(); position_++)
       overflow |= !checked_multiply<uint64_t>(magnitude, 10, &magnitude) ||
                   !checked_add<uint64_t>(magnitude, uint64_t(text_[position_] - '0'), &magnitude);
-    if (!own_form_ && position_ < text_.size() && (text_[position_] == '.' || text_[position_] == 'e')) {
+    if (!own_form_ && position_ < text_.size() &&
+        (text_[position_] == '.' || text_[position_] == 'e')) {
       if (text_[position_] == '.')
         for (position_++; digit();) position_++;
       if (position_ < text_.size() && text_[position_] == 'e') {
         position_++;
-        if (position_ < text_.size() && (text_[position_] == '-' || text_[position_] == '+')) position_++;
+        if (position_ < text_.size() && (text_[position_] == '-' || text_[position_] == '+'))
+          position_++;
         while (digit()) position_++;
       }
       TRY(Number value, floating(text_.substr(start, position_ - start), start));
@@ -391,7 +407,7 @@ class SymbolParser {
     }
     uint64_t limit = uint64_t(INT64_MAX) + (negative ? 1 : 0);
     if (overflow || magnitude > limit)
-      return error(Code::too_large, "number at character {} does not fit in 64 bits", start + 1);
+      return error(Code::too_large, "number{} does not fit in 64 bits", at(start));
     return whole(negative ? int64_t(0 - magnitude) : int64_t(magnitude));
   }
 
@@ -401,14 +417,15 @@ class SymbolParser {
     char* stop = nullptr;
     double value = std::strtod(copy.c_str(), &stop);
     if (copy.empty() || *stop)
-      return error(Code::invalid_file, "\"{}\" at character {} is not a number", printable(copy), start + 1);
+      return error(Code::invalid_file, "\"{}\"{} is not a number", printable(copy), at(start));
     double scaled = value;
     int64_t under = 1;
     while (std::abs(scaled) < 0x1p31 && scaled != std::floor(scaled) && under < (1 << 20)) {
       scaled *= 2;
       under *= 2;
     }
-    if (std::abs(scaled) < 0x1p31 && scaled == std::floor(scaled)) return ratio(int64_t(scaled), under);
+    if (std::abs(scaled) < 0x1p31 && scaled == std::floor(scaled))
+      return ratio(int64_t(scaled), under);
     return real(value, value, value);
   }
 
@@ -421,7 +438,7 @@ class SymbolParser {
     }
     char c = peek();
     if (c == '"' || c == '\'') {
-      TRY(std::string name, parse_quoted(text_, &position_));
+      TRY(std::string name, quoted());
       return named(name, start);
     }
     // Exponents and such may be negative.
@@ -450,8 +467,7 @@ class SymbolParser {
 
   Result<Number> named(const std::string& name, size_t start) {
     if (own_form_ && !table_.find_symbol(name))
-      return error(Code::not_found, "symbol {} at character {} is not declared", print_name(name),
-                   start + 1);
+      return error(Code::not_found, "symbol {}{} is not declared", print_name(name), at(start));
     return whole(table_.symbol(name));
   }
 
@@ -459,7 +475,7 @@ class SymbolParser {
   Result<Number> symbol(size_t start) {
     char c = peek();
     if (c != '"' && c != '\'') return wanted("the symbol's name in quotes");
-    TRY(std::string name, parse_quoted(text_, &position_));
+    TRY(std::string name, quoted());
     bool nonnegative = false;
     while (accept(",")) {
       skip_space();
@@ -475,17 +491,17 @@ class SymbolParser {
     TRY(Number result, named(name, start));
     // torch says "positive" of sizes that its own ranges let be 0.
     Symbol* found = table_.find_symbol(name);
-    if (nonnegative && found->bounds.min == INT64_MIN && found->bounds.max >= 0) found->bounds.min = 0;
+    if (nonnegative && found->bounds.min == INT64_MIN && found->bounds.max >= 0)
+      found->bounds.min = 0;
     return result;
   }
 
-  Result<std::vector<Number>> arguments(std::vector<size_t>* starts) {
+  Result<std::vector<Number>> arguments() {
     std::vector<Number> result;
     if (accept(")")) return result;
     do {
-      if (result.size() >= kArgumentsMax) return wanted(fmt::format("at most {} arguments", kArgumentsMax));
-      skip_space();
-      starts->push_back(position_);
+      if (result.size() >= kArgumentsMax)
+        return wanted(fmt::format("at most {} arguments", kArgumentsMax));
       TRY(Number next, sum());
       result.push_back(next);
     } while (accept(","));
@@ -498,20 +514,20 @@ class SymbolParser {
     if (!own_form_ && is("Symbol")) return symbol(start);
     if (!own_form_ && is("Float", "RealNumber")) {
       if (char c = peek(); c == '"' || c == '\'') {
-        TRY(std::string text, parse_quoted(text_, &position_));
-        if (accept(",") && !(accept("precision") && accept("=") && peek() >= '0' && peek() <= '9' && literal(false).ok()))
+        TRY(std::string text, quoted());
+        if (accept(",") && !(accept("precision") && accept("=") && peek() >= '0' && peek() <= '9' &&
+                             literal(false).ok()))
           return wanted("precision=53");
         if (!accept(")")) return wanted("\")\"");
         return floating(text, start);
       }
     }
-    std::vector<size_t> at;
-    TRY(std::vector<Number> a, arguments(&at));
+    TRY(std::vector<Number> a, arguments());
     size_t count = a.size();
     auto counts = [&](size_t wanted_count) -> Result<void> {
       if (count == wanted_count) return {};
-      return error(Code::invalid_file, "{} at character {} has {} arguments, {} are wanted", name,
-                   start + 1, count, wanted_count);
+      return error(Code::invalid_file, "{}{} has {} arguments, {} are wanted", name, at(start),
+                   count, wanted_count);
     };
 
     if (is("Mod", "PythonMod")) {
@@ -534,8 +550,8 @@ class SymbolParser {
       return multiply(negative, whole(-1));
     }
     if (own_form_)
-      return error(Code::invalid_file, "\"{}\" at character {} is none of Mod, Max, Min, Pow, CeilDiv",
-                   name, start + 1);
+      return error(Code::invalid_file, "\"{}\"{} is none of Mod, Max, Min, Pow, CeilDiv", name,
+                   at(start));
 
     if (is("Integer", "Float", "RealNumber", "ToFloat", "Identity", "TruncToFloat")) {
       TRY_VOID(counts(1));
@@ -573,7 +589,11 @@ class SymbolParser {
     }
     if (is("TruncToInt", "FloorToInt", "CeilToInt", "floor", "ceiling")) {
       TRY_VOID(counts(1));
-      return round(a[0], is("TruncToInt") ? Rounding::to_zero : is("FloorToInt", "floor") ? Rounding::down : Rounding::up, start);
+      return round(a[0],
+                   is("TruncToInt")            ? Rounding::to_zero
+                   : is("FloorToInt", "floor") ? Rounding::down
+                                               : Rounding::up,
+                   start);
     }
     if (is("RoundToInt")) {
       TRY_VOID(counts(1));
@@ -591,15 +611,19 @@ class SymbolParser {
     if (is("sqrt", "OpaqueUnaryFn_sqrt")) {
       TRY_VOID(counts(1));
       Number x = as_real(a[0]);
-      return real(std::sqrt(std::max(x.min, 0.0)), std::sqrt(std::max(x.max, 0.0)), std::sqrt(x.hint));
+      return real(std::sqrt(std::max(x.min, 0.0)), std::sqrt(std::max(x.max, 0.0)),
+                  std::sqrt(x.hint));
     }
     if (is("StrictGreaterThan", "StrictLessThan", "GreaterThan", "LessThan", "Equality",
            "Unequality", "Gt", "Lt", "Ge", "Le", "Eq", "Ne")) {
       TRY_VOID(counts(2));
       double x = as_real(a[0]).hint, y = as_real(a[1]).hint;
-      bool holds = is("StrictGreaterThan", "Gt") ? x > y : is("StrictLessThan", "Lt") ? x < y
-                   : is("GreaterThan", "Ge") ? x >= y : is("LessThan", "Le") ? x <= y
-                   : is("Equality", "Eq") ? x == y : x != y;
+      bool holds = is("StrictGreaterThan", "Gt") ? x > y
+                   : is("StrictLessThan", "Lt")  ? x < y
+                   : is("GreaterThan", "Ge")     ? x >= y
+                   : is("LessThan", "Le")        ? x <= y
+                   : is("Equality", "Eq")        ? x == y
+                                                 : x != y;
       return real(0, 1, holds);
     }
     if (is("And", "Or", "Xor", "Not")) {
@@ -615,7 +639,8 @@ class SymbolParser {
     if (is("Where", "ITE")) {
       TRY_VOID(counts(3));
       Number x = as_real(a[1]), y = as_real(a[2]);
-      return real(std::min(x.min, y.min), std::max(x.max, y.max), as_real(a[0]).hint ? x.hint : y.hint);
+      return real(std::min(x.min, y.min), std::max(x.max, y.max),
+                  as_real(a[0]).hint ? x.hint : y.hint);
     }
     // A pair keeps its value; that its condition holds at the hints shows in the next field.
     if (is("ExprCondPair")) {
@@ -629,14 +654,17 @@ class SymbolParser {
       Number result = as_real(a[0]);
       for (size_t i = 1; i < count; i++) {
         Number x = as_real(a[i]);
-        result = real(std::min(result.min, x.min), std::max(result.max, x.max), std::isnan(result.hint) ? x.hint : result.hint);
+        result = real(std::min(result.min, x.min), std::max(result.max, x.max),
+                      std::isnan(result.hint) ? x.hint : result.hint);
       }
       return result;
     }
     if (is("IsNonOverlappingAndDenseIndicator")) return real(0, 1, 0);
-    if (name.starts_with("OpaqueUnaryFn_") || is("log", "exp", "sin", "cos", "tan", "atan", "BitwiseFn_bitwise_and", "BitwiseFn_bitwise_or", "BitwiseFn_bitwise_xor"))
+    if (name.starts_with("OpaqueUnaryFn_") ||
+        is("log", "exp", "sin", "cos", "tan", "atan", "BitwiseFn_bitwise_and",
+           "BitwiseFn_bitwise_or", "BitwiseFn_bitwise_xor"))
       return anything();
-    return error(Code::unsupported, "function \"{}\" at character {} is not known", name, start + 1);
+    return error(Code::unsupported, "function \"{}\"{} is not known", name, at(start));
   }
 
   SymbolTable& table_;
