@@ -283,6 +283,66 @@ Packers packers_of(Compute compute) {
   }
 }
 
+// Depthwise: one channel in and one out per group. A matrix product would have one row, so rows of
+// outputs are summed tap by tap instead.
+template <class T>
+void depthwise(const Window& w, const Tensor& input, const Tensor& weight, const Tensor* bias,
+               Tensor& out) {
+  using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, T>;  // integers wrap
+  ImageStrides from = image_strides(input), to = image_strides(out), ws = image_strides(weight);
+  int64_t element_bytes = int64_t(dtype_bytes(input.dtype));
+  auto load_one = [&](const Tensor& tensor, int64_t offset) {
+    T value;
+    load_elements<T>(&value, tensor.as<char>() + offset * element_bytes, 1, 1, tensor.dtype);
+    return Sum(value);
+  };
+  for (int64_t batch = 0; batch < w.batch; batch++)
+    for (int64_t channel = 0; channel < w.out_channels; channel++) {
+      Sum start = bias ? load_one(*bias, channel) : Sum(0);
+      for (int64_t d = 0; d < w.out[0]; d++)
+        for (int64_t h = 0; h < w.out[1]; h++)
+          for (int64_t first = 0; first < w.out[2]; first += kBlockCount) {
+            int count = int(w.out[2] - first < kBlockCount ? w.out[2] - first : kBlockCount);
+            Sum sums[kBlockCount];
+            T block[kBlockCount];
+            for (int i = 0; i < count; i++) sums[i] = start;
+            for (int64_t kd = 0; kd < w.kernel[0]; kd++) {
+              int64_t id = d * w.stride[0] - w.padding[0] + kd * w.dilation[0];
+              if (id < 0 || id >= w.in[0]) continue;
+              for (int64_t kh = 0; kh < w.kernel[1]; kh++) {
+                int64_t ih = h * w.stride[1] - w.padding[1] + kh * w.dilation[1];
+                if (ih < 0 || ih >= w.in[1]) continue;
+                for (int64_t kw = 0; kw < w.kernel[2]; kw++) {
+                  // Outputs [begin, end) of the block see an input at this tap.
+                  int64_t shift = kw * w.dilation[2] - w.padding[2], step = w.stride[2];
+                  int64_t begin = shift >= 0 ? 0 : (-shift + step - 1) / step;
+                  int64_t end = shift >= w.in[2] ? 0 : (w.in[2] - 1 - shift) / step + 1;
+                  if (begin < first) begin = first;
+                  if (end > first + count) end = first + count;
+                  if (begin >= end) continue;
+                  Sum tap = load_one(weight, channel * ws.batch + kd * ws.spatial[0] +
+                                                 kh * ws.spatial[1] + kw * ws.spatial[2]);
+                  int n = int(end - begin);
+                  load_elements<T>(
+                      block, input.as<char>() + (batch * from.batch + channel * from.channel +
+                                                 id * from.spatial[0] + ih * from.spatial[1] +
+                                                 (begin * step + shift) * from.spatial[2]) *
+                                                    element_bytes,
+                      step * from.spatial[2], n, input.dtype);
+                  Sum* target = sums + (begin - first);
+                  for (int i = 0; i < n; i++) target[i] += tap * Sum(block[i]);
+                }
+              }
+            }
+            for (int i = 0; i < count; i++) block[i] = T(sums[i]);
+            store_elements<T>(out.as<char>() + (batch * to.batch + channel * to.channel +
+                                                d * to.spatial[0] + h * to.spatial[1] +
+                                                first * to.spatial[2]) * element_bytes,
+                              to.spatial[2], block, count, out.dtype);
+          }
+    }
+}
+
 // Two tensors [batch, channel, ...] and a weight between them. result = weight * windows(source):
 // the forward pass (source: input), or, with the meaning of the weight's first dimensions exchanged,
 // the gradient of the input (source: gradient of the output).
@@ -387,7 +447,16 @@ Status run(const Args& args, KernelContext& context) {
   SCONCE_TRY_STATUS(make_window(args, kForward, &w, context.diagnostic));
   Tensor& out = args.out();
   SCONCE_TRY_STATUS(check_out_dtype(out, args.tensor(0).dtype, context.diagnostic));
-  multiply_windows(w, {&args.tensor(0), w.in, w.in_channels}, w.transposed, args.tensor(1),
+  const Tensor &input = args.tensor(0), &weight = args.tensor(1);
+  if (!w.transposed && w.groups == w.in_channels && w.groups == w.out_channels) {
+    switch (compute_of(input.dtype)) {
+      case Compute::f32: depthwise<float>(w, input, weight, args.find_tensor(2), out); break;
+      case Compute::f64: depthwise<double>(w, input, weight, args.find_tensor(2), out); break;
+      case Compute::i64: depthwise<int64_t>(w, input, weight, args.find_tensor(2), out); break;
+    }
+    return kOk;
+  }
+  multiply_windows(w, {&input, w.in, w.in_channels}, w.transposed, weight,
                    w.transposed ? 1 : 0, args.find_tensor(2), {&out, w.out, w.out_channels},
                    context.scratch.data());
   return kOk;

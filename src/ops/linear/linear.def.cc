@@ -27,9 +27,12 @@ Results linear(Build& build, const Node& node) {
   return one(build.view(y, sizes));
 }
 
-// beta * added + alpha * product, with no node for factors of one.
-ValueId scale_and_add(Build& build, ValueId added, ValueId product, const Argument& beta,
-                      const Argument& alpha) {
+// beta * added + alpha * product, with no node for factors of one. Factors of integers lose their
+// fraction, as in torch.
+ValueId scale_and_add(Build& build, ValueId added, ValueId product, Argument beta, Argument alpha) {
+  if (is_integral(build.dtype(product)))
+    for (Argument* factor : {&beta, &alpha})
+      if (auto* real = std::get_if<double>(factor)) *factor = int64_t(*real);
   auto is = [](const Argument& factor, double wanted) {
     if (auto* i = std::get_if<int64_t>(&factor)) return double(*i) == wanted;
     if (auto* d = std::get_if<double>(&factor)) return *d == wanted;

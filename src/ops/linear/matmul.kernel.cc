@@ -372,11 +372,6 @@ Status product_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
     const Tensor& added = args.tensor(form.added);
     SCONCE_TRY_STATUS(check_same_dtype(form.what, added, a, diagnostic));
     SCONCE_TRY_STATUS(check_expands(form.what, added, out, diagnostic));
-    if (is_integral(a.dtype))
-      for (int i : {3, 4})
-        if (args[i].kind == Value::Kind::floating)
-          return SCONCE_FAIL(Code::invalid_argument, diagnostic,
-                             "%s of integers: beta and alpha must be integers", form.what);
   }
   return kOk;
 }
