@@ -332,8 +332,10 @@ Result<std::vector<Type>> infer_types(Program& program, const Graph& graph, cons
     const OutMeta& first = results[0][r];
     TensorType type{first.dtype, {}, {}};
     for (int i = 0; i < first.rank; i++) {
-      if (op.kernel->data_dependent) {
-        type.sizes.push_back(program.symbols.fresh({0, first.sizes[i]}, first.sizes[i]));
+      if (first.upper_bounds ? first.upper_bounds >> i & 1 : op.kernel->data_dependent) {
+        int64_t max = 0;
+        for (const auto& result : results) max = std::max(max, result[r].sizes[i]);
+        type.sizes.push_back(program.symbols.fresh({0, max}, first.sizes[i]));
         continue;
       }
       if (!symbolic) {

@@ -23,6 +23,8 @@ struct OutMeta {
   DType dtype = DType::f32;
   int rank = 0;
   int64_t sizes[kRankMax] = {};
+  // Bit i: only data decides sizes[i], which is an upper bound; `run` resizes the out.
+  uint32_t upper_bounds = 0;
 };
 
 // The arguments of one call. Accessors CHECK nothing about kinds that the schema already promised:
@@ -101,8 +103,8 @@ struct Kernel {
   Status (*run)(const Args& args, KernelContext& context);
   // Bytes of context.scratch that `run` needs at these sizes; null = none.
   uint64_t (*scratch_bytes)(const Args& args) = nullptr;
-  // True when the sizes from `shape` are only an upper bound, and `run` resizes its outs
-  // (nonzero, masked_select).
+  // True when sizes from `shape` are always an upper bound, and `run` resizes its outs (nonzero,
+  // masked_select): those marked in OutMeta::upper_bounds, or all when none is.
   bool data_dependent = false;
 };
 

@@ -1,0 +1,640 @@
+// Views, joins and rearrangements. High-level names become a few core ones: view, permute, transpose,
+// slice, select, expand, cat. Schemas keep their alias letters: the importer follows views by them.
+#include "ops/shape/decompose.h"
+
+namespace sconce {
+namespace {
+
+// --- other names of view --------------------------------------------------------------------------
+
+Results view_as(Build& build, const Node& node) {
+  return one(build.view(value(node, 0), sizes_of(build, value(node, 1))));
+}
+// self, size, stride: the stride says nothing about values.
+Results reshape_alias(Build& build, const Node& node) {
+  return build.call("aten::view", {node.arguments[0], node.arguments[1]});
+}
+Results ravel(Build& build, const Node& node) {
+  return build.call("aten::view", {node.arguments[0], Build::ints(std::vector<int64_t>{-1})});
+}
+// self, start_dim, end_dim
+Results flatten(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  std::vector<SymInt> sizes = sizes_of(build, x);
+  auto from = wrap(known_integer(node, 1).value_or(99), build.rank(x));
+  auto to = wrap(known_integer(node, 2).value_or(99), build.rank(x));
+  if (!from || !to || *from > *to) return std::nullopt;
+  if (sizes.empty()) return one(build.view(x, {1}));
+  if (*from == *to) return one(x);
+  SymInt flat = product(build, sizes, size_t(*from), size_t(*to) + 1);
+  sizes.erase(sizes.begin() + *from, sizes.begin() + *to + 1);
+  sizes.insert(sizes.begin() + *from, flat);
+  return one(build.view(x, sizes));
+}
+// self, dim, sizes
+Results unflatten(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto dim = wrap(known_integer(node, 1).value_or(99), build.rank(x));
+  auto parts = integers(build, node, 2);
+  if (!dim || !parts || build.rank(x) == 0) return std::nullopt;
+  std::vector<SymInt> sizes = sizes_of(build, x);
+  SymInt whole = sizes[size_t(*dim)];
+  for (size_t i = 0; i < parts->size(); i++) {
+    if (!((*parts)[i] == SymInt(-1))) continue;
+    SymInt rest = symbols(build).multiply(product(build, *parts, 0, i),
+                                          product(build, *parts, i + 1, parts->size()));
+    if (rest == SymInt(0)) return std::nullopt;
+    (*parts)[i] = symbols(build).floor_divide(whole, rest);
+  }
+  sizes.erase(sizes.begin() + *dim);
+  sizes.insert(sizes.begin() + *dim, parts->begin(), parts->end());
+  return one(build.view(x, sizes));
+}
+
+// --- other names of permute -----------------------------------------------------------------------
+
+Results decompose_t(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  if (build.rank(x) > 2) return std::nullopt;
+  return one(build.rank(x) < 2 ? x : transpose(build, x, 0, 1));
+}
+Results reverse_dims(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  std::vector<int64_t> dims;
+  for (int i = build.rank(x) - 1; i >= 0; i--) dims.push_back(i);
+  return one(dims.size() < 2 ? x : build.permute(x, dims));
+}
+Results transpose_last(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  if (build.rank(x) < 2) return build.rank(x) == 0 ? Results(one(x)) : std::nullopt;
+  return one(transpose(build, x, -2, -1));
+}
+// self, source, destination
+Results movedim(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  int rank = build.rank(x);
+  auto from = known_integers(build, node, 1), to = known_integers(build, node, 2);
+  if (!from || !to || from->size() != to->size()) return std::nullopt;
+  if (rank == 0) return one(x);
+  std::vector<int64_t> order(size_t(rank), -1);
+  std::vector<bool> taken(size_t(rank), false);
+  for (size_t i = 0; i < from->size(); i++) {
+    auto source = wrap((*from)[i], rank), target = wrap((*to)[i], rank);
+    if (!source || !target || taken[size_t(*source)] || order[size_t(*target)] >= 0)
+      return std::nullopt;
+    order[size_t(*target)] = *source;
+    taken[size_t(*source)] = true;
+  }
+  int64_t next = 0;
+  for (int64_t& dim : order) {
+    if (dim >= 0) continue;
+    while (taken[size_t(next)]) next++;
+    dim = next++;
+  }
+  return one(build.permute(x, order));
+}
+
+// --- expand ---------------------------------------------------------------------------------------
+
+Results expand_as(Build& build, const Node& node) {
+  return one(expand(build, value(node, 0), sizes_of(build, value(node, 1))));
+}
+Results broadcast_to(Build& build, const Node& node) {
+  return build.call("aten::expand", {node.arguments[0], node.arguments[1], false});
+}
+std::optional<std::vector<SymInt>> broadcast_sizes(Build& build, const std::vector<ValueId>& all) {
+  std::vector<SymInt> sizes;
+  for (ValueId x : all) {
+    std::vector<SymInt> more = sizes_of(build, x);
+    while (sizes.size() < more.size()) sizes.insert(sizes.begin(), 1);
+    for (size_t i = 0; i < more.size(); i++) {
+      SymInt& size = sizes[sizes.size() - more.size() + i];
+      if (size == SymInt(1)) size = more[i];
+      else if (!(more[i] == SymInt(1)) && !(more[i] == size) && more[i].is_known()) {
+        if (size.is_known()) return std::nullopt;
+        size = more[i];
+      }
+    }
+  }
+  return sizes;
+}
+Results broadcast_tensors(Build& build, const Node& node) {
+  std::vector<ValueId> all = tensors(node, 0);
+  auto sizes = broadcast_sizes(build, all);
+  if (!sizes) return std::nullopt;
+  for (ValueId& x : all) x = expand(build, x, *sizes);
+  return all;
+}
+// tensors, indexing
+Results meshgrid(Build& build, const Node& node) {
+  std::vector<ValueId> all = tensors(node, 0);
+  bool swap = false;
+  if (node.arguments.size() > 1)
+    if (auto* text = std::get_if<std::string>(&node.arguments[1])) swap = *text == "xy";
+  swap &= all.size() >= 2;
+  if (swap) std::swap(all[0], all[1]);
+  std::vector<SymInt> sizes;
+  for (ValueId x : all) {
+    if (build.rank(x) > 1) return std::nullopt;
+    sizes.push_back(build.rank(x) == 0 ? SymInt(1) : build.size(x, 0));
+  }
+  for (size_t i = 0; i < all.size(); i++) {
+    std::vector<SymInt> thin(all.size(), 1);
+    thin[i] = sizes[i];
+    all[i] = expand(build, build.view(all[i], thin), sizes);
+    if (swap) all[i] = transpose(build, all[i], 0, 1);
+  }
+  if (swap) std::swap(all[0], all[1]);
+  return all;
+}
+
+// --- parts ----------------------------------------------------------------------------------------
+
+// self, dim, start, length
+Results narrow(Build& build, const Node& node) {
+  auto start = known_integer(node, 2), length = known_integer(node, 3);
+  if (!start || !length || *start < 0 || *length < 0)
+    return build.call("aten::narrow_copy", node.arguments);
+  return build.call("aten::slice.Tensor",
+                    {node.arguments[0], node.arguments[1], *start, *start + *length, int64_t(1)});
+}
+// self, chunks, dim
+Results chunk(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto chunks = known_integer(node, 1);
+  auto dim = wrap(known_integer(node, 2).value_or(99), build.rank(x));
+  if (!chunks || *chunks <= 0 || !dim || build.rank(x) == 0) return std::nullopt;
+  SymInt size = build.size(x, *dim);
+  SymbolTable& table = symbols(build);
+  SymInt each = table.floor_divide(table.add(size, *chunks - 1), *chunks);
+  // How many parts there are is fixed at export: as many as the size seen there gives.
+  int64_t seen = size.is_known() ? size.value : table.hint(size);
+  int64_t seen_each = (seen + *chunks - 1) / *chunks;
+  int64_t count = seen_each == 0 ? *chunks : (seen + seen_each - 1) / seen_each;
+  if (count < 1) count = 1;
+  std::vector<SymInt> parts(size_t(count - 1), each);
+  parts.push_back(table.subtract(size, table.multiply(each, count - 1)));
+  return build.call("aten::split_with_sizes", {Build::v(x), build.ints(parts), int64_t(*dim)});
+}
+Results split_sizes(Build& build, const Node& node) {
+  return build.call("aten::split_with_sizes", node.arguments);
+}
+Results split_at(Build& build, ValueId x, int dim, const std::vector<SymInt>& ends) {
+  std::vector<ValueId> parts;
+  SymInt start = 0;
+  for (size_t i = 0; i <= ends.size(); i++) {
+    Argument end = i < ends.size() ? integer_argument(build, ends[i]) : Argument(INT64_MAX);
+    parts.push_back(slice(build, x, dim, integer_argument(build, start), end));
+    if (i < ends.size()) start = ends[i];
+  }
+  return parts;
+}
+Results split_sections(Build& build, ValueId x, int dim, int64_t sections) {
+  if (sections <= 0) return std::nullopt;
+  SymbolTable& table = symbols(build);
+  SymInt size = build.size(x, dim);
+  SymInt each = table.floor_divide(size, sections), more = table.modulo(size, sections), end = 0;
+  std::vector<SymInt> ends;
+  for (int64_t i = 0; i + 1 < sections; i++) {
+    SymInt extra;  // the first `more` sections have one element more
+    if (more.is_known()) extra = i < more.value ? 1 : 0;
+    else extra = table.minimum(1, table.maximum(0, table.subtract(more, i)));
+    end = table.add(end, table.add(each, extra));
+    ends.push_back(end);
+  }
+  return split_at(build, x, dim, ends);
+}
+// self, sections, dim
+Results tensor_split_sections(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto dim = wrap(known_integer(node, 2).value_or(99), build.rank(x));
+  auto sections = known_integer(node, 1);
+  if (!dim || !sections || build.rank(x) == 0) return std::nullopt;
+  return split_sections(build, x, *dim, *sections);
+}
+// self, indices, dim
+Results tensor_split_indices(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto dim = wrap(known_integer(node, 2).value_or(99), build.rank(x));
+  auto ends = integers(build, node, 1);
+  if (!dim || !ends || build.rank(x) == 0) return std::nullopt;
+  return split_at(build, x, *dim, *ends);
+}
+// hsplit, vsplit, dsplit: self, sections or indices; along dimension `axis` (hsplit of rank 1: 0).
+template <int axis>
+Results split_along(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  int rank = build.rank(x), dim = axis == 1 && rank == 1 ? 0 : axis;
+  if (dim >= rank || rank < axis) return std::nullopt;
+  if (auto sections = known_integer(node, 1)) return split_sections(build, x, dim, *sections);
+  auto ends = integers(build, node, 1);
+  return ends ? split_at(build, x, dim, *ends) : std::nullopt;
+}
+
+// --- joins ----------------------------------------------------------------------------------------
+
+ValueId at_least(Build& build, ValueId x, int rank) {
+  std::vector<SymInt> sizes = sizes_of(build, x);
+  if (int(sizes.size()) >= rank) return x;
+  if (rank == 1) return build.view(x, {1});
+  if (rank == 2) return build.view(x, {1, sizes.empty() ? SymInt(1) : sizes[0]});
+  if (sizes.empty()) return build.view(x, {1, 1, 1});
+  if (sizes.size() == 1) return build.view(x, {1, sizes[0], 1});
+  return build.view(x, {sizes[0], sizes[1], 1});
+}
+template <int rank>
+Results at_least_one(Build& build, const Node& node) {
+  return one(at_least(build, value(node, 0), rank));
+}
+template <int rank>
+Results at_least_each(Build& build, const Node& node) {
+  std::vector<ValueId> all = tensors(node, 0);
+  for (ValueId& x : all) x = at_least(build, x, rank);
+  return all;
+}
+template <int rank>
+Results stack_along(Build& build, const Node& node) {
+  std::vector<ValueId> all = tensors(node, 0);
+  if (all.empty()) return std::nullopt;
+  for (ValueId& x : all) x = at_least(build, x, rank);
+  int64_t dim = rank == 3 ? 2 : rank == 2 ? 0 : build.rank(all[0]) == 1 ? 0 : 1;
+  return build.call("aten::cat", {tensor_list(all), dim});
+}
+Results column_stack(Build& build, const Node& node) {
+  std::vector<ValueId> all = tensors(node, 0);
+  for (ValueId& x : all)
+    if (build.rank(x) < 2) x = build.view(x, {build.rank(x) ? build.size(x, 0) : SymInt(1), 1});
+  return build.call("aten::cat", {tensor_list(all), int64_t(1)});
+}
+Results block_diag(Build& build, const Node& node) {
+  std::vector<ValueId> all = tensors(node, 0), rows;
+  if (all.empty()) return std::nullopt;
+  SymInt before = 0, total = 0;
+  for (ValueId& x : all) {
+    if (build.rank(x) > 2) return std::nullopt;
+    x = at_least(build, x, 2);
+    total = symbols(build).add(total, build.size(x, 1));
+  }
+  for (ValueId x : all) {
+    SymInt end = symbols(build).add(before, build.size(x, 1));
+    rows.push_back(build.call1(
+        "aten::constant_pad_nd",
+        {Build::v(x), build.ints({before, symbols(build).subtract(total, end)}), int64_t(0)}));
+    before = end;
+  }
+  return one(join(build, rows, 0));
+}
+
+// --- repeats --------------------------------------------------------------------------------------
+
+// self, dims: like repeat, but dims may be fewer than the dimensions of self.
+Results tile(Build& build, const Node& node) {
+  auto counts = integers(build, node, 1);
+  if (!counts) return std::nullopt;
+  while (int(counts->size()) < build.rank(value(node, 0))) counts->insert(counts->begin(), 1);
+  return build.call("aten::repeat", {node.arguments[0], build.ints(*counts)});
+}
+// self, repeats, dim, output_size: each element `repeats` times in a row.
+Results repeat_interleave_int(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto count = integer(build, node.arguments[1]);
+  if (!count) return std::nullopt;
+  int64_t wanted = known_integer(node, 2).value_or(0);
+  if (is_none(node, 2) && build.rank(x) != 1)
+    x = build.call1("aten::view", {Build::v(x), Build::ints(std::vector<int64_t>{-1})});
+  auto dim = wrap(wanted, build.rank(x));
+  if (!dim) return std::nullopt;
+  if (build.rank(x) == 0) x = build.view(x, {1});
+  std::vector<SymInt> sizes = sizes_of(build, x), wide = sizes;
+  wide.insert(wide.begin() + *dim + 1, *count);
+  sizes[size_t(*dim)] = symbols(build).multiply(sizes[size_t(*dim)], *count);
+  return one(build.view(expand(build, unsqueeze(build, x, *dim + 1), wide), sizes));
+}
+
+// --- flips ----------------------------------------------------------------------------------------
+
+ValueId flip(Build& build, ValueId x, const std::vector<int64_t>& dims) {
+  return build.call1("aten::flip", {Build::v(x), Build::ints(dims)});
+}
+template <int dim>
+Results flip_dim(Build& build, const Node& node) {
+  if (build.rank(value(node, 0)) <= dim) return std::nullopt;
+  return one(flip(build, value(node, 0), {dim}));
+}
+// self, k, dims
+Results rot90(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto k = known_integer(node, 1);
+  auto dims = known_integers(build, node, 2);
+  if (!k || !dims || dims->size() != 2) return std::nullopt;
+  auto a = wrap((*dims)[0], build.rank(x)), b = wrap((*dims)[1], build.rank(x));
+  if (!a || !b || *a == *b || build.rank(x) < 2) return std::nullopt;
+  switch ((*k % 4 + 4) % 4) {
+    case 1: return one(transpose(build, flip(build, x, {*b}), *a, *b));
+    case 2: return one(flip(build, x, {*a, *b}));
+    case 3: return one(transpose(build, flip(build, x, {*a}), *a, *b));
+    default: return build.call("aten::clone", {Build::v(x)});
+  }
+}
+
+// --- pads -----------------------------------------------------------------------------------------
+
+// Wraps around: dimensions from the last on, before and after.
+Results pad_circular(Build& build, ValueId x, const std::vector<int64_t>& pad) {
+  for (size_t i = 0; i < pad.size() / 2; i++) {
+    int64_t dim = build.rank(x) - 1 - int64_t(i), before = pad[2 * i], after = pad[2 * i + 1];
+    std::vector<ValueId> parts;
+    if (before > 0) parts.push_back(slice(build, x, dim, -before, INT64_MAX));
+    if (before < 0 || after < 0)
+      parts.push_back(slice(build, x, dim, before < 0 ? -before : 0,
+                            after < 0 ? Argument(after) : Argument(INT64_MAX)));
+    else parts.push_back(x);
+    if (after > 0) parts.push_back(slice(build, x, dim, int64_t(0), after));
+    x = join(build, parts, dim);
+  }
+  return one(x);
+}
+Results pad_mode(Build& build, const Node& node, const std::string& mode) {
+  ValueId x = value(node, 0);
+  auto pad = integers(build, node, 1);
+  if (!pad || pad->size() % 2 != 0 || int(pad->size()) > 2 * build.rank(x)) return std::nullopt;
+  int dims = int(pad->size()) / 2;
+  if (mode == "circular") {
+    auto known = known_integers(build, node, 1);
+    return known ? pad_circular(build, x, *known) : std::nullopt;
+  }
+  bool fits = dims >= 1 && dims <= 3 && (build.rank(x) == dims + 1 || build.rank(x) == dims + 2);
+  if (!fits || (mode != "reflect" && mode != "replicate")) return std::nullopt;
+  std::string op = mode == "reflect" ? "aten::reflection_pad" : "aten::replication_pad";
+  return build.call(op + std::to_string(dims) + "d", {Build::v(x), build.ints(*pad)});
+}
+// self, pad, mode, value
+Results pad(Build& build, const Node& node) {
+  std::string mode = std::get<std::string>(node.arguments[2]);
+  if (mode != "constant") return is_none(node, 3) ? pad_mode(build, node, mode) : std::nullopt;
+  Argument fill = is_none(node, 3) ? Argument(int64_t(0)) : node.arguments[3];
+  return build.call("aten::constant_pad_nd", {node.arguments[0], node.arguments[1], fill});
+}
+// self, pad, mode (reflect, replicate, circular, constant), value
+Results pad_enum(Build& build, const Node& node) {
+  static const char* const kModes[] = {"reflect", "replicate", "circular", "constant"};
+  int64_t mode = known_integer(node, 2).value_or(-1);
+  if (mode < 0 || mode > 3) return std::nullopt;
+  if (mode < 3) return pad_mode(build, node, kModes[mode]);
+  Argument fill = is_none(node, 3) ? Argument(int64_t(0)) : node.arguments[3];
+  return build.call("aten::constant_pad_nd", {node.arguments[0], node.arguments[1], fill});
+}
+Results pad_circular_op(Build& build, const Node& node) { return pad_mode(build, node, "circular"); }
+
+// --- rewritings for targets that lack a kernel -----------------------------------------------------
+
+Results squeeze_all(Build& build, const Node& node) {
+  std::vector<int64_t> dims;
+  ValueId x = value(node, 0);
+  for (int i = 0; i < build.rank(x); i++)
+    if (build.size(x, i) == SymInt(1)) dims.push_back(i);
+  return build.call("aten::squeeze.dims", {Build::v(x), Build::ints(dims)});
+}
+
+}  // namespace
+
+OP(view) = {.schema = "aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)",
+            .out = "aten::view_copy.out"};
+OP_ALIAS(view_copy, "aten::view_copy(Tensor self, SymInt[] size) -> Tensor", "aten::view")
+OP_ALIAS(reshape, "aten::reshape(Tensor(a) self, SymInt[] shape) -> Tensor(a)", "aten::view")
+OP_ALIAS(unsafe_view, "aten::_unsafe_view(Tensor self, SymInt[] size) -> Tensor", "aten::view")
+OP_ALIAS(reshape_copy, "aten::_reshape_copy(Tensor self, SymInt[] size) -> Tensor", "aten::view")
+OP(reshape_alias) = {
+    .schema = "aten::_reshape_alias(Tensor(a) self, SymInt[] size, SymInt[] stride) -> Tensor(a)",
+    .decompose = reshape_alias};
+OP(reshape_alias_copy) = {
+    .schema = "aten::_reshape_alias_copy(Tensor self, SymInt[] size, SymInt[] stride) -> Tensor",
+    .decompose = reshape_alias};
+OP(view_as) = {.schema = "aten::view_as(Tensor(a) self, Tensor other) -> Tensor(a)",
+               .decompose = view_as};
+OP(reshape_as) = {.schema = "aten::reshape_as(Tensor(a) self, Tensor other) -> Tensor(a)",
+                  .decompose = view_as};
+OP(ravel) = {.schema = "aten::ravel(Tensor(a) self) -> Tensor(a)", .decompose = ravel};
+OP(flatten) = {.schema = "aten::flatten.using_ints(Tensor(a) self, int start_dim=0, int end_dim=-1) -> "
+                         "Tensor(a)",
+               .decompose = flatten};
+OP(unflatten) = {
+    .schema = "aten::unflatten.int(Tensor(a) self, int dim, SymInt[] sizes) -> Tensor(a)",
+    .decompose = unflatten};
+OP(view_dtype) = {.schema = "aten::view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)",
+                  .out = "aten::view_copy.dtype_out"};
+OP_ALIAS(view_copy_dtype, "aten::view_copy.dtype(Tensor self, ScalarType dtype) -> Tensor",
+         "aten::view.dtype")
+OP(view_as_real) = {.schema = "aten::view_as_real(Tensor(a) self) -> Tensor(a)",
+                    .out = "aten::view_as_real_copy.out"};
+OP_ALIAS(view_as_real_copy, "aten::view_as_real_copy(Tensor self) -> Tensor", "aten::view_as_real")
+OP(view_as_complex) = {.schema = "aten::view_as_complex(Tensor(a) self) -> Tensor(a)",
+                       .out = "aten::view_as_complex_copy.out"};
+OP_ALIAS(view_as_complex_copy, "aten::view_as_complex_copy(Tensor self) -> Tensor",
+         "aten::view_as_complex")
+
+OP(permute) = {.schema = "aten::permute(Tensor(a) self, int[] dims) -> Tensor(a)",
+               .out = "aten::permute_copy.out"};
+OP_ALIAS(permute_copy, "aten::permute_copy(Tensor self, int[] dims) -> Tensor", "aten::permute")
+OP(transpose) = {.schema = "aten::transpose.int(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
+                 .out = "aten::transpose_copy.int_out"};
+OP_ALIAS(transpose_copy, "aten::transpose_copy.int(Tensor self, int dim0, int dim1) -> Tensor",
+         "aten::transpose.int")
+OP_ALIAS(swapaxes, "aten::swapaxes(Tensor(a) self, int axis0, int axis1) -> Tensor(a)",
+         "aten::transpose.int")
+OP_ALIAS(swapdims, "aten::swapdims(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
+         "aten::transpose.int")
+OP(t) = {.schema = "aten::t(Tensor(a) self) -> Tensor(a)", .decompose = decompose_t};
+// Files name this one; what is compiled here becomes transpose.
+OP(t_copy) = {.schema = "aten::t_copy(Tensor self) -> Tensor",
+              .out = "aten::t_copy.out",
+              .decompose = decompose_t};
+OP(numpy_T) = {.schema = "aten::numpy_T(Tensor(a) self) -> Tensor(a)", .decompose = reverse_dims};
+OP(mT) = {.schema = "aten::mT(Tensor(a) self) -> Tensor(a)", .decompose = transpose_last};
+OP(mH) = {.schema = "aten::mH(Tensor(a) self) -> Tensor(a)", .decompose = transpose_last};
+OP(adjoint) = {.schema = "aten::adjoint(Tensor(a) self) -> Tensor(a)", .decompose = transpose_last};
+OP(matrix_H) = {.schema = "aten::matrix_H(Tensor(a) self) -> Tensor(a)", .decompose = transpose_last};
+OP(movedim) = {.schema = "aten::movedim.int(Tensor(a) self, int source, int destination) -> Tensor(a)",
+               .decompose = movedim};
+OP(movedim_list) = {
+    .schema = "aten::movedim.intlist(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)",
+    .decompose = movedim};
+OP(moveaxis) = {
+    .schema = "aten::moveaxis.int(Tensor(a) self, int source, int destination) -> Tensor(a)",
+    .decompose = movedim};
+OP(moveaxis_list) = {
+    .schema = "aten::moveaxis.intlist(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)",
+    .decompose = movedim};
+
+OP(squeeze) = {.schema = "aten::squeeze(Tensor(a) self) -> Tensor(a)",
+               .out = "aten::squeeze_copy.out",
+               .decompose = squeeze_all};
+OP(squeeze_dim) = {.schema = "aten::squeeze.dim(Tensor(a) self, int dim) -> Tensor(a)",
+                   .out = "aten::squeeze_copy.dim_out"};
+OP(squeeze_dims) = {.schema = "aten::squeeze.dims(Tensor(a) self, int[] dim) -> Tensor(a)",
+                    .out = "aten::squeeze_copy.dims_out"};
+OP_ALIAS(squeeze_copy, "aten::squeeze_copy(Tensor self) -> Tensor", "aten::squeeze")
+OP_ALIAS(squeeze_copy_dim, "aten::squeeze_copy.dim(Tensor self, int dim) -> Tensor",
+         "aten::squeeze.dim")
+OP_ALIAS(squeeze_copy_dims, "aten::squeeze_copy.dims(Tensor self, int[] dim) -> Tensor",
+         "aten::squeeze.dims")
+OP(unsqueeze) = {.schema = "aten::unsqueeze(Tensor(a) self, int dim) -> Tensor(a)",
+                 .out = "aten::unsqueeze_copy.out"};
+OP_ALIAS(unsqueeze_copy, "aten::unsqueeze_copy(Tensor self, int dim) -> Tensor", "aten::unsqueeze")
+OP(expand) = {
+    .schema = "aten::expand(Tensor(a) self, SymInt[] size, *, bool implicit=False) -> Tensor(a)",
+    .out = "aten::expand_copy.out"};
+OP_ALIAS(expand_copy, "aten::expand_copy(Tensor self, SymInt[] size, *, bool implicit=False) -> Tensor",
+         "aten::expand")
+OP(expand_as) = {.schema = "aten::expand_as(Tensor(a) self, Tensor other) -> Tensor(a)",
+                 .decompose = expand_as};
+OP(broadcast_to) = {.schema = "aten::broadcast_to(Tensor(a) self, SymInt[] size) -> Tensor(a)",
+                    .decompose = broadcast_to};
+OP(broadcast_tensors) = {.schema = "aten::broadcast_tensors(Tensor[] tensors) -> Tensor[]",
+                         .decompose = broadcast_tensors};
+OP(meshgrid) = {.schema = "aten::meshgrid(Tensor[] tensors) -> Tensor[]", .decompose = meshgrid};
+OP(meshgrid_indexing) = {
+    .schema = "aten::meshgrid.indexing(Tensor[] tensors, *, str indexing) -> Tensor[]",
+    .decompose = meshgrid};
+
+OP(slice) = {.schema = "aten::slice.Tensor(Tensor(a) self, int dim=0, SymInt? start=None, SymInt? "
+                       "end=None, SymInt step=1) -> Tensor(a)",
+             .out = "aten::slice_copy.Tensor_out"};
+OP_ALIAS(slice_copy,
+         "aten::slice_copy.Tensor(Tensor self, int dim=0, SymInt? start=None, SymInt? end=None, SymInt "
+         "step=1) -> Tensor",
+         "aten::slice.Tensor")
+OP(select) = {.schema = "aten::select.int(Tensor(a) self, int dim, SymInt index) -> Tensor(a)",
+              .out = "aten::select_copy.int_out"};
+OP_ALIAS(select_copy, "aten::select_copy.int(Tensor self, int dim, SymInt index) -> Tensor",
+         "aten::select.int")
+OP(narrow) = {
+    .schema = "aten::narrow(Tensor(a) self, int dim, SymInt start, SymInt length) -> Tensor(a)",
+    .decompose = narrow};
+OP(narrow_copy) = {
+    .schema = "aten::narrow_copy(Tensor self, int dim, SymInt start, SymInt length) -> Tensor",
+    .out = "aten::narrow_copy.out"};
+OP(split) = {.schema = "aten::split.Tensor(Tensor(a -> *) self, SymInt split_size, int dim=0) -> "
+                       "Tensor(a)[]",
+             .out = "aten::split_copy.Tensor_out"};
+OP_ALIAS(split_copy, "aten::split_copy.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]",
+         "aten::split.Tensor")
+OP_ALIAS(unsafe_split,
+         "aten::unsafe_split.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]",
+         "aten::split.Tensor")
+OP(split_with_sizes) = {.schema = "aten::split_with_sizes(Tensor(a -> *) self, SymInt[] split_sizes, "
+                                  "int dim=0) -> Tensor(a)[]",
+                        .out = "aten::split_with_sizes_copy.out"};
+OP_ALIAS(split_with_sizes_copy,
+         "aten::split_with_sizes_copy(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]",
+         "aten::split_with_sizes")
+OP_ALIAS(unsafe_split_with_sizes,
+         "aten::unsafe_split_with_sizes(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]",
+         "aten::split_with_sizes")
+OP(split_sizes) = {
+    .schema = "aten::split.sizes(Tensor(a -> *) self, SymInt[] split_size, int dim=0) -> Tensor(a)[]",
+    .decompose = split_sizes};
+OP(split_default) = {
+    .schema = "aten::split(Tensor(a -> *) self, int[] split_sizes, int dim=0) -> Tensor(a)[]",
+    .decompose = split_sizes};
+OP(chunk) = {.schema = "aten::chunk(Tensor(a -> *) self, int chunks, int dim=0) -> Tensor(a)[]",
+             .decompose = chunk};
+OP(unsafe_chunk) = {.schema = "aten::unsafe_chunk(Tensor self, int chunks, int dim=0) -> Tensor[]",
+                    .decompose = chunk};
+OP(unbind) = {.schema = "aten::unbind.int(Tensor(a -> *) self, int dim=0) -> Tensor(a)[]",
+              .out = "aten::unbind_copy.int_out"};
+OP_ALIAS(unbind_copy, "aten::unbind_copy.int(Tensor self, int dim=0) -> Tensor[]", "aten::unbind.int")
+OP(tensor_split_sections) = {.schema = "aten::tensor_split.sections(Tensor(a -> *) self, SymInt sections, "
+                                       "int dim=0) -> Tensor(a)[]",
+                             .decompose = tensor_split_sections};
+OP(tensor_split_indices) = {.schema = "aten::tensor_split.indices(Tensor(a -> *) self, SymInt[] indices, "
+                                      "int dim=0) -> Tensor(a)[]",
+                            .decompose = tensor_split_indices};
+OP(hsplit) = {.schema = "aten::hsplit.int(Tensor(a -> *) self, int sections) -> Tensor(a)[]",
+              .decompose = split_along<1>};
+OP(hsplit_array) = {.schema = "aten::hsplit.array(Tensor(a -> *) self, int[] indices) -> Tensor(a)[]",
+                    .decompose = split_along<1>};
+OP(vsplit) = {.schema = "aten::vsplit.int(Tensor(a -> *) self, int sections) -> Tensor(a)[]",
+              .decompose = split_along<0>};
+OP(vsplit_array) = {.schema = "aten::vsplit.array(Tensor(a -> *) self, int[] indices) -> Tensor(a)[]",
+                    .decompose = split_along<0>};
+OP(dsplit) = {.schema = "aten::dsplit.int(Tensor(a -> *) self, int sections) -> Tensor(a)[]",
+              .decompose = split_along<2>};
+OP(dsplit_array) = {.schema = "aten::dsplit.array(Tensor(a -> *) self, int[] indices) -> Tensor(a)[]",
+                    .decompose = split_along<2>};
+OP(diagonal) = {
+    .schema = "aten::diagonal(Tensor(a) self, int offset=0, int dim1=0, int dim2=1) -> Tensor(a)",
+    .out = "aten::diagonal_copy.out"};
+OP_ALIAS(diagonal_copy,
+         "aten::diagonal_copy(Tensor self, int offset=0, int dim1=0, int dim2=1) -> Tensor",
+         "aten::diagonal")
+OP(unfold) = {
+    .schema = "aten::unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)",
+    .out = "aten::unfold_copy.out"};
+OP_ALIAS(unfold_copy, "aten::unfold_copy(Tensor self, int dimension, int size, int step) -> Tensor",
+         "aten::unfold")
+OP(as_strided) = {.schema = "aten::as_strided(Tensor(a) self, SymInt[] size, SymInt[] stride, SymInt? "
+                            "storage_offset=None) -> Tensor(a)",
+                  .out = "aten::as_strided_copy.out"};
+OP_ALIAS(as_strided_copy,
+         "aten::as_strided_copy(Tensor self, SymInt[] size, SymInt[] stride, SymInt? "
+         "storage_offset=None) -> Tensor",
+         "aten::as_strided")
+
+OP(cat) = {.schema = "aten::cat(Tensor[] tensors, int dim=0) -> Tensor", .out = "aten::cat.out"};
+OP_ALIAS(concat, "aten::concat(Tensor[] tensors, int dim=0) -> Tensor", "aten::cat")
+OP_ALIAS(concatenate, "aten::concatenate(Tensor[] tensors, int dim=0) -> Tensor", "aten::cat")
+OP(stack) = {.schema = "aten::stack(Tensor[] tensors, int dim=0) -> Tensor", .out = "aten::stack.out"};
+OP_ALIAS(_stack, "aten::_stack(Tensor[] tensors, int dim=0) -> Tensor", "aten::stack")
+OP(hstack) = {.schema = "aten::hstack(Tensor[] tensors) -> Tensor", .decompose = stack_along<1>};
+OP(vstack) = {.schema = "aten::vstack(Tensor[] tensors) -> Tensor", .decompose = stack_along<2>};
+OP(row_stack) = {.schema = "aten::row_stack(Tensor[] tensors) -> Tensor",
+                 .decompose = stack_along<2>};
+OP(dstack) = {.schema = "aten::dstack(Tensor[] tensors) -> Tensor", .decompose = stack_along<3>};
+OP(column_stack) = {.schema = "aten::column_stack(Tensor[] tensors) -> Tensor",
+                    .decompose = column_stack};
+OP(block_diag) = {.schema = "aten::block_diag(Tensor[] tensors) -> Tensor", .decompose = block_diag};
+OP(atleast_1d) = {.schema = "aten::atleast_1d(Tensor self) -> Tensor", .decompose = at_least_one<1>};
+OP(atleast_2d) = {.schema = "aten::atleast_2d(Tensor self) -> Tensor", .decompose = at_least_one<2>};
+OP(atleast_3d) = {.schema = "aten::atleast_3d(Tensor self) -> Tensor", .decompose = at_least_one<3>};
+OP(atleast_1d_Sequence) = {.schema = "aten::atleast_1d.Sequence(Tensor[] tensors) -> Tensor[]",
+                           .decompose = at_least_each<1>};
+OP(atleast_2d_Sequence) = {.schema = "aten::atleast_2d.Sequence(Tensor[] tensors) -> Tensor[]",
+                           .decompose = at_least_each<2>};
+OP(atleast_3d_Sequence) = {.schema = "aten::atleast_3d.Sequence(Tensor[] tensors) -> Tensor[]",
+                           .decompose = at_least_each<3>};
+
+OP(repeat) = {.schema = "aten::repeat(Tensor self, SymInt[] repeats) -> Tensor",
+              .out = "aten::repeat.out"};
+OP(tile) = {.schema = "aten::tile(Tensor self, SymInt[] dims) -> Tensor", .decompose = tile};
+OP(repeat_interleave_int) = {.schema = "aten::repeat_interleave.self_int(Tensor self, SymInt repeats, "
+                                       "int? dim=None, *, SymInt? output_size=None) -> Tensor",
+                             .decompose = repeat_interleave_int};
+OP(fliplr) = {.schema = "aten::fliplr(Tensor self) -> Tensor", .decompose = flip_dim<1>};
+OP(flipud) = {.schema = "aten::flipud(Tensor self) -> Tensor", .decompose = flip_dim<0>};
+OP(rot90) = {.schema = "aten::rot90(Tensor self, int k=1, int[] dims=[0, 1]) -> Tensor",
+             .decompose = rot90};
+
+OP(constant_pad_nd) = {
+    .schema = "aten::constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor",
+    .out = "aten::constant_pad_nd.out"};
+OP(pad) = {.schema = "aten::pad(Tensor self, SymInt[] pad, str mode=\"constant\", float? value=None) -> "
+                     "Tensor",
+           .decompose = pad};
+OP(pad_enum) = {
+    .schema = "aten::_pad_enum(Tensor self, SymInt[] pad, int mode, float? value=None) -> Tensor",
+    .decompose = pad_enum};
+OP(pad_circular) = {.schema = "aten::_pad_circular(Tensor self, SymInt[] pad) -> Tensor",
+                    .decompose = pad_circular_op};
+
+OP(slice_scatter) = {.schema = "aten::slice_scatter(Tensor self, Tensor src, int dim=0, SymInt? "
+                               "start=None, SymInt? end=None, SymInt step=1) -> Tensor",
+                     .out = "aten::slice_scatter.out"};
+OP(select_scatter) = {
+    .schema = "aten::select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor",
+    .out = "aten::select_scatter.out"};
+OP(diagonal_scatter) = {.schema = "aten::diagonal_scatter(Tensor self, Tensor src, int offset=0, int "
+                                  "dim1=0, int dim2=1) -> Tensor",
+                        .out = "aten::diagonal_scatter.out"};
+
+}  // namespace sconce
