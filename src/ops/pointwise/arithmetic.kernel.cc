@@ -99,6 +99,56 @@ Status run_divide(const Args& args, KernelContext& context) {
   }
 }
 
+// Shifts by fewer than 0 or by at least as many bits as the type has: 0, or the sign to the right.
+struct ShiftLeft {
+  const int64_t* parameters;  // bits of the type
+  int64_t operator()(int64_t a, int64_t b) const {
+    return b < 0 || b >= *parameters ? 0 : int64_t(uint64_t(a) << b);
+  }
+};
+struct ShiftRight {
+  const int64_t* parameters;
+  int64_t operator()(int64_t a, int64_t b) const {
+    return a >> (b < 0 || b >= *parameters ? *parameters - 1 : b) >> (b < 0 || b >= *parameters);
+  }
+};
+template <class F>
+Status run_shift(const Args& args, KernelContext& context) {
+  ResultType type;
+  type.add(args[0]);
+  type.add(args[1]);
+  int64_t bits = int64_t(dtype_bytes(type.get())) * 8;
+  return pointwise_run(args, 2, Rule::integral, {nullptr, nullptr, block_of<int64_t, F, 2>}, &bits,
+                       context);
+}
+
+// isclose and lerp of three operands, addcmul and addcdiv with a factor.
+struct Lerp {
+  template <class T> T operator()(T a, T b, T w) const {
+    return std::fabs(w) < T(0.5) ? a + w * (b - a) : b - (b - a) * (T(1) - w);
+  }
+};
+Status lerp_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  for (int i = 1; i < 3; i++)
+    if (const Tensor* tensor = args.find_tensor(i); tensor && tensor->dtype != args.tensor(0).dtype)
+      return SCONCE_FAIL(Code::invalid_argument, diagnostic, "operand %d of type %s: %s wanted", i,
+                         dtype_name(tensor->dtype), dtype_name(args.tensor(0).dtype));
+  return pointwise_shape(args, 3, Rule::real, outs, diagnostic);
+}
+struct AddProduct {
+  const Numbers* parameters;
+  template <class T> T operator()(T x, T a, T b) const {
+    return pointwise::add(x, pointwise::mul(pointwise::mul(parameters->get<T>(0), a), b));
+  }
+};
+struct AddQuotient {
+  const Numbers* parameters;
+  template <class T> T operator()(T x, T a, T b) const { return x + parameters->get<T>(0) * a / b; }
+};
+Status addcmul_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  return pointwise_shape(args, 3, Rule::number, outs, diagnostic);
+}
+
 }  // namespace
 
 KERNEL(add_Tensor) = {"aten::add.out", "ten>t", alpha_shape<false>, run_alpha<Add>};
@@ -110,5 +160,24 @@ KERNEL(rsub_Scalar) = {"aten::rsub.Scalar_out", "tnn>t", alpha_shape<true>, run_
 KERNEL(pow_Tensor_Scalar) = {"aten::pow.Tensor_Scalar_out", "tn>t", pow_shape, run_pow};
 KERNEL(div_Tensor_mode) = {"aten::div.out_mode", "teS>t", divide_shape, run_divide};
 KERNEL(div_Scalar_mode) = {"aten::div.Scalar_mode_out", "tnS>t", divide_shape, run_divide};
+
+KERNEL(bitwise_left_shift_Tensor) = {"aten::bitwise_left_shift.Tensor_out", "te>t",
+                                     shape_of<2, Rule::integral>, run_shift<ShiftLeft>};
+KERNEL(bitwise_left_shift_Tensor_Scalar) = {"aten::bitwise_left_shift.Tensor_Scalar_out", "tn>t",
+                                            shape_of<2, Rule::integral>, run_shift<ShiftLeft>};
+KERNEL(bitwise_left_shift_Scalar_Tensor) = {"aten::bitwise_left_shift.Scalar_Tensor_out", "nt>t",
+                                            shape_of<2, Rule::integral>, run_shift<ShiftLeft>};
+KERNEL(bitwise_right_shift_Tensor) = {"aten::bitwise_right_shift.Tensor_out", "te>t",
+                                      shape_of<2, Rule::integral>, run_shift<ShiftRight>};
+KERNEL(bitwise_right_shift_Tensor_Scalar) = {"aten::bitwise_right_shift.Tensor_Scalar_out", "tn>t",
+                                             shape_of<2, Rule::integral>, run_shift<ShiftRight>};
+KERNEL(bitwise_right_shift_Scalar_Tensor) = {"aten::bitwise_right_shift.Scalar_Tensor_out", "nt>t",
+                                             shape_of<2, Rule::integral>, run_shift<ShiftRight>};
+KERNEL(lerp_Tensor) = {"aten::lerp.Tensor_out", "ttt>t", lerp_shape, run_of<3, Rule::real, Lerp>};
+KERNEL(lerp_Scalar) = {"aten::lerp.Scalar_out", "ttn>t", lerp_shape, run_of<3, Rule::real, Lerp>};
+KERNEL(addcmul) = {"aten::addcmul.out", "tttn>t", addcmul_shape,
+                   run_with_numbers<3, 1, Rule::number, AddProduct>};
+KERNEL(addcdiv) = {"aten::addcdiv.out", "tttn>t", shape_of<3, Rule::real>,
+                   run_with_numbers<3, 1, Rule::real, AddQuotient>};
 
 }  // namespace sconce

@@ -27,6 +27,8 @@ namespace pointwise {
 #undef ROW_BINARY
 #undef ROW_DIVIDE
 #undef ROW_EXACT
+#undef ROW_BINARY_OWN
+#undef ROW_DIVIDE_OWN
 
 }  // namespace pointwise
 
@@ -38,6 +40,9 @@ using pointwise::Rule;
 #define ROW_DIVIDE(symbol, name, out, arguments, kinds, rule, expression) \
   ROW_BINARY(symbol, name, out, arguments, kinds, rule, expression)
 #define ROW_EXACT ROW_DIVIDE
+#define ROW_BINARY_OWN(symbol, name, out, arguments, kinds, rule, expression, how) \
+  ROW_BINARY(symbol, name, out, arguments, kinds, rule, expression)
+#define ROW_DIVIDE_OWN ROW_BINARY_OWN
 #include "ops/pointwise/binary.rows.h"
 
 }  // namespace sconce

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ops/build.h"
+#include "ops/promote.h"
 
 namespace sconce {
 
@@ -39,6 +40,22 @@ inline std::optional<double> number(const Node& node, int i) {
   return std::nullopt;
 }
 inline std::vector<ValueId> one(ValueId id) { return {id}; }
+
+// Tensor arguments 0 and 1 converted to the type they promote to (integers to f32 when `floating`).
+inline std::pair<ValueId, ValueId> promoted(Build& build, const Node& node, bool floating) {
+  ResultType type;
+  int32_t none = 1;
+  for (int i = 0; i < 2; i++) {
+    Tensor tensor;
+    tensor.dtype = build.dtype(value(node, i));
+    tensor.rank = build.rank(value(node, i)) > 0;
+    tensor.sizes = &none;
+    type.add(tensor);
+  }
+  DType dtype = floating ? to_floating(type.get()) : type.get();
+  ValueId first = build.cast(value(node, 0), dtype), second = build.cast(value(node, 1), dtype);
+  return {first, second};
+}
 
 // An operator that is another one by another name.
 #define OP_ALIAS(name, schema_text, target) \

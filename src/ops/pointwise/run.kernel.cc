@@ -108,8 +108,41 @@ Status run_gelu(const Args& args, KernelContext& context) {
                                   : run_of<1, Rule::real, GeluErf>(args, context);
 }
 
+// square: as pow(x, 2), so the square of a bool is an i64.
+struct Square { template <class T> T operator()(T x) const { return mul(x, x); } };
+Status square_shape(const Args& args, Span<OutMeta> outs, Diagnostic*) {
+  DType dtype = args.tensor(0).dtype;
+  set_like(outs[0], args.tensor(0), dtype == DType::b8 ? DType::i64 : dtype);
+  return kOk;
+}
+
+// nextafter: neighbours in the operands' own type.
+struct NextAfter {
+  const DType* parameters;
+  template <class T> T operator()(T a, T b) const {
+    if (*parameters != DType::f16 && *parameters != DType::bf16) return std::nextafter(a, b);
+    if (a != a || b != b) return a + b;
+    if (a == b) return b;
+    bool half = *parameters == DType::f16;
+    uint16_t bits = half ? to_f16(float(a)).bits : to_bf16(float(a)).bits;
+    if (a == T(0)) bits = b > a ? 1 : 0x8001;
+    else bits = uint16_t((a < b) == (a > T(0)) ? bits + 1 : bits - 1);
+    return T(half ? to_float(f16_t{bits}) : to_float(bf16_t{bits}));
+  }
+};
+Status run_nextafter(const Args& args, KernelContext& context) {
+  ResultType type;
+  type.add(args[0]);
+  type.add(args[1]);
+  DType dtype = type.get();
+  static constexpr BlockFunctions functions = functions_of<NextAfter, 2, Rule::real>();
+  return pointwise_run(args, 2, Rule::real, functions, &dtype, context);
+}
+
 }  // namespace
 
+KERNEL(square) = {"aten::square.out", "t>t", square_shape, run_of<1, Rule::same, Square>};
+KERNEL(nextafter) = {"aten::nextafter.out", "te>t", shape_of<2, Rule::real>, run_nextafter};
 KERNEL(bitwise_not) = {"aten::bitwise_not.out", "t>t", shape_of<1, Rule::integral>, run_bitwise_not};
 KERNEL(gelu) = {"aten::gelu.out", "ts>t", gelu_shape, run_gelu};
 
