@@ -390,14 +390,6 @@ OP(fft_r2c) = {.schema = "aten::_fft_r2c(Tensor self, int[] dim, int normalizati
                .out = "aten::_fft_r2c.out"};
 OP(fft_c2r) = {.schema = "aten::_fft_c2r(Tensor self, int[] dim, int normalization, SymInt last_dim_size) -> Tensor",
                .out = "aten::_fft_c2r.out"};
-OP(view_as_real) = {.schema = "aten::view_as_real(Tensor(a) self) -> Tensor(a)",
-                    .out = "aten::view_as_real_copy.out"};
-OP(view_as_real_copy) = {.schema = "aten::view_as_real_copy(Tensor self) -> Tensor",
-                         .out = "aten::view_as_real_copy.out"};
-OP(view_as_complex) = {.schema = "aten::view_as_complex(Tensor(a) self) -> Tensor(a)",
-                       .out = "aten::view_as_complex_copy.out"};
-OP(view_as_complex_copy) = {.schema = "aten::view_as_complex_copy(Tensor self) -> Tensor",
-                            .out = "aten::view_as_complex_copy.out"};
 OP(conj_physical_core) = {.schema = "aten::_conj_physical(Tensor self) -> Tensor",
                           .out = "aten::_conj_physical.out"};
 OP(conj_view) = {.schema = "aten::_conj(Tensor(a) self) -> Tensor(a)", .decompose = conj_parts};
