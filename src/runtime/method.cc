@@ -439,7 +439,8 @@ Status Method::find_operators(Diagnostic* diagnostic) {
       listed |= strcmp(id, delegates.table(k).string(field::delegate::id)) == 0;
     if (!delegates_[i].type && !listed) {
       char name[128];
-      size_t size = strnlen(id, sizeof(name) - 10);
+      size_t size = strlen(id);
+      if (size > sizeof(name) - 10) size = sizeof(name) - 10;
       memcpy(name, "delegate ", 9);
       memcpy(name + 9, id, size);
       name[9 + size] = 0;

@@ -76,6 +76,7 @@ PteProgram sound_program(const std::vector<float>& weights) {
               PteTensorList{{0, 1}},
               PteOptionalTensorList{{-1, 2}},
               planned({4, 2}, 192),
+              int64_t(0),
               int64_t(0)};
   m.inputs = {0};
   m.outputs = {2, 3};
@@ -83,7 +84,7 @@ PteProgram sound_program(const std::vector<float>& weights) {
   PteChain& chain = m.chains.emplace_back();
   chain.instructions = {PteKernelCall{0, {0, 1, 3, 2, 2}},
                         PteKernelCall{1, {7, 10, 9, 9}},
-                        PteKernelCall{2, {3, 3, 10, 10}},
+                        PteKernelCall{2, {3, 3, 11, 11}},
                         PteJumpFalse{4, 5},
                         PteMove{2, 0},
                         PteFree{2}};
@@ -106,7 +107,7 @@ TEST(HostilePte, every_lie_of_a_program_gets_a_clear_error) {
   const Lie lies[] = {
       {"input past the end", "input is value 99", [](PteMethod& m) { m.inputs = {99}; }},
       {"negative input", "input is value -1", [](PteMethod& m) { m.inputs = {-1}; }},
-      {"output past the end", "output is value 11", [](PteMethod& m) { m.outputs = {11}; }},
+      {"output past the end", "output is value 12", [](PteMethod& m) { m.outputs = {12}; }},
       {"operator index", "operator 3, the method has 3",
        [&](PteMethod& m) { std::get<PteKernelCall>(instruction(m, 0)).operator_index = 3; }},
       {"negative operator", "operator -5",
