@@ -24,11 +24,11 @@ def read_wav(path: pathlib.Path) -> np.ndarray:
 
 
 def whirr(seconds: float, random: np.random.Generator) -> np.ndarray:
-    """A motor that speeds up: a buzz with harmonics, and hiss; as loud as the speech."""
+    """A machine that speeds up: a tone with harmonics, and hiss; as loud as the speech."""
     t = np.arange(int(seconds * RATE)) / RATE
-    phase = 2 * np.pi * np.cumsum(90 + 160 * t / seconds) / RATE
+    phase = 2 * np.pi * np.cumsum(350 + 500 * t / seconds) / RATE
     buzz = sum(np.sin(k * phase) / k for k in range(1, 12))
-    fade = np.minimum(1, np.minimum(t, t[::-1]) / 0.1)
+    fade = np.minimum(1, np.minimum(t, t[::-1]) / 0.2)
     return fade * (0.06 * buzz + 0.05 * random.standard_normal(len(t)))
 
 
