@@ -47,6 +47,18 @@ Result<MappedFile> map_file(const std::string& path) {
   return file;
 }
 
+void release_pages(Bytes bytes) {
+#ifdef MADV_PAGEOUT
+  // Unlike MADV_DONTNEED, this is harmless for memory that is no file's.
+  uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));
+  uintptr_t first = (uintptr_t(bytes.data()) + page - 1) / page * page;
+  uintptr_t end = (uintptr_t(bytes.data()) + bytes.size()) / page * page;
+  if (first < end) (void)madvise(reinterpret_cast<void*>(first), end - first, MADV_PAGEOUT);
+#else
+  (void)bytes;
+#endif
+}
+
 Result<void> save_file(const std::string& path, Span<const Bytes> pieces) {
   std::string temporary = fmt::format("{}.{}.partial", path, getpid());
   int descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

@@ -28,6 +28,10 @@ class MappedFile {
 
 Result<MappedFile> map_file(const std::string& path);
 
+// Tells the system that these bytes of a mapped file are not needed soon, so that they do not count as
+// memory in use. Their contents stay readable.
+void release_pages(Bytes bytes);
+
 // Writes beside `path` under a temporary name and renames: readers see the old file or the new one.
 Result<void> save_file(const std::string& path, Span<const Bytes> pieces);
 inline Result<void> save_file(const std::string& path, Bytes bytes) {

@@ -28,7 +28,8 @@ static std::vector<int64_t> known_sizes(const TensorType& type) {
   return sizes;
 }
 
-Evaluator::Evaluator(const Program& program) : program_(program) {
+Evaluator::Evaluator(const Program& program, bool with_buffers) : program_(program) {
+  if (!with_buffers) return;
   for (const BufferData& buffer : program.buffers) {
     EvalTensor tensor = make_eval_tensor(buffer.type.dtype, known_sizes(buffer.type));
     if (!buffer.initial.empty()) memcpy(tensor.owner->data(), buffer.initial.data(), tensor.bytes);
@@ -169,8 +170,8 @@ Result<std::vector<EvalValue>> Evaluator::run_node(const Graph& graph, const Nod
   if ((uintptr_t(scratch.data()) & 15) != 0)
     context.scratch = context.scratch.subspan(8);
   if (Status status = kernel.run(args, context); !status.ok()) return to_error(status, diagnostic);
-  if (kernel.data_dependent) {
-    for (size_t r = 0; r < results.size(); r++) {
+  for (size_t r = 0; r < results.size(); r++) {
+    if (kernel.data_dependent || metas[r].upper_bounds) {
       EvalTensor& tensor = std::get<EvalTensor>(results[r]);
       tensor.sizes.assign(outs[r]->sizes, outs[r]->sizes + outs[r]->rank);
       tensor.bytes = tensor_bytes(*outs[r]);

@@ -25,8 +25,8 @@ using EvalValue = std::variant<EvalTensor, int64_t, double, bool>;
 
 class Evaluator {
  public:
-  // `program` must outlive this.
-  explicit Evaluator(const Program& program);
+  // `program` must outlive this. Without buffers, only nodes that read none can be run.
+  explicit Evaluator(const Program& program, bool with_buffers = true);
 
   // Runs a method's graph. Inputs in the graph's order, numbers for integer inputs. Outputs in order.
   // Buffers keep their values from call to call.

@@ -16,4 +16,7 @@ bool keeps_element_order(const Op& op);
 // may take the memory of an operand of the same type and sizes.
 bool may_run_in_place(const Op& op);
 
+// Element i of the result depends on element i of the operands only, which broadcast.
+bool is_pointwise(const Op& op);
+
 }  // namespace sconce

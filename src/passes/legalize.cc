@@ -18,7 +18,14 @@ class Legalizer {
       : program_(program), graph_(graph), context_(context), replacements_(graph) {}
 
   Result<void> run() {
-    std::vector<NodeId> order = std::move(graph_.order);
+    // The target is asked while the graph is whole: it may look at the other users of an operand.
+    std::vector<NodeId> order = graph_.order;
+    asked_.assign(graph_.nodes.size(), kUnknown);
+    for (NodeId id : order) {
+      const Node& node = graph_.nodes[size_t(id)];
+      const Op* op = is_operator(node) ? find_op(node.op) : nullptr;
+      if (op) asked_[size_t(id)] = context_.has_node(*op, program_, graph_, node) ? kHas : kLacks;
+    }
     graph_.order.clear();
     for (NodeId id : order) TRY_VOID(place(id, 0));
     replacements_.apply(graph_);
@@ -36,22 +43,19 @@ class Legalizer {
   Result<void> place(NodeId id, int depth) {
     replacements_.apply(graph_.nodes[size_t(id)]);
     const Node node = graph_.nodes[size_t(id)];
-    bool control_flow = node.op.find("::") == std::string::npos;
-    if (control_flow || find_prim(node.op.data(), node.op.size())) {
+    if (!is_operator(node) || find_prim(node.op.data(), node.op.size())) {
       graph_.order.push_back(id);
       return {};
     }
     const Op* op = find_op(node.op);
     if (!op) return error(Code::internal, "operator {} is not defined", node.op);
-    if (context_.has_node(*op, program_, graph_, node)) {
+    bool has = size_t(id) < asked_.size() ? asked_[size_t(id)] == kHas : context_.has_node(*op, program_, graph_, node);
+    if (has) {
       graph_.order.push_back(id);
       return {};
     }
     if (!op->def->decompose || depth == kDepthMax) return mark_missing(id, node);
-    // The parts go to an order of their own first, so that each can be looked at in turn.
-    std::vector<NodeId> before;
-    std::swap(before, graph_.order);
-    graph_.order = before;  // sizes are looked up in what is already placed
+    // The parts are taken out again, so that each can be looked at in turn.
     size_t placed = graph_.order.size();
     Build build(program_, graph_);
     build.source = node.source;
@@ -92,6 +96,8 @@ class Legalizer {
   const PassContext& context_;
   Replacements replacements_;
   std::vector<Missing> missing_;
+  enum Asked : uint8_t { kUnknown, kHas, kLacks };
+  std::vector<uint8_t> asked_;  // by NodeId, for the nodes that were there from the start
 };
 
 }  // namespace

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <bit>
 #include <map>
 
 #include "ops/def.h"
@@ -48,10 +50,19 @@ struct NodeLess {
 Result<void> merge_common_subexpressions(Program&, Graph& graph, const PassContext&) {
   std::map<const Node*, const Node*, NodeLess> seen;
   Replacements replacements(graph);
+  // One value for each constant and each buffer.
+  std::map<std::pair<Origin, int32_t>, ValueId> sources;
+  for (size_t v = 0; v < graph.values.size(); v++) {
+    const ValueInfo& info = graph.values[v];
+    if (info.origin != Origin::constant && info.origin != Origin::buffer) continue;
+    auto [found, added] = sources.try_emplace({info.origin, info.index}, ValueId(v));
+    if (!added && graph.values[size_t(found->second)].type.tensor == info.type.tensor)
+      replacements.add(ValueId(v), found->second);
+  }
   for (NodeId id : graph.order) {
     Node& node = graph.nodes[size_t(id)];
     replacements.apply(node);
-    if (node.op.find("::") == std::string::npos) continue;  // control flow: bodies are not compared
+    if (!is_operator(node)) continue;  // control flow: bodies are not compared
     const Op* op = find_op(node.op);
     if (op && op->def->random) continue;
     auto [found, added] = seen.try_emplace(&node, &node);

@@ -25,9 +25,18 @@ Result<void> remove_no_ops(Program& program, Graph& graph, const PassContext& co
 // Batch norm and per-channel scale and shift after a convolution or linear with constant weights is
 // part of these weights.
 Result<void> fold_batch_norm(Program& program, Graph& graph, const PassContext& context);
-// Patterns that models write by hand are one operator: attention, GELU, SiLU, RMS norm, layer norm,
-// hardswish, hardsigmoid.
-Result<void> recognize_patterns(Program& program, Graph& graph, const PassContext& context);
+// A matrix product with a constant weight is a linear, its bias inside.
+Result<void> recognize_linear(Program& program, Graph& graph, const PassContext& context);
+// SiLU, GELU, hardsigmoid, hardswish, mish and softplus written out are one operator.
+Result<void> recognize_activations(Program& program, Graph& graph, const PassContext& context);
+// Softmax, log softmax, layer norm and RMS norm written out are one operator, weight and bias inside.
+Result<void> recognize_norms(Program& program, Graph& graph, const PassContext& context);
+// Attention written out is one operator.
+Result<void> recognize_attention(Program& program, Graph& graph, const PassContext& context);
+// Zeros around a convolution's input are the convolution's own padding.
+Result<void> fold_padding(Program& program, Graph& graph, const PassContext& context);
+// No two permutes of the same tensors cancel each other across the pointwise operators between them.
+Result<void> cancel_permutes(Program& program, Graph& graph, const PassContext& context);
 // Operands of promoting operators have the type that the operator computes in; numbers in tensor
 // positions are 0-dim tensors.
 Result<void> make_promotion_explicit(Program& program, Graph& graph, const PassContext& context);

@@ -4,18 +4,24 @@
 
 namespace sconce {
 
+// Why in this order: docs/passes.md.
 static constexpr Pass kPipeline[] = {
     {"remove_dead_code", remove_dead_code},
     {"remove_no_ops", remove_no_ops},
     {"merge_common_subexpressions", merge_common_subexpressions},
+    {"recognize_linear", recognize_linear},
     {"fold_constants", fold_constants},
-    {"recognize_patterns", recognize_patterns},
+    {"recognize_activations", recognize_activations},
+    {"recognize_norms", recognize_norms},
+    {"recognize_attention", recognize_attention},
+    {"fold_padding", fold_padding},
+    {"cancel_permutes", cancel_permutes},
     {"fold_batch_norm", fold_batch_norm},
     {"legalize", legalize},
     {"make_promotion_explicit", make_promotion_explicit},
     {"remove_no_ops_again", remove_no_ops},
-    {"fold_constants_again", fold_constants},
     {"merge_common_subexpressions_again", merge_common_subexpressions},
+    {"fold_constants_again", fold_constants},
     {"remove_dead_code_again", remove_dead_code},
 };
 

@@ -1,6 +1,8 @@
 // Rewrite: replaces values all over a graph in one sweep. What several passes share.
 #pragma once
 
+#include <optional>
+
 #include "ir/graph.h"
 
 namespace sconce {
@@ -36,6 +38,19 @@ class Replacements {
   std::vector<ValueId> to_;
   bool any_ = false;
 };
+
+// A number in an argument: the number itself, or a constant of one element.
+std::optional<double> known_number(const Program& program, const Graph& graph,
+                                   const Argument& argument);
+// The permutation that a permute, transpose or t does; empty when the node is none of them.
+std::vector<int64_t> permutation(const Graph& graph, const Node& node);
+inline bool is_identity(const std::vector<int64_t>& dims) {
+  for (size_t i = 0; i < dims.size(); i++)
+    if (dims[i] != int64_t(i)) return false;
+  return true;
+}
+// The node has the name of an operator, so it is no control flow ("cond").
+inline bool is_operator(const Node& node) { return node.op.find("::") != std::string::npos; }
 
 // Drops from `order` the nodes that are marked removed.
 inline void drop_removed(Graph& graph) {
