@@ -1,17 +1,28 @@
-#include "ops/build.h"
+// Softmax, its logarithm, and the forms that are made of them.
+#include <cmath>
+
+#include "ops/reduce/decompose.h"
 
 namespace sconce {
 namespace {
 
-// softmax.int(self, dim, dtype): converts first when dtype is given.
-template <const char* const* target>
-std::optional<std::vector<ValueId>> with_dtype(Build& build, const Node& node) {
-  ValueId x = std::get<ValueRef>(node.arguments[0]).id;
-  if (auto* code = std::get_if<int64_t>(&node.arguments[2])) x = build.cast(x, DType(*code));
-  return build.call(*target, {Build::v(x), node.arguments[1], false});
+// self, dim, dtype: converts first when dtype is given.
+template <Text target>
+Results with_dtype(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  if (auto code = integer_at(node, 2)) x = build.cast(x, DType(*code));
+  return build.call(target.text, {Build::v(x), node.arguments[1], false});
 }
-constexpr const char* kSoftmax = "aten::_softmax";
-constexpr const char* kLogSoftmax = "aten::_log_softmax";
+
+// Rows that are all minus infinity (everything masked) give zeros.
+Results safe_softmax(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  if (auto code = integer_at(node, 2)) x = build.cast(x, DType(*code));
+  ValueId y = build.call1("aten::_softmax", {Build::v(x), node.arguments[1], false});
+  ValueId masked = build.call1("aten::eq.Scalar", {Build::v(x), -INFINITY});
+  ValueId rows = build.call1("aten::all.dim", {Build::v(masked), node.arguments[1], true});
+  return one(build.call1("aten::masked_fill.Scalar", {Build::v(y), Build::v(rows), 0.0}));
+}
 
 }  // namespace
 
@@ -20,9 +31,18 @@ OP(softmax) = {.schema = "aten::_softmax(Tensor self, int dim, bool half_to_floa
 OP(log_softmax) = {.schema = "aten::_log_softmax(Tensor self, int dim, bool half_to_float) -> Tensor",
                    .out = "aten::_log_softmax.out"};
 OP(softmax_int) = {.schema = "aten::softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
-                   .decompose = with_dtype<&kSoftmax>};
+                   .decompose = with_dtype<"aten::_softmax">};
 OP(log_softmax_int) = {
     .schema = "aten::log_softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
-    .decompose = with_dtype<&kLogSoftmax>};
+    .decompose = with_dtype<"aten::_log_softmax">};
+OP(special_softmax) = {
+    .schema = "aten::special_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
+    .decompose = with_dtype<"aten::_softmax">};
+OP(special_log_softmax) = {
+    .schema = "aten::special_log_softmax(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
+    .decompose = with_dtype<"aten::_log_softmax">};
+OP(safe_softmax) = {
+    .schema = "aten::_safe_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
+    .decompose = safe_softmax};
 
 }  // namespace sconce

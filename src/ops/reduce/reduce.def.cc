@@ -52,9 +52,9 @@ Results sum_to_size_parts(Build& build, const Node& node) {  // self, size
     bool is_one = build.size(x, i).is_known() && build.size(x, i).value == 1;
     if (i < lead || (to_one && !is_one)) dims.push_back(i);
   }
+  if (sizes->empty()) return one(build.call1("aten::sum", {Build::v(x), kNone}));
   if (dims.empty()) return one(x);
-  DType dtype = build.dtype(x);
-  x = build.call1("aten::sum.dim_IntList", {Build::v(x), Build::ints(dims), true, int64_t(dtype)});
+  x = build.call1("aten::sum.dim_IntList", {Build::v(x), Build::ints(dims), true, kNone});
   return one(lead > 0 ? build.call1("aten::view", {Build::v(x), node.arguments[1]}) : x);
 }
 

@@ -30,6 +30,8 @@ Status histc_typed(const Args& args, KernelContext& context) {
   Rows rows(x, all_dims(x.rank));
   int64_t bins = args.integer(1);
   T low = T(args.floating(2)), high = T(args.floating(3));
+  round_block(&low, 1, DType::f64, x.dtype);
+  round_block(&high, 1, DType::f64, x.dtype);
   if (low == high && rows.length() > 0) {  // the range of the data
     T least = T(INFINITY), most = -T(INFINITY);
     bool nan = false;
@@ -50,13 +52,26 @@ Status histc_typed(const Args& args, KernelContext& context) {
   if (context.scratch.size() < histc_scratch(args))
     return SCONCE_FAIL(Code::too_large, context.diagnostic, "%lld bins do not fit %llu bytes",
                        (long long)bins, (unsigned long long)context.scratch.size());
+  T range = high - low;
+  round_block(&range, 1, DType::f64, x.dtype);
   int64_t* counts = reinterpret_cast<int64_t*>(context.scratch.data());
   for (int64_t i = 0; i < bins; i++) counts[i] = 0;
   for_each_block<T>(rows, [&](T* block, int n, int64_t) {
+    // Each step is rounded to the type of the data, as torch does, so that the same bins are hit.
+    bool inside[kBlockCount];
     for (int i = 0; i < n; i++) {
-      if (!(block[i] >= low && block[i] <= high)) continue;
-      int64_t bin = int64_t((block[i] - low) * T(bins) / (high - low));
-      counts[bin < bins ? bin : bins - 1]++;
+      inside[i] = block[i] >= low && block[i] <= high;
+      block[i] = inside[i] ? block[i] - low : T(0);
+    }
+    round_block(block, n, DType::f64, x.dtype);
+    for (int i = 0; i < n; i++) block[i] *= T(bins);
+    round_block(block, n, DType::f64, x.dtype);
+    for (int i = 0; i < n; i++) block[i] /= range;
+    round_block(block, n, DType::f64, x.dtype);
+    for (int i = 0; i < n; i++) {
+      if (!inside[i]) continue;
+      int64_t bin = block[i] < T(bins) ? int64_t(block[i]) : bins - 1;
+      counts[bin]++;
     }
   });
   Rows to(args.out(), 0);

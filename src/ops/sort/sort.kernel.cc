@@ -155,13 +155,20 @@ int64_t picked(const OrderScratch<T>& scratch, int64_t count, int64_t kth) {
   return numbers == 0 ? 0 : (numbers - 1) / 2;
 }
 
+// Smallest value of an integer type.
+int64_t lowest(DType dtype) {
+  if (dtype == DType::u8 || dtype == DType::b8) return 0;
+  return INT64_MIN >> (64 - 8 * dtype_bytes(dtype));
+}
+
 template <class T, Pick pick>
-Status pick_rows(Rows rows, Rows values, Rows* indices, int64_t kth, const KernelContext& context) {
+Status pick_rows(Rows rows, Rows values, Rows* indices, int64_t kth, DType dtype,
+                 const KernelContext& context) {
   OrderScratch<T> scratch{};
   SCONCE_TRY_STATUS(take_order_scratch(context, rows.length(), &scratch));
   for (int64_t i = 0; i < rows.count(); i++, rows.next(), values.next()) {
     if (rows.length() == 0) {  // median of nothing
-      values.put(std::is_same_v<T, int64_t> ? T(INT64_MIN) : T(NAN));
+      values.put(std::is_same_v<T, int64_t> ? T(lowest(dtype)) : T(NAN));
       continue;
     }
     order_row(rows, scratch, false);
@@ -182,7 +189,8 @@ Status pick_run(const Args& args, KernelContext& context) {
   uint32_t out_mask = args.boolean(pick == Pick::kth ? 3 : 2) ? call.mask : 0;
   Rows values(args.out(0), out_mask), indices(args.out(1), out_mask);
   return with_compute(x.dtype, [&](auto tag) {
-    return pick_rows<decltype(tag), pick>(Rows(x, call.mask), values, &indices, call.kept, context);
+    return pick_rows<decltype(tag), pick>(Rows(x, call.mask), values, &indices, call.kept, x.dtype,
+                                     context);
   });
 }
 
@@ -195,7 +203,7 @@ Status median_run(const Args& args, KernelContext& context) {
   const Tensor& x = args.tensor(0);
   return with_compute(x.dtype, [&](auto tag) {
     return pick_rows<decltype(tag), pick>(Rows(x, all_dims(x.rank)), Rows(args.out(), 0), nullptr, 0,
-                                          context);
+                                          x.dtype, context);
   });
 }
 
