@@ -731,6 +731,43 @@ std::pair<Bytes, std::shared_ptr<const std::vector<uint8_t>>> dense_bytes(const 
   return {Bytes(*copy), copy};
 }
 
+// Bounds of symbols. A range may also be said of an expression in one symbol ("8*s79" is 8 to 128);
+// then it decides: the bounds that torch keeps for such a symbol start at 2 because it treats sizes 0
+// and 1 apart while tracing, not because the model refuses them.
+Result<void> read_ranges(const pt2::Program& exported, SymbolTable& symbols) {
+  auto is_name = [](std::string_view text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return isalnum(static_cast<unsigned char>(c)) || c == '_'; });
+  };
+  for (const auto& range : exported.range_constraints) {
+    if (!is_name(range.name)) continue;
+    symbols.symbol(std::string(range.name));
+    Symbol* symbol = symbols.find_symbol(std::string(range.name));
+    if (range.value.min) symbol->bounds.min = *range.value.min;
+    if (range.value.max) symbol->bounds.max = *range.value.max;
+  }
+  for (const auto& range : exported.range_constraints) {
+    if (is_name(range.name)) continue;
+    TRY(SymInt size, symbols.parse(std::string(range.name)));
+    if (size.is_known()) continue;
+    for (size_t i = 0; i < symbols.symbols().size(); i++) {
+      // size = scale * symbol + offset, found by trying two values.
+      std::vector<int64_t> at(symbols.symbols().size(), 0);
+      auto zero = symbols.evaluate(size, at);
+      at[i] = 1;
+      auto one = symbols.evaluate(size, at);
+      at[i] = 5;
+      auto five = symbols.evaluate(size, at);
+      if (!zero || !one || !five || *one <= *zero || *five - *zero != 5 * (*one - *zero)) continue;
+      int64_t scale = *one - *zero, offset = *zero;
+      Bounds& bounds = symbols.symbols()[i].bounds;
+      if (range.value.min) bounds.min = (*range.value.min - offset + scale - 1) / scale;
+      if (range.value.max) bounds.max = std::min(bounds.max, (*range.value.max - offset) / scale);
+      break;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
@@ -741,13 +778,7 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
   Graph& graph = method.graph;
   graph.name = method_name;
   Shared shared{*program, {}, {}, writes_in_place(exported.graph), 0};
-  for (const auto& range : exported.range_constraints) {
-    program->symbols.symbol(std::string(range.name));
-    Symbol* symbol = program->symbols.find_symbol(std::string(range.name));
-    if (!symbol) continue;
-    if (range.value.min) symbol->bounds.min = *range.value.min;
-    if (range.value.max) symbol->bounds.max = *range.value.max;
-  }
+  TRY_VOID(read_ranges(exported, program->symbols));
   GraphImporter importer(shared, exported.graph, graph);
 
   // Inputs: parameters, buffers and constants become values that refer to the program; the user's
