@@ -22,6 +22,7 @@ import collections
 import ctypes
 import fnmatch
 import glob
+import itertools
 import math
 import multiprocessing
 import os
@@ -403,6 +404,8 @@ def own_cases(library, names, dtypes):
                     yield Call(overload, (x,), {})
             elif required == ["Tensor", "Tensor"]:
                 s = special(dtype)
+                if base == "lcm":  # the product overflows in the type itself
+                    s = s[s.abs() < 10]
                 if base in ("gcd", "lcm"):  # torch divides the smallest integer by -1
                     s = s if dtype.is_floating_point or dtype == torch.bool else s[s != torch.iinfo(dtype).min]
                 if "backward" not in base:  # gradients of edge values overflow in other places
@@ -576,7 +579,7 @@ UNCERTAIN = {"aten::sinc": large, "aten::hardswish": infinite, "aten::i0": infin
 CONTENT_FREE = ("aten::empty*", "aten::new_empty*", "aten::empty_like*")
 
 
-def check(name, wanted, found, tensors=()):
+def check(name, wanted, found, tensors=(), bound=()):
     """None, or what differs. `tensors` are the operands."""
     if len(wanted) != len(found):
         return f"{len(found)} results, {len(wanted)} are wanted"
@@ -610,11 +613,62 @@ def check(name, wanted, found, tensors=()):
                 good |= UNCERTAIN[name](*tensors).expand(good.shape)
             except RuntimeError:
                 pass
+        if not bool(good.all()) and any(fnmatch.fnmatch(name, p) for p in POSITIONS) \
+                and same_values(w, f, tensors, bound):
+            continue
         if not bool(good.all()):
             bad = (~good).flatten().nonzero()[0].item()
             return (f"{at}{int((~good).sum())} of {good.numel()} differ; at {bad}: "
                     f"{f.flatten()[bad].item()}, {w.flatten()[bad].item()} is wanted")
     return None
+
+
+# Refusals that are decisions, by operator and a part of the message, with the reason.
+REFUSALS = [
+    ("aten::*batch_norm*", "training mode", "running statistics are state: models are exported in eval mode"),
+    ("aten::instance_norm", "no decomposition", "as batch_norm"),
+    ("aten::linalg_matrix_norm*", "no decomposition", "spectral and nuclear norms need a singular value "
+                                                      "decomposition"),
+    ("aten::linalg_norm*", "no decomposition", "as linalg_matrix_norm"),
+]
+
+
+def is_decided(name, message, mode):
+    """True for a refusal that is meant. Sizes as symbols are not everywhere."""
+    if mode == SYMBOLIC and ("no decomposition for these" in message or "not known" in message):
+        return True
+    return any(fnmatch.fnmatch(name, pattern) and part in message for pattern, part, _ in REFUSALS)
+
+
+# Operators that return positions of values: among equal values torch's choice is not promised.
+POSITIONS = ("aten::sort", "aten::argsort", "aten::topk", "aten::mode", "aten::median.dim", "aten::msort",
+             "aten::nanmedian.dim", "aten::kthvalue", "aten::sort.stable", "aten::argsort.stable",
+             "aten::max_pool*_with_indices", "aten::fractional_max_pool*")
+
+
+def same_values(wanted, found, tensors, bound):
+    """True when positions differ but point to equal values."""
+    x = tensors[0]
+    if not all(isinstance(t, torch.Tensor) and t.dtype == torch.int64 for t in (wanted, found)):
+        return False
+    if wanted.shape != found.shape or not found.numel():
+        return False
+    dims = [a for kind, a in bound if isinstance(a, int) and not isinstance(a, bool) and kind == "int"]
+    for dim in [*dims, -1]:
+        try:
+            a, b = wanted, found
+            if x.dim() == 0:
+                return bool((found == 0).all())
+            if a.dim() < x.dim():
+                a, b = a.unsqueeze(dim), b.unsqueeze(dim)
+            if bool((b < 0).any()) or bool((b >= x.size(dim)).any()):
+                continue
+            if torch.equal(torch.nan_to_num(x.gather(dim, a).double(), 1e300),
+                           torch.nan_to_num(x.gather(dim, b).double(), 1e300)):
+                return True
+        except (RuntimeError, IndexError):
+            continue
+    return False
 
 
 def flatten(results):
@@ -625,11 +679,11 @@ def flatten(results):
 
 class Tally:
     def __init__(self):
-        self.cases = self.passed = 0
+        self.cases = self.passed = self.refused = 0
         self.failures = []  # (mode, message, call text)
 
     def row(self):
-        return (self.cases, self.passed, self.failures)
+        return (self.cases, self.passed, self.refused, self.failures)
 
 
 def run_call(library, call, tallies, checked):
@@ -672,7 +726,7 @@ def run_call(library, call, tallies, checked):
             if random:
                 message = check_random(name, wanted, found)
             else:
-                message = check(name, wanted, found, tensors)
+                message = check(name, wanted, found, tensors, bound)
         except Refused as problem:
             message = f"refused: {problem}"
             if mode == DECOMPOSED and "no decomposition for these arguments" in message:
@@ -680,6 +734,10 @@ def run_call(library, call, tallies, checked):
                 continue
             if mode == KERNEL and "lists of outs" in message:
                 tally.cases -= 1
+                continue
+            if is_decided(name, message, mode):
+                tally.cases -= 1
+                tally.refused += 1
                 continue
         except Unencodable:
             tally.cases -= 1
@@ -776,17 +834,17 @@ def run_units(units, options, progress, current, queue):
             try:
                 torch.manual_seed(0)
                 samples = []
-                for sample in op.sample_inputs("cpu", dtype, requires_grad=False):
-                    samples.append(sample)
-                    if len(samples) >= 40:
-                        break
+                generator = op.sample_inputs("cpu", dtype, requires_grad=False)
+                samples = list(itertools.islice(generator, 40))
+                if hasattr(generator, "close"):
+                    generator.close()  # not later, while a graph is traced
             except Exception:
                 samples = []
             if len(samples) > options.limit:  # spread over what is there
                 step = len(samples) / options.limit
                 samples = [samples[int(i * step)] for i in range(options.limit)]
             for i, sample in enumerate(samples):
-                composite = unit[2] in ("f32", "i64") or i == 0
+                composite = unit[2] == "f32" or (i == 0 and unit[2] in ("i64", "f16"))
                 take(calls_of_sample(op, sample, composite), options.limit * 2)
         elif unit[0] == "own":
             take(own_cases(library, [unit[1]], options.dtype), 0)
@@ -845,9 +903,10 @@ def run_all(units, options):
                 slot["process"].join()
                 active.remove(slot)
                 continue
-            for name, (cases, passed, failures) in item[1].items():
+            for name, (cases, passed, refused, failures) in item[1].items():
                 totals[name].cases += cases
                 totals[name].passed += passed
+                totals[name].refused += refused
                 totals[name].failures += failures
             unknown.update(item[2])
             if time.time() > deadline and slot in active:
@@ -942,7 +1001,7 @@ def main():
     families = family_of(options)
     by_family = collections.defaultdict(lambda: [0, 0, 0, 0])
     failing = []
-    print(f"{'operator':58} {'cases':>7} {'passed':>7} {'failed':>7}")
+    print(f"{'operator':58} {'cases':>7} {'passed':>7} {'failed':>7} {'refused':>7}")
     for name in sorted(totals):
         t = totals[name]
         failed = t.cases - t.passed
@@ -951,7 +1010,8 @@ def main():
         sums[1] += failed == 0
         sums[2] += t.cases
         sums[3] += t.passed
-        print(f"{name:58} {t.cases:7} {t.passed:7} {failed:7}{'  <--' if failed else ''}")
+        print(f"{name:58} {t.cases:7} {t.passed:7} {failed:7} {t.refused or '':>7}"
+              f"{'  <--' if failed else ''}")
         if failed:
             failing.append(name)
     for name in failing:

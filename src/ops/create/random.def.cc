@@ -1,4 +1,6 @@
 // Random tensors and dropout. A generator argument is ignored: the method has its own.
+#include <cmath>
+
 #include "ops/pointwise/decompose.h"
 
 namespace sconce {
@@ -34,11 +36,36 @@ Results dropout(Build& build, const Node& node) {
     return one(value(node, 0));
   return one(build.call("aten::native_dropout", node.arguments)[0]);
 }
-// Dropout of whole channels, and alpha dropout, only at inference.
-Results inference_dropout(Build&, const Node& node) {
-  if (number(node, 2).value_or(1) == 0 || number(node, 1).value_or(1) == 0)
-    return one(value(node, 0));
-  return std::nullopt;
+// 1 with probability `keep`, else 0; for dropout of whole channels one number per channel.
+ValueId kept(Build& build, ValueId x, double keep, bool channels) {
+  std::vector<SymInt> sizes = build.tensor(x).sizes;
+  for (size_t i = 2; channels && i < sizes.size(); i++) sizes[i] = 1;
+  ValueId zeros = build.full(sizes, 0, build.dtype(x));
+  return build.call1("aten::bernoulli.p", {Build::v(zeros), keep});
+}
+// feature_dropout(input, p, train)
+Results feature_dropout(Build& build, const Node& node) {
+  auto p = number(node, 1), train = number(node, 2);
+  if (!p || !train) return std::nullopt;
+  ValueId x = value(node, 0);
+  if (*train == 0 || *p == 0) return one(x);
+  if (*p == 1) return one(build.mul(x, 0.0));
+  ValueId mask = kept(build, x, 1 - *p, true);
+  return one(build.mul(x, build.call1("aten::div.Scalar", {Build::v(mask), 1 - *p})));
+}
+// alpha_dropout: what is dropped becomes -alpha', and mean and variance stay (Klambauer et al. 2017).
+template <bool channels>
+Results alpha_dropout(Build& build, const Node& node) {
+  auto p = number(node, 1), train = number(node, 2);
+  if (!p || !train) return std::nullopt;
+  ValueId x = value(node, 0);
+  if (*train == 0 || *p == 0) return one(x);
+  if (*p == 1) return one(build.mul(x, 0.0));
+  constexpr double kAlpha = 1.7580993408473766;
+  double a = 1 / std::sqrt((kAlpha * kAlpha * *p + 1) * (1 - *p));
+  ValueId mask = kept(build, x, 1 - *p, channels);
+  ValueId shift = build.add(build.mul(build.add(mask, -1.0), kAlpha * a), kAlpha * a * *p);
+  return one(build.add(build.mul(x, build.mul(mask, a)), shift));
 }
 Results native_dropout_backward(Build& build, const Node& node) {
   ValueId grad = value(node, 0);
@@ -151,14 +178,14 @@ OP(dropout) = {.schema = "aten::dropout(Tensor input, float p, bool train) -> Te
                .decompose = dropout,
                .random = true};
 OP(feature_dropout) = {.schema = "aten::feature_dropout(Tensor input, float p, bool train) -> Tensor",
-                       .decompose = inference_dropout,
+                       .decompose = feature_dropout,
                        .random = true};
 OP(alpha_dropout) = {.schema = "aten::alpha_dropout(Tensor input, float p, bool train) -> Tensor",
-                     .decompose = inference_dropout,
+                     .decompose = alpha_dropout<false>,
                      .random = true};
 OP(feature_alpha_dropout) = {
     .schema = "aten::feature_alpha_dropout(Tensor input, float p, bool train) -> Tensor",
-    .decompose = inference_dropout,
+    .decompose = alpha_dropout<true>,
     .random = true};
 OP(native_dropout_backward) = {
     .schema = "aten::native_dropout_backward(Tensor grad_output, Tensor mask, float scale) -> Tensor",

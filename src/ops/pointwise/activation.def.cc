@@ -70,11 +70,15 @@ Results decompose_prelu_kernel(Build& build, const Node& node) {
   ValueId positive = call(build, "aten::gt.Scalar", {Build::v(x), 0.0});
   return one(where(build, positive, x, build.mul(value(node, 1), x)));
 }
-// rrelu at inference has the mean slope.
+// rrelu at inference has the mean slope, in training one slope per element.
 Results decompose_rrelu(Build& build, const Node& node) {
-  size_t at = node.arguments.size() == 6 ? 2 : 1;  // rrelu_with_noise has a noise argument
-  auto lower = number(node, int(at)), upper = number(node, int(at + 1)), training = number(node, int(at + 2));
-  if (!lower || !upper || training.value_or(1) != 0) return std::nullopt;
+  auto lower = number(node, 1), upper = number(node, 2), training = number(node, 3);
+  if (!lower || !upper || !training) return std::nullopt;
+  if (*training != 0) {
+    ValueId x = value(node, 0), negative = call(build, "aten::le.Scalar", {Build::v(x), 0.0});
+    ValueId slope = call(build, "aten::uniform", {Build::v(x), *lower, *upper});
+    return one(where(build, negative, build.mul(x, slope), x));
+  }
   return build.call("aten::leaky_relu", {node.arguments[0], (*lower + *upper) / 2});
 }
 Results decompose_nan_to_num(Build& build, const Node& node) {
@@ -99,8 +103,11 @@ Results decompose_round_decimals(Build& build, const Node& node) {
   double scale = std::pow(10.0, std::fabs(*decimals));
   const char *first = *decimals < 0 ? "aten::div.Scalar" : "aten::mul.Scalar";
   const char *last = *decimals < 0 ? "aten::mul.Scalar" : "aten::div.Scalar";
-  ValueId scaled = call(build, first, {node.arguments[0], scale});
-  return build.call(last, {Build::v(call(build, "aten::round", {Build::v(scaled)})), scale});
+  ValueId x = value(node, 0);  // 16-bit types would overflow on the way
+  DType dtype = build.dtype(x), wide = dtype_bytes(dtype) == 2 ? DType::f32 : dtype;
+  ValueId scaled = call(build, first, {Build::v(build.cast(x, wide)), scale});
+  ValueId rounded = call(build, last, {Build::v(call(build, "aten::round", {Build::v(scaled)})), scale});
+  return one(build.cast(rounded, dtype));
 }
 Results decompose_log_sigmoid_forward(Build& build, const Node& node) {
   ValueId x = value(node, 0);
@@ -242,16 +249,8 @@ OP(prelu_kernel) = {.schema = "aten::_prelu_kernel(Tensor self, Tensor weight) -
                     .decompose = decompose_prelu_kernel};
 OP(rrelu) = {.schema = "aten::rrelu(Tensor self, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool "
                        "training=False, Generator? generator=None) -> Tensor",
-             .decompose = decompose_rrelu};
-OP(rrelu_with_noise_functional) = {
-    .schema = "aten::rrelu_with_noise_functional(Tensor self, Tensor noise, Scalar lower=0.125, Scalar "
-              "upper=0.33333333333333331, bool training=False, Generator? generator=None) -> (Tensor, "
-              "Tensor noise_out)",
-    .decompose = [](Build& build, const Node& node) -> Results {
-      auto result = decompose_rrelu(build, node);
-      if (result) result->push_back(value(node, 1));
-      return result;
-    }};
+             .decompose = decompose_rrelu,
+             .random = true};
 OP(glu) = {.schema = "aten::glu(Tensor self, int dim=-1) -> Tensor", .out = "aten::glu.out"};
 OP(logit) = {.schema = "aten::logit(Tensor self, float? eps=None) -> Tensor", .out = "aten::logit.out"};
 OP_ALIAS(special_logit, "aten::special_logit(Tensor self, float? eps=None) -> Tensor", "aten::logit")

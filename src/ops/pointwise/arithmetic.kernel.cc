@@ -70,7 +70,14 @@ struct Divide {
 };
 struct DivideTrunc {
   using Divides = void;
-  template <class T> T operator()(T a, T b) const { return divide_trunc(a, b); }
+  const DType* parameters;
+  template <class T> T operator()(T a, T b) const {
+    if constexpr (std::is_same_v<T, float>) {  // the quotient is rounded to its type first
+      if (*parameters == DType::f16) return std::trunc(to_float(to_f16(a / b)));
+      if (*parameters == DType::bf16) return std::trunc(to_float(to_bf16(a / b)));
+    }
+    return divide_trunc(a, b);
+  }
 };
 struct DivideFloor {
   using Divides = void;
@@ -93,7 +100,14 @@ Status divide_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic
 }
 Status run_divide(const Args& args, KernelContext& context) {
   switch (rounding_of(args[2])) {
-    case Rounding::trunc: return run_of<2, Rule::number, DivideTrunc>(args, context);
+    case Rounding::trunc: {
+      ResultType type;
+      type.add(args[0]);
+      type.add(args[1]);
+      DType dtype = type.get();
+      static constexpr BlockFunctions functions = functions_of<DivideTrunc, 2, Rule::number>();
+      return pointwise_run(args, 2, Rule::number, functions, &dtype, context);
+    }
     case Rounding::floor: return run_of<2, Rule::number, DivideFloor>(args, context);
     default: return run_of<2, Rule::floating, Divide>(args, context);
   }
