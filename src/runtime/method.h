@@ -64,7 +64,7 @@ class Method {
                             Span<const DelegateType* const> delegates, uint64_t* bytes,
                             Diagnostic* diagnostic);
   // Checks every instruction against its kernel. All missing operators and delegates are listed in
-  // one text. `program` and all memory in `options` must outlive the method.
+  // one text. `program` and all memory in `options` must outlive the method, its destructor included.
   Status load(const Program& program, const char* name, const MethodOptions& options,
               Diagnostic* diagnostic);
   void unload();

@@ -40,12 +40,12 @@ class Memory {
 };
 
 struct LoadedMethod {
-  Method method;
   Memory arena, scratch;
   std::vector<Memory> planned;
   std::vector<PlannedMemory> planned_views;
   std::vector<Memory> outputs;                             // of outputs that the file does not plan
   std::vector<std::pair<uint32_t, size_t>> output_places;  // output, index in `outputs`
+  Method method;  // last: it ends before its memory does
 
   static Span<uint8_t> grow(void* self, uint64_t bytes) {
     auto made = Memory::make(bytes, "scratch");
