@@ -880,10 +880,10 @@ Result<void> MethodEmitter::run(PlanReport* report) {
   uint32_t end = step();
   for (size_t i = 0; i < storages_.size(); i++) {
     Storage& s = storages_[i];
-    if (s.kind != Storage::Kind::planned) continue;
+    if (s.kind != Storage::Kind::planned || s.bytes == 0) continue;  // nothing has any place
     if (s.first == UINT32_MAX) s.first = s.last = 0;
     block_of[i] = int32_t(blocks.size());
-    blocks.push_back({std::max<uint64_t>(s.bytes, 1), s.first, std::min(s.last, end)});
+    blocks.push_back({s.bytes, s.first, std::min(s.last, end)});
   }
   ArenaPlan plan = plan_arena(blocks, kAlignment);
   report->arena_bytes = plan.arena_bytes;
@@ -891,10 +891,11 @@ Result<void> MethodEmitter::run(PlanReport* report) {
   for (auto& [value, where] : placed_) {
     PtePlacement placement;
     placement.memory_id = 1;
-    placement.offset = plan.offsets[size_t(block_of[size_t(where.first)])] + where.second;
+    int32_t block = block_of[size_t(where.first)];
+    if (block >= 0) placement.offset = plan.offsets[size_t(block)] + where.second;
     std::get<PteTensor>(out_.values[size_t(value)]).placement = placement;
   }
-  if (!blocks.empty()) out_.memories.push_back(plan.arena_bytes);
+  if (!placed_.empty()) out_.memories.push_back(std::max(plan.arena_bytes, kAlignment));
   return {};
 }
 

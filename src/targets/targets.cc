@@ -20,8 +20,8 @@ bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& 
     auto* weight = std::get_if<ValueRef>(&node.arguments[1]);
     if (!weight || graph.values[size_t(weight->id)].origin != Origin::constant) return false;
     int uses = 0;
-    for (NodeId id : graph.order)
-      Graph::for_each_use(graph.nodes[size_t(id)], [&](ValueId used) { uses += used == weight->id; });
+    for (const Node& other : graph.nodes)
+      if (!other.removed) Graph::for_each_use(other, [&](ValueId used) { uses += used == weight->id; });
     return uses > 1 && graph.type(weight->id).tensor.dtype == DType::f32;
   }
   return true;
