@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,14 @@ from export_models import expand
 SECONDS_MAX = {"opt_125m": 2.0}
 EXTRA_BYTES_MAX = 200_000_000
 PTE_BYTES_MAX = {"opt_125m": 505_000_000}
+
+
+def output_folder(fallback: pathlib.Path) -> pathlib.Path:
+    """Where the .pte goes: memory when there is room, so that a disk's write-back is not measured."""
+    memory = pathlib.Path("/dev/shm")
+    if memory.is_dir() and shutil.disk_usage(memory).free > 4_000_000_000:
+        return memory
+    return fallback
 
 
 @dataclass
@@ -89,7 +98,7 @@ def main() -> int:
         parser.error("no sconce found; build it (cmake --workflow --preset release) or name it")
     figures, failed = [], 0
     print(f"{'model':<18}{'seconds':>9}{'peak MB':>10}{'weights MB':>12}{'file MB':>10}")
-    with tempfile.TemporaryDirectory(dir=options.models) as folder:
+    with tempfile.TemporaryDirectory(dir=output_folder(options.models)) as folder:
         for name in expand(options.names):
             pte = pathlib.Path(folder) / f"{name}.pte"
             try:
