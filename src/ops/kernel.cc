@@ -74,6 +74,7 @@ Status prepare_outs(const Kernel& kernel, const Args& args, Diagnostic* diagnost
     if (meta.rank != out.rank)
       return SCONCE_FAIL(Code::invalid_argument, diagnostic,
                          "out %d has rank %d, the result has %d", k, out.rank, meta.rank);
+    if (meta.upper_bounds) continue;  // `run` knows the sizes, and resizes
     int32_t sizes[kRankMax];
     for (int i = 0; i < meta.rank; i++) {
       if (meta.sizes[i] < 0 || meta.sizes[i] > INT32_MAX)

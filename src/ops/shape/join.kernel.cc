@@ -225,6 +225,10 @@ Status select_part(const Args& args, StridedView& view, Diagnostic* diagnostic) 
 Status diagonal_part(const Args& args, StridedView& view, Diagnostic* diagnostic) {
   return diagonal_view(view, args.integer(2), args.integer(3), args.integer(4), diagnostic);
 }
+// self, src, size, stride, storage_offset
+Status as_strided_part(const Args& args, StridedView& view, Diagnostic* diagnostic) {
+  return as_strided_view(args, 2, view, diagnostic);
+}
 
 }  // namespace
 
@@ -239,5 +243,7 @@ KERNEL(select_scatter) = {"aten::select_scatter.out", "ttii>t", scatter_shape<se
                           run_scatter<select_part>};
 KERNEL(diagonal_scatter) = {"aten::diagonal_scatter.out", "ttiii>t", scatter_shape<diagonal_part>,
                             run_scatter<diagonal_part>};
+KERNEL(as_strided_scatter) = {"aten::as_strided_scatter.out", "ttllI>t",
+                              scatter_shape<as_strided_part>, run_scatter<as_strided_part>};
 
 }  // namespace sconce

@@ -1,5 +1,7 @@
 // Views, joins and rearrangements. High-level names become a few core ones: view, permute, transpose,
 // slice, select, expand, cat. Schemas keep their alias letters: the importer follows views by them.
+#include <cstring>
+
 #include "ops/shape/decompose.h"
 
 namespace sconce {
@@ -396,6 +398,178 @@ Results squeeze_all(Build& build, const Node& node) {
   return build.call("aten::squeeze.dims", {Build::v(x), Build::ints(dims)});
 }
 
+ValueId arange(Build& build, SymInt count) {
+  return build.call1("aten::arange.start_step",
+                     {int64_t(0), integer_argument(build, count), int64_t(1), int64_t(DType::i64)});
+}
+// Where row + offset == column, as [rows, columns].
+ValueId diagonal_mask(Build& build, SymInt rows, SymInt columns, int64_t offset) {
+  ValueId row = unsqueeze(build, arange(build, rows), 1);
+  if (offset != 0) row = build.call1("aten::add.Scalar", {Build::v(row), offset});
+  return build.call1("aten::eq.Tensor", {Build::v(row), Build::v(arange(build, columns))});
+}
+// self, offset, dim1, dim2: the diagonal spread over the columns, then kept where the mask is.
+Results decompose_diag_embed(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  int rank = build.rank(x) + 1;
+  auto offset = known_integer(node, 1);
+  auto a = wrap(known_integer(node, 2).value_or(99), rank), b = wrap(known_integer(node, 3).value_or(99), rank);
+  if (!offset || !a || !b || *a == *b || rank < 2) return std::nullopt;
+  if (*a > *b) {  // the lower diagonal of (b, a) is the upper one of (a, b)
+    std::swap(a, b);
+    offset = -*offset;
+  }
+  int64_t move = *offset < 0 ? -*offset : *offset;
+  // Position on the diagonal is the row, or the column when the diagonal lies below.
+  std::vector<int64_t> pad{0, move};
+  ValueId padded = move ? build.call1("aten::constant_pad_nd", {Build::v(x), Build::ints(pad), int64_t(0)}) : x;
+  SymInt size = build.size(padded, rank - 2);
+  ValueId wide = unsqueeze(build, padded, *offset < 0 ? -2 : -1);
+  ValueId mask = diagonal_mask(build, size, size, *offset);
+  ValueId zero = build.scalar(0, build.dtype(x));
+  ValueId square = build.call1("aten::where.self", {Build::v(mask), Build::v(wide), Build::v(zero)});
+  std::vector<int64_t> order;
+  for (int i = 0, at = 0; i < rank; i++)
+    order.push_back(i == *a ? rank - 2 : i == *b ? rank - 1 : at++);
+  return one(build.permute(square, order));
+}
+// self, src, offset, dim1, dim2: where(mask, src spread over the diagonal, self).
+Results decompose_diagonal_scatter(Build& build, const Node& node) {
+  ValueId x = value(node, 0), source = value(node, 1);
+  int rank = build.rank(x);
+  auto offset = known_integer(node, 2);
+  auto a = wrap(known_integer(node, 3).value_or(99), rank), b = wrap(known_integer(node, 4).value_or(99), rank);
+  if (!offset || !a || !b || *a == *b || rank < 2) return std::nullopt;
+  SymInt rows = build.size(x, *a), columns = build.size(x, *b);
+  // The diagonal is indexed by the row when offset <= 0 pads the front, so that row r has entry r.
+  int64_t front = *offset < 0 ? -*offset : 0;
+  SymInt count = build.size(source, rank - 2);
+  SymInt back = symbols(build).subtract(rows, symbols(build).add(count, front));
+  ValueId column = build.call1("aten::constant_pad_nd",
+                               {Build::v(source), build.ints({SymInt(front), back}), int64_t(0)});
+  ValueId wide = unsqueeze(build, build.cast(column, build.dtype(x)), -1);
+  std::vector<int64_t> to_end, back_order(static_cast<size_t>(rank));
+  for (int i = 0; i < rank; i++)
+    if (i != *a && i != *b) to_end.push_back(i);
+  to_end.push_back(*a);
+  to_end.push_back(*b);
+  for (int i = 0; i < rank; i++) back_order[size_t(to_end[size_t(i)])] = i;
+  ValueId mask = diagonal_mask(build, rows, columns, *offset);
+  ValueId self = build.permute(x, to_end);
+  ValueId result = build.call1("aten::where.self", {Build::v(mask), Build::v(wide), Build::v(self)});
+  return one(build.permute(result, back_order));
+}
+// self, src, size, stride, storage_offset: positions in memory order are indices of a flat index_put.
+Results decompose_as_strided_scatter(Build& build, const Node& node) {
+  ValueId x = value(node, 0), source = value(node, 1);
+  auto sizes = known_integers(build, node, 2), strides = known_integers(build, node, 3);
+  int64_t offset = known_integer(node, 4).value_or(0);
+  if (!sizes || !strides || sizes->size() != strides->size()) return std::nullopt;
+  std::vector<int64_t> positions{offset};
+  for (size_t i = 0; i < sizes->size(); i++) {
+    std::vector<int64_t> more;
+    if (int64_t(positions.size()) * (*sizes)[i] > (1 << 24)) return std::nullopt;
+    for (int64_t position : positions)
+      for (int64_t k = 0; k < (*sizes)[i]; k++) more.push_back(position + k * (*strides)[i]);
+    positions = std::move(more);
+  }
+  std::vector<uint8_t> bytes(positions.size() * 8);
+  if (!positions.empty()) memcpy(bytes.data(), positions.data(), bytes.size());
+  ValueId index = build.constant({DType::i64, {int64_t(positions.size())}, {}}, std::move(bytes), "positions");
+  std::vector<SymInt> shape = sizes_of(build, x);
+  ValueId flat = build.view(x, {product(build, shape, 0, shape.size())});
+  ValueId values = build.view(build.cast(source, build.dtype(x)), {int64_t(positions.size())});
+  ValueId put = build.call1("aten::index_put", {Build::v(flat), tensor_list({index}), Build::v(values), false});
+  return one(build.view(put, shape));
+}
+
+// --- diagonals, products of sets ------------------------------------------------------------------
+
+Results diag(Build& build, const Node& node) {
+  int rank = build.rank(value(node, 0));
+  if (rank == 1)
+    return build.call("aten::diag_embed", {node.arguments[0], node.arguments[1], int64_t(0), int64_t(1)});
+  if (rank != 2) return std::nullopt;
+  ValueId view = build.call1("aten::diagonal", {node.arguments[0], node.arguments[1], int64_t(0), int64_t(1)});
+  return one(view);
+}
+Results cartesian_prod(Build& build, const Node& node) {
+  std::vector<ValueId> all = tensors(node, 0);
+  if (all.size() == 1) return one(all[0]);
+  all = build.call("aten::meshgrid", {node.arguments[0]});
+  for (ValueId& x : all) x = build.call1("aten::ravel", {Build::v(x)});
+  return build.call("aten::stack", {tensor_list(all), int64_t(1)});
+}
+// self, r, with_replacement
+Results combinations(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto r = known_integer(node, 1);
+  auto repeat = known_integer(node, 2);
+  if (auto* flag = std::get_if<bool>(&node.arguments[2])) repeat = *flag;
+  if (build.rank(x) != 1 || !build.size(x, 0).is_known() || !r || *r < 0 || !repeat)
+    return std::nullopt;
+  if (*r == 0) return one(build.full({0}, 0, build.dtype(x)));
+  int64_t n = build.size(x, 0).value, count = 0;
+  std::vector<int64_t> rows, pick(size_t(*r), 0);
+  for (int64_t i = 0; i < *r; i++) pick[size_t(i)] = *repeat ? 0 : i;
+  bool more = n > 0 && (*repeat || *r <= n);
+  while (more) {
+    rows.insert(rows.end(), pick.begin(), pick.end());
+    count++;
+    if (rows.size() > (1u << 22)) return std::nullopt;
+    int64_t i = *r - 1;
+    while (i >= 0 && pick[size_t(i)] == (*repeat ? n - 1 : n - *r + i)) i--;
+    more = i >= 0;
+    if (!more) break;
+    pick[size_t(i)]++;
+    for (int64_t k = i + 1; k < *r; k++) pick[size_t(k)] = pick[size_t(k - 1)] + (*repeat ? 0 : 1);
+  }
+  std::vector<uint8_t> bytes(rows.size() * 8);
+  if (!rows.empty()) memcpy(bytes.data(), rows.data(), bytes.size());
+  ValueId index = build.constant({DType::i64, {count * *r}, {}}, std::move(bytes), "combinations");
+  ValueId picked = build.call1("aten::index_select", {Build::v(x), int64_t(0), Build::v(index)});
+  return one(build.view(picked, {count, *r}));
+}
+// x, N, increasing: powers of x as columns.
+Results vander(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  if (build.rank(x) != 1) return std::nullopt;
+  auto count = is_none(node, 1) ? std::optional<SymInt>(build.size(x, 0)) : integer(build, node.arguments[1]);
+  auto* increasing = std::get_if<bool>(&node.arguments[2]);
+  if (!count || !increasing) return std::nullopt;
+  ValueId powers = arange(build, *count), base = unsqueeze(build, x, 1);
+  if (is_integral(build.dtype(x))) base = build.cast(base, DType::i64);
+  else powers = build.cast(powers, build.dtype(x));
+  ValueId all = build.call1("aten::pow.Tensor_Tensor", {Build::v(base), Build::v(powers)});
+  return one(*increasing ? all : flip(build, all, {1}));
+}
+// self, groups: channels [g, c] become [c, g].
+Results channel_shuffle(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto groups = integer(build, node.arguments[1]);
+  if (!groups || build.rank(x) < 3 || (groups->is_known() && groups->value <= 0)) return std::nullopt;
+  std::vector<SymInt> sizes = sizes_of(build, x), split = sizes;
+  SymInt each = symbols(build).floor_divide(sizes[1], *groups);
+  split[1] = each;
+  split.insert(split.begin() + 1, *groups);
+  return one(build.view(transpose(build, build.view(x, split), 1, 2), sizes));
+}
+// self, repeats (a count per element), dim, output_size
+Results repeat_interleave_tensor(Build& build, const Node& node) {
+  ValueId x = value(node, 0), counts = value(node, 1);
+  int64_t wanted = known_integer(node, 2).value_or(0);
+  if (is_none(node, 2) && build.rank(x) != 1)
+    x = build.call1("aten::view", {Build::v(x), Build::ints(std::vector<int64_t>{-1})});
+  auto dim = wrap(wanted, build.rank(x));
+  if (!dim || build.rank(counts) > 1) return std::nullopt;
+  if (build.rank(x) == 0) x = build.view(x, {1});
+  SymInt size = build.size(x, *dim);
+  if (build.rank(counts) == 0 || (build.size(counts, 0) == SymInt(1) && !(size == SymInt(1))))
+    counts = expand(build, build.view(counts, {1}), {size});
+  ValueId index = build.call1("aten::repeat_interleave.Tensor", {Build::v(counts), node.arguments[3]});
+  return build.call("aten::index_select", {Build::v(x), int64_t(*dim), Build::v(index)});
+}
+
 }  // namespace
 
 OP(view) = {.schema = "aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)",
@@ -610,6 +784,34 @@ OP(tile) = {.schema = "aten::tile(Tensor self, SymInt[] dims) -> Tensor", .decom
 OP(repeat_interleave_int) = {.schema = "aten::repeat_interleave.self_int(Tensor self, SymInt repeats, "
                                        "int? dim=None, *, SymInt? output_size=None) -> Tensor",
                              .decompose = repeat_interleave_int};
+OP(repeat_interleave_tensor) = {.schema = "aten::repeat_interleave.self_Tensor(Tensor self, Tensor "
+                                          "repeats, int? dim=None, *, SymInt? output_size=None) -> "
+                                          "Tensor",
+                                .decompose = repeat_interleave_tensor};
+OP(flip) = {.schema = "aten::flip(Tensor self, int[] dims) -> Tensor", .out = "aten::flip.out"};
+OP(roll) = {.schema = "aten::roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor",
+            .out = "aten::roll.out"};
+OP(pixel_shuffle) = {.schema = "aten::pixel_shuffle(Tensor self, int upscale_factor) -> Tensor",
+                     .out = "aten::pixel_shuffle.out"};
+OP(pixel_unshuffle) = {.schema = "aten::pixel_unshuffle(Tensor self, int downscale_factor) -> Tensor",
+                       .out = "aten::pixel_unshuffle.out"};
+OP(channel_shuffle) = {.schema = "aten::channel_shuffle(Tensor self, SymInt groups) -> Tensor",
+                       .decompose = channel_shuffle};
+OP(native_channel_shuffle) = {
+    .schema = "aten::native_channel_shuffle(Tensor self, SymInt groups) -> Tensor",
+    .decompose = channel_shuffle};
+OP(diag) = {.schema = "aten::diag(Tensor self, int diagonal=0) -> Tensor", .decompose = diag};
+OP(diag_embed) = {
+    .schema = "aten::diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor",
+    .out = "aten::diag_embed.out",
+    .decompose = decompose_diag_embed};
+OP(cartesian_prod) = {.schema = "aten::cartesian_prod(Tensor[] tensors) -> Tensor",
+                      .decompose = cartesian_prod};
+OP(combinations) = {
+    .schema = "aten::combinations(Tensor self, int r=2, bool with_replacement=False) -> Tensor",
+    .decompose = combinations};
+OP(vander) = {.schema = "aten::vander(Tensor x, int? N=None, bool increasing=False) -> Tensor",
+              .decompose = vander};
 OP(fliplr) = {.schema = "aten::fliplr(Tensor self) -> Tensor", .decompose = flip_dim<1>};
 OP(flipud) = {.schema = "aten::flipud(Tensor self) -> Tensor", .decompose = flip_dim<0>};
 OP(rot90) = {.schema = "aten::rot90(Tensor self, int k=1, int[] dims=[0, 1]) -> Tensor",
@@ -618,6 +820,21 @@ OP(rot90) = {.schema = "aten::rot90(Tensor self, int k=1, int[] dims=[0, 1]) -> 
 OP(constant_pad_nd) = {
     .schema = "aten::constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor",
     .out = "aten::constant_pad_nd.out"};
+OP(reflection_pad1d) = {.schema = "aten::reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
+                        .out = "aten::reflection_pad1d.out"};
+OP(reflection_pad2d) = {.schema = "aten::reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
+                        .out = "aten::reflection_pad2d.out"};
+OP(reflection_pad3d) = {.schema = "aten::reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
+                        .out = "aten::reflection_pad3d.out"};
+OP(replication_pad1d) = {
+    .schema = "aten::replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
+    .out = "aten::replication_pad1d.out"};
+OP(replication_pad2d) = {
+    .schema = "aten::replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
+    .out = "aten::replication_pad2d.out"};
+OP(replication_pad3d) = {
+    .schema = "aten::replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
+    .out = "aten::replication_pad3d.out"};
 OP(pad) = {.schema = "aten::pad(Tensor self, SymInt[] pad, str mode=\"constant\", float? value=None) -> "
                      "Tensor",
            .decompose = pad};
@@ -635,6 +852,11 @@ OP(select_scatter) = {
     .out = "aten::select_scatter.out"};
 OP(diagonal_scatter) = {.schema = "aten::diagonal_scatter(Tensor self, Tensor src, int offset=0, int "
                                   "dim1=0, int dim2=1) -> Tensor",
-                        .out = "aten::diagonal_scatter.out"};
+                        .out = "aten::diagonal_scatter.out",
+                        .decompose = decompose_diagonal_scatter};
+OP(as_strided_scatter) = {.schema = "aten::as_strided_scatter(Tensor self, Tensor src, SymInt[] size, "
+                                    "SymInt[] stride, SymInt? storage_offset=None) -> Tensor",
+                          .out = "aten::as_strided_scatter.out",
+                          .decompose = decompose_as_strided_scatter};
 
 }  // namespace sconce

@@ -360,4 +360,33 @@ Status diagonal_view(StridedView& view, int64_t offset, int64_t dim1, int64_t di
   return kOk;
 }
 
+Status as_strided_view(const Args& args, int first, StridedView& view, Diagnostic* diagnostic) {
+  int rank = args.list_count(first);
+  if (rank != args.list_count(first + 1) || rank > kRankMax)
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                       "as_strided: %d sizes and %d strides; as many are wanted, at most %d", rank,
+                       args.list_count(first + 1), kRankMax);
+  int64_t available = 1, offset = args.integer_or(first + 2, 0), last = offset;
+  for (int i = 0; i < view.rank; i++) available *= view.sizes[i];
+  bool empty = false, fits = offset >= 0;
+  view.rank = 0;
+  for (int i = 0; i < rank; i++) {
+    int64_t size = args.list_integer(first, i), stride = args.list_integer(first + 1, i), reach = 0;
+    if (size < 0 || size > INT32_MAX || stride < 0)
+      return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                         "as_strided: size %lld and stride %lld of dimension %d", (long long)size,
+                         (long long)stride, i);
+    view.insert(i, size, stride);
+    empty |= size == 0;
+    fits = fits && (size == 0 || (checked_multiply(size - 1, stride, &reach) &&
+                                  checked_add(last, reach, &last)));
+  }
+  if (!empty && (!fits || last >= available))
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                       "as_strided: element %lld of a tensor of %lld elements", (long long)last,
+                       (long long)available);
+  if (!empty && view.data) view.data += offset * int64_t(dtype_bytes(view.dtype));
+  return kOk;
+}
+
 }  // namespace sconce

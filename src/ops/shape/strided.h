@@ -77,5 +77,8 @@ Status expect_sizes(const char* what, const Tensor& tensor, const int64_t* sizes
 // Takes the diagonal of dims dim1, dim2 of a view: both go, the diagonal becomes the last dimension.
 Status diagonal_view(StridedView& view, int64_t offset, int64_t dim1, int64_t dim2,
                      Diagnostic* diagnostic);
+// Takes elements of a view's memory by the arguments size, stride and storage_offset, which start at
+// `first`. Error when one lies outside. The view is that of a whole tensor.
+Status as_strided_view(const Args& args, int first, StridedView& view, Diagnostic* diagnostic);
 
 }  // namespace sconce

@@ -384,34 +384,9 @@ Status unfold_view(const Args& args, StridedView& view, Diagnostic* diagnostic) 
   return kOk;
 }
 
-// self, size, stride, storage_offset: of the memory of self, which must hold every element named.
-Status as_strided_view(const Args& args, StridedView& view, Diagnostic* diagnostic) {
-  int rank = args.list_count(1);
-  if (rank != args.list_count(2) || rank > kRankMax)
-    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
-                       "as_strided: %d sizes and %d strides; as many are wanted, at most %d", rank,
-                       args.list_count(2), kRankMax);
-  int64_t available = 1, offset = args.integer_or(3, 0), last = offset;
-  for (int i = 0; i < view.rank; i++) available *= view.sizes[i];
-  bool empty = false, fits = offset >= 0;
-  view.rank = 0;
-  for (int i = 0; i < rank; i++) {
-    int64_t size = args.list_integer(1, i), stride = args.list_integer(2, i), reach = 0;
-    if (size < 0 || size > INT32_MAX || stride < 0)
-      return SCONCE_FAIL(Code::invalid_argument, diagnostic,
-                         "as_strided: size %lld and stride %lld of dimension %d", (long long)size,
-                         (long long)stride, i);
-    view.insert(i, size, stride);
-    empty |= size == 0;
-    fits = fits && (size == 0 || (checked_multiply(size - 1, stride, &reach) &&
-                                  checked_add(last, reach, &last)));
-  }
-  if (!empty && (!fits || last >= available))
-    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
-                       "as_strided: element %lld of a tensor of %lld elements", (long long)last,
-                       (long long)available);
-  if (!empty && view.data) view.data += offset * int64_t(dtype_bytes(view.dtype));
-  return kOk;
+// self, size, stride, storage_offset
+Status as_strided_rule(const Args& args, StridedView& view, Diagnostic* diagnostic) {
+  return as_strided_view(args, 1, view, diagnostic);
 }
 
 // Complex numbers as pairs: the same memory with one dimension more.
@@ -466,7 +441,7 @@ KERNEL(unbind_copy) = {"aten::unbind_copy.int_out", "ti>v", split_shape<Split::u
                        run_split<Split::unbind>};
 KERNEL(diagonal_copy) = {"aten::diagonal_copy.out", "tiii>t", ROW(diagonal_rule)};
 KERNEL(unfold_copy) = {"aten::unfold_copy.out", "tiii>t", ROW(unfold_view)};
-KERNEL(as_strided_copy) = {"aten::as_strided_copy.out", "tllI>t", ROW(as_strided_view)};
+KERNEL(as_strided_copy) = {"aten::as_strided_copy.out", "tllI>t", ROW(as_strided_rule)};
 KERNEL(view_as_real_copy) = {"aten::view_as_real_copy.out", "t>t", ROW(view_as_real_view)};
 KERNEL(view_as_complex_copy) = {"aten::view_as_complex_copy.out", "t>t",
                                 shape_of<view_as_complex_view>, run_view_as_complex};
