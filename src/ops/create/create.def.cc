@@ -45,6 +45,24 @@ Results arange_start(Build& build, const Node& node) {
                     {node.arguments[0], node.arguments[1], int64_t(1), node.arguments[2]});
 }
 
+// linspace whose ends are tensors without dimensions: start + i * (end - start) / (steps - 1).
+Results linspace_of_tensors(Build& build, const Node& node) {
+  auto steps = number(node, 2);
+  if (!steps) return std::nullopt;
+  auto* code = std::get_if<int64_t>(&node.arguments[3]);
+  DType dtype = code && is_dtype(*code) ? DType(*code) : DType::f32;
+  DType wide = dtype == DType::f64 ? DType::f64 : DType::f32;
+  auto end_of = [&](int i) {
+    if (auto known = number(node, i)) return build.scalar(*known, wide);
+    return build.cast(value(node, i), wide);
+  };
+  ValueId start = end_of(0), end = end_of(1);
+  ValueId index = build.call1("aten::arange", {node.arguments[2], int64_t(wide)});
+  ValueId step = build.sub(end, start);
+  if (*steps > 1) step = build.call1("aten::div.Scalar", {Build::v(step), *steps - 1});
+  return one(build.cast(build.add(start, build.mul(index, step)), dtype));
+}
+
 }  // namespace
 
 OP(full) = {.schema = "aten::full(SymInt[] size, Scalar fill_value, *, " OPTIONS ") -> Tensor",
@@ -99,6 +117,23 @@ OP(arange_start_step) = {.schema = "aten::arange.start_step(Scalar start, Scalar
 OP(linspace) = {.schema = "aten::linspace(Scalar start, Scalar end, int steps, *, " OPTIONS
                           ") -> Tensor",
                 .out = "aten::linspace.out"};
+OP(linspace_Tensor_Tensor) = {
+    .schema = "aten::linspace.Tensor_Tensor(Tensor start, Tensor end, int steps, *, " OPTIONS ") -> Tensor",
+    .decompose = linspace_of_tensors};
+OP(linspace_Tensor_Scalar) = {
+    .schema = "aten::linspace.Tensor_Scalar(Tensor start, Scalar end, int steps, *, " OPTIONS ") -> Tensor",
+    .decompose = linspace_of_tensors};
+OP(linspace_Scalar_Tensor) = {
+    .schema = "aten::linspace.Scalar_Tensor(Scalar start, Tensor end, int steps, *, " OPTIONS ") -> Tensor",
+    .decompose = linspace_of_tensors};
+OP(logspace) = {.schema = "aten::logspace(Scalar start, Scalar end, int steps, float base=10., *, " OPTIONS
+                          ") -> Tensor",
+                .out = "aten::logspace.out"};
+OP(range) = {.schema = "aten::range(Scalar start, Scalar end, *, " OPTIONS ") -> Tensor",
+             .out = "aten::range.out_"};
+OP(range_step) = {.schema = "aten::range.step(Scalar start, Scalar end, Scalar step=1, *, " OPTIONS
+                            ") -> Tensor",
+                  .out = "aten::range.out"};
 OP(eye) = {.schema = "aten::eye(SymInt n, *, " OPTIONS ") -> Tensor", .out = "aten::eye.out"};
 OP(eye_m) = {.schema = "aten::eye.m(SymInt n, SymInt m, *, " OPTIONS ") -> Tensor",
              .out = "aten::eye.m_out"};

@@ -174,6 +174,40 @@ Status run_linspace(const Args& args, KernelContext&) {
   return kOk;
 }
 
+// logspace(start, end, steps, base)
+Status run_logspace(const Args& args, KernelContext&) {
+  Tensor& out = args.out();
+  double base = args.floating(3), start = args.floating(0), end = args.floating(1);
+  int64_t steps = out.sizes[0], half = steps / 2;
+  double step = steps > 1 ? (end - start) / double(steps - 1) : 0;
+  auto value = [&](int64_t i) {
+    return std::pow(base, i < half || steps == 1 ? start + step * double(i) : end - step * double(steps - i - 1));
+  };
+  if (is_integral(out.dtype)) store_sequence<int64_t>(out, value);
+  else store_sequence<double>(out, value);
+  return kOk;
+}
+
+// range(start, end, step): the end included.
+Status range_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  double start = args.floating(0), end = args.floating(1);
+  double step = args.input_count > 2 ? args.floating(2) : 1;
+  double count = std::floor((end - start) / step) + 1;
+  if (!(count >= 1 && count <= double(INT32_MAX)))
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic, "end is not reached from start by steps");
+  outs[0] = OutMeta{};
+  outs[0].rank = 1;
+  outs[0].sizes[0] = int64_t(count);
+  return kOk;
+}
+Status run_range(const Args& args, KernelContext&) {
+  double start = args.floating(0), step = args.input_count > 2 ? args.floating(2) : 1;
+  auto value = [&](int64_t i) { return start + double(i) * step; };
+  if (is_integral(args.out().dtype)) store_sequence<int64_t>(args.out(), value);
+  else store_sequence<double>(args.out(), value);
+  return kOk;
+}
+
 // eye(n), eye.m(n, m)
 Status eye_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
   outs[0] = OutMeta{};
@@ -210,6 +244,9 @@ KERNEL(scalar_tensor) = {"aten::scalar_tensor.out", "n>t", scalar_shape, run_sca
 KERNEL(arange) = {"aten::arange.out", "n>t", arange_shape, run_arange};
 KERNEL(arange_start_step) = {"aten::arange.start_out", "nnn>t", arange_shape, run_arange};
 KERNEL(linspace) = {"aten::linspace.out", "nni>t", steps_shape, run_linspace};
+KERNEL(logspace) = {"aten::logspace.out", "nnif>t", steps_shape, run_logspace};
+KERNEL(range) = {"aten::range.out_", "nn>t", range_shape, run_range};
+KERNEL(range_step) = {"aten::range.out", "nnn>t", range_shape, run_range};
 KERNEL(eye) = {"aten::eye.out", "i>t", eye_shape, run_eye};
 KERNEL(eye_m) = {"aten::eye.m_out", "ii>t", eye_shape, run_eye};
 

@@ -220,6 +220,17 @@ Results log_sigmoid_backward(Build& build, const Node& node) {
   ValueId s = call(build, "aten::sigmoid", {Build::v(call(build, "aten::neg", {node.arguments[1]}))});
   return one(build.mul(value(node, 0), s));
 }
+// grad / (x (1 - x)); 0 outside [eps, 1 - eps], without eps NaN outside [0, 1].
+Results logit_backward(Build& build, const Node& node) {
+  ValueId grad = value(node, 0), x = value(node, 1);
+  ValueId rest = call(build, "aten::rsub.Scalar", {Build::v(x), 1.0});
+  ValueId slope = build.div(grad, build.mul(x, rest));
+  double eps = number(node, 2).value_or(0);
+  ValueId low = call(build, "aten::lt.Scalar", {Build::v(x), eps});
+  ValueId high = call(build, "aten::gt.Scalar", {Build::v(x), 1 - eps});
+  ValueId outside = call(build, "aten::logical_or", {Build::v(low), Build::v(high)});
+  return build.call("aten::masked_fill.Scalar", {Build::v(slope), Build::v(outside), is_none(node, 2) ? double(NAN) : 0.0});
+}
 // 0 inside [-lambda, lambda]
 Results shrink_backward(Build& build, const Node& node) {
   auto lambda = number(node, 2);
@@ -301,6 +312,9 @@ OP(softplus_backward) = {.schema = "aten::softplus_backward(Tensor grad_output, 
 OP(log_sigmoid_backward) = {
     .schema = "aten::log_sigmoid_backward(Tensor grad_output, Tensor self, Tensor buffer) -> Tensor",
     .decompose = log_sigmoid_backward};
+OP(logit_backward) = {
+    .schema = "aten::logit_backward(Tensor grad_output, Tensor self, float? eps=None) -> Tensor",
+    .decompose = logit_backward};
 OP(hardshrink_backward) = {
     .schema = "aten::hardshrink_backward(Tensor grad_out, Tensor self, Scalar lambd) -> Tensor",
     .decompose = shrink_backward};

@@ -159,6 +159,26 @@ Status run_round_decimals(const Args& args, KernelContext& context) {
   return pointwise_run(args, 1, Rule::real, functions, &numbers, context);
 }
 
+// polygamma(n, self)
+struct Polygamma {
+  const Numbers* parameters;
+  template <class T> T operator()(T x) const { return T(polygamma(parameters->i[0], double(x))); }
+};
+Status polygamma_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  if (args.integer(0) < 0)
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic, "order %lld: at least 0 wanted",
+                       (long long)args.integer(0));
+  const Tensor& x = args.tensor(1);
+  set_like(outs[0], x, to_floating(x.dtype));
+  return kOk;
+}
+Status run_polygamma(const Args& args, KernelContext& context) {
+  const Value* operands[] = {&args[1], args.values[2]};
+  Numbers numbers = numbers_of(args, 0, 1);
+  static constexpr BlockFunctions functions = functions_of<Polygamma, 1, Rule::floating>();
+  return pointwise_run({operands, 1}, 1, Rule::floating, functions, &numbers, context);
+}
+
 // log_sigmoid_forward(self) -> output, buffer: the buffer (exp(-|self|), for training) is empty on CPU
 // in inference; torch fills it, so we do.
 struct LogSigmoid { template <class T> T operator()(T x) const { return log_sigmoid(x); } };
@@ -188,6 +208,7 @@ KERNEL(logit) = {"aten::logit.out", "tF>t", shape_of<1, Rule::floating>, run_log
 KERNEL(nan_to_num) = {"aten::nan_to_num.out", "tFFF>t", shape_of<1, Rule::same>, run_nan_to_num};
 KERNEL(round_decimals) = {"aten::round.decimals_out", "ti>t", shape_of<1, Rule::real>,
                           run_round_decimals};
+KERNEL(polygamma) = {"aten::polygamma.out", "it>t", polygamma_shape, run_polygamma};
 KERNEL(log_sigmoid_forward) = {"aten::log_sigmoid_forward.output", "t>tt", log_sigmoid_shape,
                                run_log_sigmoid_forward};
 

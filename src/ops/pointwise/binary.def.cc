@@ -151,6 +151,8 @@ OP(float_power_Scalar) = {.schema = "aten::float_power.Scalar(Scalar self, Tenso
                           .decompose = decompose_float_power<"aten::pow.Scalar">};
 OP(ldexp_Tensor) = {.schema = "aten::ldexp.Tensor(Tensor self, Tensor other) -> Tensor",
                     .decompose = decompose_ldexp};
+OP(nextafter) = {.schema = "aten::nextafter(Tensor self, Tensor other) -> Tensor",
+                 .out = "aten::nextafter.out"};
 OP(isclose) = {.schema = "aten::isclose(Tensor self, Tensor other, float "
                          "rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> Tensor",
                .decompose = decompose_isclose};
@@ -220,6 +222,10 @@ OP_ALIAS(dunder_rshift_Tensor, "aten::__rshift__.Tensor(Tensor self, Tensor othe
          "aten::bitwise_right_shift.Tensor")
 OP_ALIAS(dunder_rshift_Scalar, "aten::__rshift__.Scalar(Tensor self, Scalar other) -> Tensor",
          "aten::bitwise_right_shift.Tensor_Scalar")
+OP_ALIAS(special_gammainc, "aten::special_gammainc(Tensor self, Tensor other) -> Tensor",
+         "aten::igamma")
+OP_ALIAS(special_gammaincc, "aten::special_gammaincc(Tensor self, Tensor other) -> Tensor",
+         "aten::igammac")
 OP_ALIAS(special_xlogy, "aten::special_xlogy(Tensor self, Tensor other) -> Tensor",
          "aten::xlogy.Tensor")
 OP_ALIAS(special_xlogy_self_scalar, "aten::special_xlogy.self_scalar(Scalar self, Tensor other) -> Tensor",

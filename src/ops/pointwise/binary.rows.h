@@ -64,3 +64,5 @@ ROW_BINARY_OWN(special_zeta_self_scalar, "special_zeta.self_scalar", "special_ze
 ROW_BINARY_OWN(special_zeta_other_scalar, "special_zeta.other_scalar", "special_zeta.other_scalar_out", "Tensor self, Scalar other", "tn", floating, T(zeta(double(a), double(b))), nullptr)
 ROW_BINARY_OWN(gcd, "gcd", "gcd.out", "Tensor self, Tensor other", "te", integral, gcd(a, b), nullptr)
 ROW_BINARY_OWN(lcm, "lcm", "lcm.out", "Tensor self, Tensor other", "te", integral, lcm(a, b), nullptr)
+ROW_BINARY_OWN(igamma, "igamma", "igamma.out", "Tensor self, Tensor other", "te", real, T(incomplete_gamma(double(a), double(b), false)), nullptr)
+ROW_BINARY_OWN(igammac, "igammac", "igammac.out", "Tensor self, Tensor other", "te", real, T(incomplete_gamma(double(a), double(b), true)), nullptr)

@@ -272,6 +272,39 @@ inline double polygamma(int64_t n, double x) {
   double factorial = std::exp(std::lgamma(double(n) + 1));
   return (n % 2 ? 1 : -1) * factorial * zeta(double(n) + 1, x);
 }
+// exp(x^2) erfc(x)
+inline double scaled_erfc(double x) {
+  if (x < 20) return std::exp(x * x) * std::erfc(x);
+  double r = 1 / (x * x);  // asymptotic
+  return (1 - r / 2 * (1 - 1.5 * r * (1 - 2.5 * r))) / (x * 1.7724538509055160273);
+}
+// Regularized lower (or upper) incomplete gamma function: series below a + 1, continued fraction above.
+inline double incomplete_gamma(double a, double x, bool upper) {
+  if (a < 0 || x < 0) return NAN;
+  if (a == 0) return x > 0 ? (upper ? 0 : 1) : NAN;
+  if (x == 0) return upper ? 1 : 0;
+  if (std::isinf(a)) return std::isinf(x) ? NAN : upper ? 1 : 0;
+  if (std::isinf(x)) return upper ? 0 : 1;
+  double factor = std::exp(a * std::log(x) - x - std::lgamma(a));
+  if (x < a + 1) {
+    double term = 1 / a, sum = term;
+    for (int k = 1; k < 2000 && term > sum * 1e-17; k++) sum += term *= x / (a + k);
+    return upper ? 1 - sum * factor : sum * factor;
+  }
+  double b = x + 1 - a, c = 1e300, d = 1 / b, h = d;  // Lentz
+  for (int k = 1; k < 2000; k++) {
+    double n = -k * (k - a);
+    b += 2;
+    d = n * d + b;
+    c = b + n / c;
+    if (std::fabs(d) < 1e-300) d = 1e-300;
+    if (std::fabs(c) < 1e-300) c = 1e-300;
+    d = 1 / d;
+    h *= d * c;
+    if (std::fabs(d * c - 1) < 1e-16) break;
+  }
+  return upper ? h * factor : 1 - h * factor;
+}
 inline int64_t gcd(int64_t a, int64_t b) {
   uint64_t x = a < 0 ? 0 - uint64_t(a) : uint64_t(a), y = b < 0 ? 0 - uint64_t(b) : uint64_t(b);
   while (y) {

@@ -102,6 +102,28 @@ Results decompose_ndtr(Build& build, const Node& node) {
   return one(build.mul(build.call1("aten::erfc", {Build::v(scaled)}), 0.5));
 }
 
+// angle: 0 or pi of real numbers, NaN of NaN.
+Results decompose_angle(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  if (dtype_category(build.dtype(x)) == DTypeCategory::complex)
+    return build.call("aten::atan2", {Build::v(build.call1("aten::imag", {Build::v(x)})),
+                                      Build::v(build.call1("aten::real", {Build::v(x)}))});
+  x = floating(build, node);
+  ValueId negative = build.call1("aten::lt.Scalar", {Build::v(x), 0.0});
+  ValueId zero = build.mul(build.call1("aten::isnan", {Build::v(x)}), 0.0);
+  ValueId zeros = where(build, build.call1("aten::isnan", {Build::v(x)}), x, build.cast(zero, build.dtype(x)));
+  return build.call("aten::masked_fill.Scalar", {Build::v(zeros), Build::v(negative), 3.14159265358979323846});
+}
+// Sum of lgamma(x - i / 2) for i < p, and p (p - 1) / 4 log(pi).
+Results decompose_mvlgamma(Build& build, const Node& node) {
+  auto p = number(node, 1);
+  if (!p || *p < 1 || *p > 1000) return std::nullopt;
+  ValueId x = floating(build, node), sum = build.call1("aten::lgamma", {Build::v(x)});
+  for (int i = 1; i < int(*p); i++)
+    sum = build.add(sum, build.call1("aten::lgamma", {Build::v(build.add(x, -0.5 * i))}));
+  return one(build.add(sum, *p * (*p - 1) / 4 * 1.1447298858494001741));
+}
+
 }  // namespace
 
 #define ROW_UNARY(name, rule, expression) \
@@ -138,6 +160,18 @@ OP_ALIAS(special_psi, "aten::special_psi(Tensor self) -> Tensor", "aten::digamma
 OP_ALIAS(special_i0, "aten::special_i0(Tensor self) -> Tensor", "aten::i0")
 OP_ALIAS(special_sinc, "aten::special_sinc(Tensor self) -> Tensor", "aten::sinc")
 
+OP(angle) = {.schema = "aten::angle(Tensor self) -> Tensor", .decompose = decompose_angle};
+OP(mvlgamma) = {.schema = "aten::mvlgamma(Tensor self, int p) -> Tensor",
+                .decompose = decompose_mvlgamma};
+OP_ALIAS(special_multigammaln, "aten::special_multigammaln(Tensor self, int p) -> Tensor",
+         "aten::mvlgamma")
+OP(polygamma) = {.schema = "aten::polygamma(int n, Tensor self) -> Tensor",
+                 .out = "aten::polygamma.out"};
+OP_ALIAS(special_polygamma, "aten::special_polygamma(int n, Tensor self) -> Tensor", "aten::polygamma")
+OP_ALIAS(special_modified_bessel_i0, "aten::special_modified_bessel_i0(Tensor self) -> Tensor",
+         "aten::i0")
+OP_ALIAS(special_modified_bessel_i1, "aten::special_modified_bessel_i1(Tensor self) -> Tensor",
+         "aten::special_i1")
 OP(square) = {.schema = "aten::square(Tensor self) -> Tensor",
               .out = "aten::square.out",
               .decompose = decompose_square};
