@@ -87,6 +87,21 @@ bool is_assertion(std::string_view op) {
 
 // Name of the functional twin of an in-place operator; empty when the name is not one.
 std::string functional_name(const std::string& op) {
+  // Twins whose overloads are named differently.
+  static constexpr std::pair<const char*, const char*> kNames[] = {
+      {"aten::pow_.Scalar", "aten::pow.Tensor_Scalar"},
+      {"aten::pow_.Tensor", "aten::pow.Tensor_Tensor"},
+      {"aten::float_power_.Scalar", "aten::float_power.Tensor_Scalar"},
+      {"aten::float_power_.Tensor", "aten::float_power.Tensor_Tensor"},
+      {"aten::floor_divide_.Tensor", "aten::floor_divide"},
+      {"aten::__ilshift__.Scalar", "aten::bitwise_left_shift.Tensor_Scalar"},
+      {"aten::__irshift__.Scalar", "aten::bitwise_right_shift.Tensor_Scalar"},
+      {"aten::bernoulli_.float", "aten::bernoulli.p"},
+      {"aten::normal_", "aten::normal_functional"},
+      {"aten::ldexp_", "aten::ldexp.Tensor"},
+  };
+  for (auto [in_place, functional] : kNames)
+    if (op == in_place) return functional;
   size_t colons = op.find("::"), dot = op.find('.', colons == std::string::npos ? 0 : colons);
   if (colons == std::string::npos) return {};
   std::string space = op.substr(0, colons + 2);
