@@ -7,8 +7,20 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 namespace sconce {
+
+// What is mapped now. Only there may pages be dropped: elsewhere that would lose their contents.
+static std::map<const uint8_t*, size_t>& mappings() {
+  static auto* all = new std::map<const uint8_t*, size_t>();
+  return *all;
+}
+static std::mutex& mappings_mutex() {
+  static auto* mutex = new std::mutex();
+  return *mutex;
+}
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
@@ -20,7 +32,12 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 MappedFile::~MappedFile() {
-  if (data_) munmap(const_cast<uint8_t*>(data_), size_);
+  if (!data_) return;
+  {
+    std::lock_guard<std::mutex> lock(mappings_mutex());
+    mappings().erase(data_);
+  }
+  munmap(const_cast<uint8_t*>(data_), size_);
 }
 
 Result<MappedFile> map_file(const std::string& path) {
@@ -42,21 +59,23 @@ Result<MappedFile> map_file(const std::string& path) {
     }
     file.data_ = static_cast<const uint8_t*>(data);
     file.size_ = size_t(info.st_size);
+    std::lock_guard<std::mutex> lock(mappings_mutex());
+    mappings()[file.data_] = file.size_;
   }
   close(descriptor);
   return file;
 }
 
 void release_pages(Bytes bytes) {
-#ifdef MADV_PAGEOUT
-  // Unlike MADV_DONTNEED, this is harmless for memory that is no file's.
+  std::lock_guard<std::mutex> lock(mappings_mutex());
+  auto after = mappings().upper_bound(bytes.data());
+  if (after == mappings().begin()) return;
+  auto [data, size] = *std::prev(after);
+  if (size_t(bytes.data() - data) + bytes.size() > size) return;
   uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));
   uintptr_t first = (uintptr_t(bytes.data()) + page - 1) / page * page;
   uintptr_t end = (uintptr_t(bytes.data()) + bytes.size()) / page * page;
-  if (first < end) (void)madvise(reinterpret_cast<void*>(first), end - first, MADV_PAGEOUT);
-#else
-  (void)bytes;
-#endif
+  if (first < end) (void)madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 }
 
 Result<void> save_file(const std::string& path, Span<const Bytes> pieces) {

@@ -5,7 +5,9 @@
 // Additions before it stay: at padded borders they are not what a bias would add.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
+#include "base/file.h"
 #include "ops/def.h"
 #include "ops/elementwise.h"
 #include "passes/passes.h"
@@ -73,17 +75,20 @@ class Folder {
                             data.type.dtype);
     return result;
   }
-  ValueId add_constant(const TensorType& type, const std::vector<double>& elements, std::string name) {
-    size_t each = dtype_bytes(type.dtype);
-    auto bytes = std::make_shared<std::vector<uint8_t>>(elements.size() * each);
-    for (size_t i = 0; i < elements.size(); i += kBlockCount)
-      store_elements<double>(bytes->data() + i * each, 1, &elements[i],
-                             int(std::min<size_t>(kBlockCount, elements.size() - i)), type.dtype);
-    int32_t index = program_.add_constant(type, bytes, name);
+  ValueId add_constant(const TensorType& type, std::shared_ptr<const std::vector<uint8_t>> bytes, const std::string& name) {
+    int32_t index = program_.add_constant(type, std::move(bytes), name);
     ValueId id = graph_.add_value(Type::of(type), name, Origin::constant, index);
     uses_.push_back(1);
     user_.push_back(-1);
     return id;
+  }
+  static std::shared_ptr<std::vector<uint8_t>> stored(const std::vector<double>& elements, DType dtype) {
+    size_t each = dtype_bytes(dtype);
+    auto bytes = std::make_shared<std::vector<uint8_t>>(elements.size() * each);
+    for (size_t i = 0; i < elements.size(); i += kBlockCount)
+      store_elements<double>(bytes->data() + i * each, 1, &elements[i],
+                             int(std::min<size_t>(kBlockCount, elements.size() - i)), dtype);
+    return bytes;
   }
   // How many graphs' nodes use the constant: a second copy for one of them would make the file grow.
   int constant_users(int32_t index) const {
@@ -215,11 +220,9 @@ class Folder {
     return true;
   }
 
+  static double limit(DType dtype) { return dtype == DType::f16 ? 65504 : dtype == DType::f64 ? 1.7e308 : 3.4e38; }
   static bool finite(const std::vector<double>& values, DType dtype) {
-    double limit = dtype == DType::f16 ? 65504 : dtype == DType::f64 ? HUGE_VAL : 3.4e38;
-    for (double v : values)
-      if (!std::isfinite(v) || std::fabs(v) > limit) return false;
-    return true;
+    return std::all_of(values.begin(), values.end(), [&](double v) { return std::fabs(v) <= limit(dtype); });
   }
 
   void fold(NodeId id) {
@@ -258,10 +261,8 @@ class Folder {
     if (constant_users(graph_.values[size_t(l->weight)].index) != 1) return;
 
     const TensorType weight_type = constant(l->weight)->type;
-    std::vector<double> weight = elements(l->weight);
-    size_t inner = weight.size() / size_t(l->outputs * (l->transposed ? l->inputs / l->groups : l->inputs / l->groups));
-    scale_weight(*l, inner, after, before, weight);
-    if (!finite(weight, weight_type.dtype)) return;
+    auto weight = scaled_weight(*l, *constant(l->weight), after, before);
+    if (!weight) return;
     std::vector<double> bias(size_t(l->outputs), 0);
     if (l->bias != kNoValue) bias = elements(l->bias);
     if (bias.size() != size_t(l->outputs)) return;
@@ -275,11 +276,12 @@ class Folder {
     if (!finite(bias, weight_type.dtype)) return;
 
     std::string name = program_.constants[size_t(graph_.values[size_t(l->weight)].index)].name;
-    ValueId new_weight = add_constant(weight_type, weight, name);
+    release_pages(constant(l->weight)->bytes);
+    ValueId new_weight = add_constant(weight_type, std::move(weight), name);
     graph_.nodes[size_t(id)].arguments[1] = ValueRef{new_weight};
     if (after.any && (l->bias != kNoValue || shifted)) {
       std::string bias_name = l->bias != kNoValue ? program_.constants[size_t(graph_.values[size_t(l->bias)].index)].name : name + "_bias";
-      ValueId new_bias = add_constant({weight_type.dtype, {SymInt(l->outputs)}, {}}, bias, bias_name);
+      ValueId new_bias = add_constant({weight_type.dtype, {SymInt(l->outputs)}, {}}, stored(bias, weight_type.dtype), bias_name);
       graph_.nodes[size_t(id)].arguments[2] = ValueRef{new_bias};
     }
     if (scaled >= 0) {
@@ -299,21 +301,61 @@ class Folder {
   }
 
   // Weights are [out][in / groups][kernel], of transposed convolutions [in][out / groups][kernel].
-  static void scale_weight(const Layer& l, size_t inner, const Affine& after, const std::vector<double>& before,
-                           std::vector<double>& weight) {
+  // Null when the result would not be finite.
+  static std::shared_ptr<std::vector<uint8_t>> scaled_weight(const Layer& l, const ConstantData& data, const Affine& after,
+                                                             const std::vector<double>& before) {
     auto at = [](const std::vector<double>& v, int64_t i) { return v.empty() ? 1.0 : v[v.size() == 1 ? 0 : size_t(i)]; };
+    DType dtype = data.type.dtype;
     int64_t rows = l.transposed ? l.inputs : l.outputs;
     int64_t columns = (l.transposed ? l.outputs : l.inputs) / l.groups;
     int64_t rows_per_group = rows / l.groups;
-    for (int64_t r = 0; r < rows; r++) {
+    int64_t inner = int64_t(data.bytes.size() / dtype_bytes(dtype)) / (rows * columns);
+    const std::vector<double>& along_row = l.transposed ? after.scale : before;  // by column
+    if (along_row.size() <= 1) {  // one factor for all of a row
+      inner *= columns;
+      columns = 1;
+    }
+    auto scaled = std::make_shared<std::vector<uint8_t>>(data.bytes.size());
+    double largest = limit(dtype);
+    size_t each = dtype_bytes(dtype), offset = 0;
+    bool fits = true;
+    for (int64_t r = 0; r < rows && fits; r++) {
       int64_t group = r / rows_per_group;
       for (int64_t c = 0; c < columns; c++) {
         int64_t other = group * columns + c;
         double factor = at(after.scale, l.transposed ? other : r) * at(before, l.transposed ? r : other);
-        double* from = weight.data() + size_t(r * columns + c) * inner;
-        for (size_t k = 0; k < inner; k++) from[k] *= factor;
+        fits &= scale_elements(scaled->data() + offset, data.bytes.data() + offset, inner, dtype, factor, largest);
+        offset += size_t(inner) * each;
       }
     }
+    return fits ? scaled : nullptr;
+  }
+
+  static bool scale_elements(uint8_t* to, const uint8_t* from, int64_t count, DType dtype, double factor, double largest) {
+    size_t each = dtype_bytes(dtype);
+    double block[kBlockCount];
+    bool fits = true;
+    for (int64_t i = 0; i < count; i += kBlockCount) {
+      int n = int(std::min<int64_t>(kBlockCount, count - i));
+      if (dtype == DType::f32) {
+        float plain[kBlockCount];
+        memcpy(plain, from + size_t(i) * 4, size_t(n) * 4);
+        for (int k = 0; k < n; k++) {
+          double value = double(plain[k]) * factor;
+          fits &= std::fabs(value) <= largest;
+          plain[k] = float(value);
+        }
+        memcpy(to + size_t(i) * 4, plain, size_t(n) * 4);
+        continue;
+      }
+      load_elements<double>(block, from + size_t(i) * each, 1, n, dtype);
+      for (int k = 0; k < n; k++) {
+        block[k] *= factor;
+        fits &= std::fabs(block[k]) <= largest;
+      }
+      store_elements<double>(to + size_t(i) * each, 1, block, n, dtype);
+    }
+    return fits;
   }
 
   Program& program_;

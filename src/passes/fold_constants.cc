@@ -184,8 +184,7 @@ class Folder {
     auto* tensor = std::get_if<EvalTensor>(&values_[size_t(id)]);
     if (!tensor) return;
     const ValueInfo& info = graph_.values[size_t(id)];
-    if (info.origin == Origin::constant && !program_.constants[size_t(info.index)].owned)
-      release_pages(program_.constants[size_t(info.index)].bytes);
+    if (info.origin == Origin::constant) release_pages(program_.constants[size_t(info.index)].bytes);
     if (graph_.is_node(id)) tensor->owner.reset();
   }
 

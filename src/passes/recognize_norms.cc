@@ -41,8 +41,8 @@ bool is_bool(const Node& node, size_t i, bool wanted) {
   return value && *value == wanted;
 }
 
-// Biased variance of x over trailing dimensions, whose mean is `mu` and centred value `centred`.
-bool variance(Matcher& m, ValueId id, ValueId x, ValueId mu, ValueId centred, size_t* count) {
+// Biased variance of x over trailing dimensions; `centred` is x without its mean.
+bool variance(Matcher& m, ValueId id, ValueId x, ValueId centred, size_t* count) {
   size_t before = m.mark();
   ValueId squared;
   if (mean(m, id, &squared, count)) {
@@ -54,9 +54,7 @@ bool variance(Matcher& m, ValueId id, ValueId x, ValueId mu, ValueId centred, si
   m.rewind(before);
   if (const Node* node = m.match(id, {"aten::var.correction", "aten::var_mean.correction"})) {
     *count = trailing(m, *node, 1, 3);
-    if (*count == 0 || Matcher::value(*node, 0) != x || m.number(*node, 2) != 0.0) return false;
-    (void)mu;
-    return true;
+    return *count > 0 && Matcher::value(*node, 0) == x && m.number(*node, 2) == 0.0;
   }
   if (const Node* node = m.match(id, {"aten::var.dim"})) {
     *count = trailing(m, *node, 1, 3);
@@ -107,6 +105,25 @@ std::optional<Argument> normalized_shape(const TensorType& type, size_t count) {
   return Argument(std::move(items));
 }
 
+// (x - mean) * rsqrt(variance + eps), where `centred` is x - mean.
+bool centred_norm(Matcher& m, NodeId root, ValueId centred, ValueId spread, double eps, const TensorType& type) {
+  const Node* difference = m.match(centred, {"aten::sub.Tensor"});
+  if (!difference || m.number(*difference, 2) != 1.0) return false;
+  ValueId input = Matcher::value(*difference, 0), mu = Matcher::value(*difference, 1), averaged = kNoValue;
+  if (input == kNoValue || mu == kNoValue || m.type(input) != type) return false;
+  size_t count = 0, mean_count = 0, before = m.mark();
+  if (!mean(m, mu, &averaged, &mean_count)) {
+    m.rewind(before);
+    const Node* both = m.match(mu, {"aten::var_mean.correction"}, 1);
+    if (!both) return false;
+    averaged = Matcher::value(*both, 0);
+    mean_count = trailing(m, *both, 1, 3);
+  }
+  if (averaged != input || !variance(m, spread, input, centred, &count) || count != mean_count) return false;
+  auto shape = normalized_shape(type, count);
+  return shape && m.replace(root, "aten::layer_norm", {ValueRef{input}, *shape, None{}, None{}, eps});
+}
+
 bool try_norm(Matcher& m, NodeId root) {
   const Node node = m.node(root);
   const TensorType type = m.type(node.results[0]);
@@ -116,31 +133,13 @@ bool try_norm(Matcher& m, NodeId root) {
     ValueId spread;
     if (!m.plus(denominator, &spread, &eps) || !(eps >= 0)) return false;
     size_t count = 0, before = m.mark();
+    if (centred_norm(m, root, x, spread, eps, type)) return true;
+    m.rewind(before);
     // x * rsqrt(mean(x^2) + eps)
     ValueId squared, base;
-    if (mean(m, spread, &squared, &count) && m.square(squared, &base) && base == x && m.type(x) == type) {
-      auto shape = normalized_shape(type, count);
-      return shape && m.replace(root, "aten::rms_norm", {ValueRef{x}, *shape, None{}, eps});
-    }
-    m.rewind(before);
-    // (x - mean) * rsqrt(variance + eps)
-    const Node* centred = m.match(x, {"aten::sub.Tensor"});
-    if (!centred || m.number(*centred, 2) != 1.0) return false;
-    ValueId input = Matcher::value(*centred, 0), mu = Matcher::value(*centred, 1);
-    if (input == kNoValue || mu == kNoValue || m.type(input) != type) return false;
-    size_t mean_count = 0;
-    ValueId averaged = kNoValue;
-    size_t here = m.mark();
-    if (!mean(m, mu, &averaged, &mean_count)) {
-      m.rewind(here);
-      const Node* both = m.match(mu, {"aten::var_mean.correction"}, 1);
-      if (!both) return false;
-      averaged = Matcher::value(*both, 0);
-      mean_count = trailing(m, *both, 1, 3);
-    }
-    if (averaged != input || !variance(m, spread, input, mu, x, &count) || count != mean_count) return false;
+    if (!mean(m, spread, &squared, &count) || !m.square(squared, &base) || base != x || m.type(x) != type) return false;
     auto shape = normalized_shape(type, count);
-    return shape && m.replace(root, "aten::layer_norm", {ValueRef{input}, *shape, None{}, None{}, eps});
+    return shape && m.replace(root, "aten::rms_norm", {ValueRef{x}, *shape, None{}, eps});
   });
 }
 

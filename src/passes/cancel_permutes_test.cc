@@ -1,0 +1,67 @@
+#include "passes/pass_test.h"
+
+namespace sconce {
+namespace {
+
+TEST(CancelPermutes, across_a_chain_of_pointwise_operators) {
+  EXPECT_EQ(after(cancel_permutes, R"(
+method forward(%x: f32[2, 3, 4, 5]) {
+  %a: f32[2, 4, 5, 3] = aten::permute(%x, [0, 2, 3, 1])
+  %b: f32[2, 4, 5, 3] = aten::relu(%a)
+  %c: f32[2, 4, 5, 3] = aten::mul.Tensor(%b, 2.0)
+  %d: f32[2, 3, 4, 5] = aten::permute(%c, [0, 3, 1, 2])
+  return %d
+})"), "%b: f32[2, 3, 4, 5] = aten::relu(%x)\n%c: f32[2, 3, 4, 5] = aten::mul.Tensor(%b, 2.0)\nreturn %c\n");
+}
+
+TEST(CancelPermutes, of_two_operands_become_one) {
+  EXPECT_EQ(after(cancel_permutes, R"(
+method forward(%x: f32[2, 3], %z: f32[2, 3]) {
+  %a: f32[3, 2] = aten::permute(%x, [1, 0])
+  %b: f32[3, 2] = aten::permute(%z, [1, 0])
+  %c: f32[3, 2] = aten::add.Tensor(%a, %b)
+  return %c
+})"), "%c: f32[2, 3] = aten::add.Tensor(%x, %z, 1)\n%5: f32[3, 2] = aten::permute(%c, [1, 0])\nreturn %5\n");
+}
+
+TEST(CancelPermutes, turns_constants) {
+  EXPECT_EQ(ops_after(cancel_permutes, R"(
+constant @b: f32[1, 3] = {1, 2, 3}
+method forward(%x: f32[3, 2]) {
+  %b = constant @b
+  %a: f32[2, 3] = aten::permute(%x, [1, 0])
+  %c: f32[2, 3] = aten::add.Tensor(%a, %b)
+  %d: f32[3, 2] = aten::t(%c)
+  return %d
+})"), "permute add.Tensor");
+}
+
+TEST(CancelPermutes, leaves_what_would_gain_nothing) {
+  EXPECT_EQ(ops_after(cancel_permutes, R"(
+method forward(%x: f32[2, 3]) {
+  %a: f32[3, 2] = aten::permute(%x, [1, 0])
+  %c: f32[3, 2] = aten::relu(%a)
+  return %c
+})"), "permute relu");
+}
+
+TEST(CancelPermutes, leaves_what_depends_on_the_order_of_dimensions) {
+  EXPECT_EQ(ops_after(cancel_permutes, R"(
+method forward(%x: f32[2, 3]) {
+  %a: f32[3, 2] = aten::permute(%x, [1, 0])
+  %c: f32[3, 2] = aten::_softmax(%a, 1, false)
+  %d: f32[2, 3] = aten::permute(%c, [1, 0])
+  return %d
+})"), "permute _softmax permute");
+  // A vector lies along the last dimension, which is another one afterwards.
+  EXPECT_EQ(ops_after(cancel_permutes, R"(
+method forward(%x: f32[2, 3], %v: f32[2]) {
+  %a: f32[3, 2] = aten::permute(%x, [1, 0])
+  %c: f32[3, 2] = aten::add.Tensor(%a, %v)
+  %d: f32[2, 3] = aten::permute(%c, [1, 0])
+  return %d
+})"), "permute add.Tensor permute");
+}
+
+}  // namespace
+}  // namespace sconce
