@@ -74,13 +74,14 @@ Status prepare_outs(const Kernel& kernel, const Args& args, Diagnostic* diagnost
     if (meta.rank != out.rank)
       return SCONCE_FAIL(Code::invalid_argument, diagnostic,
                          "out %d has rank %d, the result has %d", k, out.rank, meta.rank);
-    if (meta.upper_bounds) continue;  // `run` knows the sizes, and resizes
     int32_t sizes[kRankMax];
     for (int i = 0; i < meta.rank; i++) {
       if (meta.sizes[i] < 0 || meta.sizes[i] > INT32_MAX)
         return SCONCE_FAIL(Code::too_large, diagnostic, "out %d: size %lld of dimension %d",
                            k, (long long)meta.sizes[i], i);
       sizes[i] = int32_t(meta.sizes[i]);
+      // `run` knows this size, and resizes; the others must be right already.
+      if (meta.upper_bounds >> i & 1) sizes[i] = out.fixed_sizes ? out.sizes[i] : 0;
     }
     SCONCE_TRY_STATUS(resize(out, sizes, diagnostic));
   }

@@ -182,6 +182,18 @@ Status bernoulli_p_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagn
   SCONCE_TRY_STATUS(probability_status(args.floating(1), diagnostic));
   return like_shape(args, outs, diagnostic);
 }
+Status bernoulli_tensor_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  SCONCE_TRY_STATUS(like_shape(args, outs, diagnostic));
+  OutMeta all;
+  set_like(all, args.tensor(0));
+  SCONCE_TRY_STATUS(broadcast_into(args.tensor(1), all, diagnostic));
+  bool same = all.rank == outs[0].rank;
+  for (int i = 0; same && i < all.rank; i++) same = all.sizes[i] == outs[0].sizes[i];
+  if (!same)
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                       "probabilities do not broadcast to the shape of self");
+  return kOk;
+}
 template <bool from_self>
 Status run_bernoulli(const Args& args, KernelContext& context) {
   Random random(context);
@@ -264,7 +276,7 @@ KERNEL(randint_like_low) = {"aten::randint_like.low_dtype_out", "tiiI>t", randin
 KERNEL(randperm) = {"aten::randperm.out", "i>t", randperm_shape, run_randperm};
 KERNEL(bernoulli) = {"aten::bernoulli.out", "tI>t", like_shape, run_bernoulli<true>};
 KERNEL(bernoulli_p) = {"aten::bernoulli.float_out", "tfI>t", bernoulli_p_shape, run_bernoulli<false>};
-KERNEL(bernoulli_Tensor) = {"aten::bernoulli.Tensor_out", "ttI>t", like_shape, run_bernoulli<false>};
+KERNEL(bernoulli_Tensor) = {"aten::bernoulli.Tensor_out", "ttI>t", bernoulli_tensor_shape, run_bernoulli<false>};
 KERNEL(normal_Tensor_float) = {"aten::normal.Tensor_float_out", "tfI>t", normal_shape, run_normal};
 KERNEL(normal_float_Tensor) = {"aten::normal.float_Tensor_out", "ftI>t", normal_shape, run_normal};
 KERNEL(normal_Tensor_Tensor) = {"aten::normal.Tensor_Tensor_out", "ttI>t", normal_shape, run_normal};

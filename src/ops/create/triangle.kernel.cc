@@ -57,11 +57,19 @@ Status indices_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
       offset > INT32_MAX)
     return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%lld rows and %lld columns",
                        (long long)rows, (long long)columns);
-  for (int64_t row = 0; row < rows; row++) {
-    int64_t first, end;
-    columns_of_row<lower>(row, columns, offset, &first, &end);
-    count += end - first;
-  }
+  // Row r holds clamp(r + offset + 1, 0, columns) elements below the diagonal; the sum in closed form,
+  // since the numbers come from files. up_to(n) sums clamp(t, 0, columns) over all t <= n.
+  auto up_to = [&](int64_t n) -> uint64_t {
+    uint64_t c = uint64_t(columns), t = uint64_t(n);
+    if (n <= 0) return 0;
+    return t <= c ? t * (t + 1) / 2 : c * (c + 1) / 2 + (t - c) * c;
+  };
+  int64_t shift = lower ? 0 : 1;
+  uint64_t below = up_to(offset + rows - shift) - up_to(offset - shift);
+  uint64_t total = lower ? below : uint64_t(rows) * uint64_t(columns) - below;
+  if (total > INT32_MAX)
+    return SCONCE_FAIL(Code::too_large, diagnostic, "%llu elements", (unsigned long long)total);
+  count = int64_t(total);
   outs[0] = OutMeta{};
   outs[0].dtype = DType::i64;
   outs[0].rank = 2;
@@ -74,9 +82,14 @@ Status run_indices(const Args& args, KernelContext&) {
   Tensor& out = args.out();
   Strides strides = strides_of(out);
   int64_t bytes = int64_t(dtype_bytes(out.dtype)), at = 0;
-  for (int64_t row = 0; row < args.integer(0); row++) {
+  int64_t rows = args.integer(0), columns = args.integer(1), offset = args.integer(2);
+  if (element_count(out) == 0) return kOk;
+  // Rows without elements are not walked: there may be two billion.
+  int64_t begin = lower && offset < 0 ? -offset : 0;
+  if (!lower && columns - offset < rows) rows = columns - offset;
+  for (int64_t row = begin; row < rows; row++) {
     int64_t first, end;
-    columns_of_row<lower>(row, args.integer(1), args.integer(2), &first, &end);
+    columns_of_row<lower>(row, columns, offset, &first, &end);
     for (int64_t column = first; column < end; column++, at++) {
       store_elements<int64_t>(out.as<char>() + at * strides[1] * bytes, 1, &row, 1, out.dtype);
       store_elements<int64_t>(out.as<char>() + (strides[0] + at * strides[1]) * bytes, 1, &column, 1,

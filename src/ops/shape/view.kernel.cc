@@ -104,6 +104,12 @@ Status view_dtype_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagno
 Status run_view_dtype(const Args& args, KernelContext& context) {
   const Tensor& x = args.tensor(0);
   Tensor& out = args.out();
+  OutMeta meta;
+  SCONCE_TRY_STATUS(view_dtype_shape(args, {&meta, 1}, context.diagnostic));
+  if (meta.dtype != out.dtype)  // the bytes would not fill it
+    return SCONCE_FAIL(Code::invalid_argument, context.diagnostic, "out is %s, %s is wanted",
+                       dtype_name(out.dtype), dtype_name(meta.dtype));
+  if (element_count(out) == 0) return kOk;
   // Both as bytes, with a dimension for the bytes of an element.
   auto bytes_of = [](const Tensor& tensor) {
     StridedView view = view_of(tensor);
