@@ -226,6 +226,7 @@ Results diff_parts(Build& build, const Node& node) {
   if (!n || !dim || build.rank(x) == 0) return std::nullopt;
   if (*dim < 0) *dim += build.rank(x);
   if (*dim < 0 || *dim >= build.rank(x)) return std::nullopt;
+  if (*n == 0) return one(x);
   std::vector<ValueRef> pieces;
   if (!is_none(node, 3)) pieces.push_back({value(node, 3)});
   pieces.push_back({x});
@@ -243,6 +244,89 @@ Results diff_parts(Build& build, const Node& node) {
             : build.sub(after, before);
   }
   return one(x);
+}
+
+// --- scans without a kernel of their own --------------------------------------------------------
+
+// Running results in log(length) steps: each step joins every element with the one `shift` before
+// it. join(before, after) gets and gives as many values as the state has.
+template <class Join>
+std::optional<std::vector<ValueId>> scan(Build& build, std::vector<ValueId> state, int64_t dim,
+                                         Join join) {
+  SymInt length = build.size(state[0], int(dim));
+  if (!length.is_known()) return std::nullopt;
+  for (int64_t shift = 1; shift < length.value; shift *= 2) {
+    auto slice = [&](ValueId x, int64_t start, int64_t end) {
+      return build.call1("aten::slice.Tensor", {Build::v(x), dim, start, end, int64_t{1}});
+    };
+    std::vector<ValueId> before, after;
+    for (ValueId x : state) {
+      before.push_back(slice(x, 0, length.value - shift));
+      after.push_back(slice(x, shift, length.value));
+    }
+    std::vector<ValueId> joined = join(before, after);
+    for (size_t k = 0; k < state.size(); k++)
+      state[k] = build.call1(
+          "aten::cat", {std::vector<ValueRef>{{slice(state[k], 0, shift)}, {joined[k]}}, dim});
+  }
+  return state;
+}
+
+std::optional<int64_t> scan_dim(Build& build, const Node& node) {
+  auto dim = integer_at(node, 1);
+  int rank = build.rank(value(node, 0));
+  if (dim && *dim < 0) *dim += rank;
+  return dim && *dim >= 0 && *dim < rank ? dim : std::nullopt;
+}
+
+Results cumprod_parts(Build& build, const Node& node) {  // self, dim, dtype
+  auto dim = scan_dim(build, node);
+  if (!dim) return std::nullopt;
+  ValueId x = value(node, 0);
+  if (auto dtype = integer_at(node, 2)) x = build.cast(x, DType(*dtype));
+  else if (is_integral(build.dtype(x))) x = build.cast(x, DType::i64);
+  return scan(build, {x}, *dim, [&](const auto& before, const auto& after) {
+    return one(build.mul(before[0], after[0]));
+  });
+}
+
+// log(exp(a) + exp(b)) with the larger one taken out; equal infinities stay.
+Results logcumsumexp_parts(Build& build, const Node& node) {
+  auto dim = scan_dim(build, node);
+  if (!dim) return std::nullopt;
+  return scan(build, {value(node, 0)}, *dim, [&](const auto& before, const auto& after) {
+    ValueId high = build.call1("aten::maximum", {Build::v(before[0]), Build::v(after[0])});
+    ValueId low = build.call1("aten::minimum", {Build::v(before[0]), Build::v(after[0])});
+    ValueId exp = build.call1("aten::exp", {Build::v(build.sub(low, high))});
+    ValueId sum = build.add(high, build.call1("aten::log1p", {Build::v(exp)}));
+    ValueId infinite = build.call1("aten::isinf", {Build::v(high)});
+    return one(build.call1("aten::where.self", {Build::v(infinite), Build::v(high), Build::v(sum)}));
+  });
+}
+
+// Values and positions; the later of equal elements counts, and so does NaN.
+template <Text comparison>
+Results cumulative_extreme(Build& build, const Node& node) {
+  auto dim = scan_dim(build, node);
+  ValueId x = value(node, 0);
+  if (!dim || !build.size(x, int(*dim)).is_known()) return std::nullopt;
+  std::vector<SymInt> sizes(size_t(build.rank(x)), SymInt(1));
+  sizes[size_t(*dim)] = build.size(x, int(*dim));
+  ValueId places = build.call1("aten::arange", {build.size(x, int(*dim)).value, int64_t(DType::i64)});
+  places = build.call1("aten::expand", {Build::v(build.view(places, sizes)),
+                                        build.ints(std::vector<SymInt>(build.tensor(x).sizes))});
+  return scan(build, {x, places}, *dim, [&](const auto& before, const auto& after) {
+    ValueId later = build.call1(comparison.text, {Build::v(after[0]), Build::v(before[0])});
+    if (is_floating(build.dtype(x))) {
+      ValueId nan = build.call1("aten::isnan", {Build::v(after[0])});
+      later = build.call1("aten::logical_or", {Build::v(later), Build::v(nan)});
+    }
+    std::vector<ValueId> joined;
+    for (size_t k = 0; k < 2; k++)
+      joined.push_back(build.call1("aten::where.self",
+                                   {Build::v(later), Build::v(after[k]), Build::v(before[k])}));
+    return joined;
+  });
 }
 
 // --- comparisons of whole tensors ---------------------------------------------------------------
@@ -369,13 +453,13 @@ OP_ALIAS(special_logsumexp, "aten::special_logsumexp(Tensor self, int[1] dim, bo
 OP(cumsum) = {.schema = "aten::cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
               .out = "aten::cumsum.out"};
 OP(cumprod) = {.schema = "aten::cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
-               .out = "aten::cumprod.out"};
+               .out = "aten::cumprod.out", .decompose = cumprod_parts};
 OP(logcumsumexp) = {.schema = "aten::logcumsumexp(Tensor self, int dim) -> Tensor",
-                    .out = "aten::logcumsumexp.out"};
+                    .out = "aten::logcumsumexp.out", .decompose = logcumsumexp_parts};
 OP(cummax) = {.schema = "aten::cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)",
-              .out = "aten::cummax.out"};
+              .out = "aten::cummax.out", .decompose = cumulative_extreme<"aten::ge.Tensor">};
 OP(cummin) = {.schema = "aten::cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)",
-              .out = "aten::cummin.out"};
+              .out = "aten::cummin.out", .decompose = cumulative_extreme<"aten::le.Tensor">};
 OP(diff) = {.schema = "aten::diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor",
             .decompose = diff_parts};
 OP(trace) = {.schema = "aten::trace(Tensor self) -> Tensor", .decompose = trace_parts};

@@ -233,7 +233,8 @@ Status shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
     return SCONCE_FAIL(Code::invalid_argument, diagnostic,
                        "result of type %s for %s input: a floating type is wanted",
                        dtype_name(dtype), dtype_name(x.dtype));
-  if (rule.result == Result::same) SCONCE_TRY_STATUS(want_real(x, "extreme", diagnostic));
+  if (rule.result == Result::same || dtype_category(x.dtype) != DTypeCategory::complex)
+    SCONCE_TRY_STATUS(want_real(x, "reduction", diagnostic));
   set_reduced(outs[0], x, call.mask, call.keepdim, dtype);
   return kOk;
 }

@@ -161,14 +161,16 @@ Status want_elements(const Tensor& x, uint32_t mask, const char* what, Diagnosti
 }
 
 Status want_floating(const Tensor& x, const char* what, Diagnostic* diagnostic) {
-  if (is_floating(x.dtype)) return kOk;
+  if (is_floating(x.dtype) && dtype_bytes(x.dtype) > 1) return kOk;
   return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%s of %s: a floating type is wanted", what,
                      dtype_name(x.dtype));
 }
 
 Status want_real(const Tensor& x, const char* what, Diagnostic* diagnostic) {
-  if (dtype_category(x.dtype) != DTypeCategory::complex) return kOk;
-  return SCONCE_FAIL(Code::unsupported, diagnostic, "%s of %s: a real type is wanted", what,
+  bool small_float = is_floating(x.dtype) && dtype_bytes(x.dtype) == 1;
+  if (dtype_category(x.dtype) != DTypeCategory::complex && !small_float) return kOk;
+  return SCONCE_FAIL(Code::unsupported, diagnostic,
+                     "%s of %s: a real type of integers or at least 16-bit floats is wanted", what,
                      dtype_name(x.dtype));
 }
 

@@ -96,33 +96,61 @@ Results renorm_parts(Build& build, const Node& node) {
 
 // --- covariance ---------------------------------------------------------------------------------
 
-// self [variables, observations] or [observations], correction, fweights, aweights.
-ValueId covariance(Build& build, ValueId x, double correction) {
-  bool vector = build.rank(x) < 2;
+// x [variables, observations]; frequencies and importances weigh the observations, or are absent.
+ValueId covariance(Build& build, ValueId x, double correction, ValueId frequencies,
+                   ValueId importances) {
   if (is_integral(build.dtype(x))) x = build.cast(x, DType::f32);
-  if (vector) x = build.call1("aten::reshape", {Build::v(x), Build::ints(std::vector<int64_t>{1, -1})});
-  ValueId mean = build.call1("aten::mean.dim", {Build::v(x), dim_list(1), true, kNone});
+  if (build.rank(x) < 2)
+    x = build.call1("aten::reshape", {Build::v(x), Build::ints(std::vector<int64_t>{1, -1})});
+  DType dtype = build.dtype(x);
+  auto sum = [&](ValueId id, Argument dims, bool keepdim) {
+    return build.call1("aten::sum.dim_IntList", {Build::v(id), dims, keepdim, kNone});
+  };
+  ValueId weights = kNoValue, divisor = kNoValue;
+  if (frequencies != kNoValue) weights = build.cast(frequencies, dtype);
+  if (importances != kNoValue) {
+    ValueId a = build.cast(importances, dtype);
+    weights = weights == kNoValue ? a : build.mul(weights, a);
+  }
+  ValueId mean, y;
+  if (weights == kNoValue) {
+    mean = build.call1("aten::mean.dim", {Build::v(x), dim_list(1), true, kNone});
+    double count = double(build.size(x, 1).value) - correction;
+    divisor = build.scalar(count > 0 ? count : 0, dtype);
+  } else {
+    ValueId total = sum(weights, kNone, false);
+    mean = build.div(sum(build.mul(x, weights), dim_list(1), true), total);
+    ValueId less = total;
+    if (importances != kNoValue && correction != 0)
+      less = build.sub(total, build.div(build.mul(sum(build.mul(weights, build.cast(importances, dtype)),
+                                                      kNone, false),
+                                                  correction),
+                                        total));
+    else if (correction != 0) less = build.add(total, -correction);
+    divisor = build.call1("aten::clamp", {Build::v(less), 0.0, kNone});
+  }
   ValueId centred = build.sub(x, mean);
-  ValueId turned = build.permute(centred, {1, 0});
-  ValueId product = build.call1("aten::mm", {Build::v(centred), Build::v(turned)});
-  double count = double(build.size(x, 1).value) - correction;
-  ValueId y = build.call1("aten::div.Scalar", {Build::v(product), count > 0 ? count : 0.0});
-  return vector ? build.call1("aten::reshape", {Build::v(y), Build::ints(std::vector<int64_t>{})}) : y;
+  ValueId weighted = weights == kNoValue ? centred : build.mul(centred, weights);
+  y = build.call1("aten::mm", {Build::v(weighted), Build::v(build.permute(centred, {1, 0}))});
+  y = build.div(y, divisor);
+  if (build.size(x, 0) == SymInt(1))
+    y = build.call1("aten::reshape", {Build::v(y), Build::ints(std::vector<int64_t>{})});
+  return y;
 }
 bool fits_covariance(Build& build, ValueId x) {
   int rank = build.rank(x);
   return rank <= 2 && (rank == 0 || build.size(x, rank - 1).is_known());
 }
+// self, correction, fweights, aweights.
 Results cov_parts(Build& build, const Node& node) {
   auto correction = number(node, 1);
-  if (!correction || !is_none(node, 2) || !is_none(node, 3)) return std::nullopt;
-  if (!fits_covariance(build, value(node, 0))) return std::nullopt;
-  return one(covariance(build, value(node, 0), *correction));
+  if (!correction || !fits_covariance(build, value(node, 0))) return std::nullopt;
+  return one(covariance(build, value(node, 0), *correction, value_at(node, 2), value_at(node, 3)));
 }
 Results corrcoef_parts(Build& build, const Node& node) {
   ValueId x = value(node, 0);
   if (!fits_covariance(build, x)) return std::nullopt;
-  ValueId c = covariance(build, x, 1);
+  ValueId c = covariance(build, x, 1, kNoValue, kNoValue);
   if (build.rank(c) == 0) return one(build.div(c, c));
   ValueId deviation = build.call1("aten::diagonal", {Build::v(c), int64_t{0}, int64_t{0}, int64_t{1}});
   deviation = build.call1("aten::sqrt", {Build::v(deviation)});
@@ -140,32 +168,35 @@ std::pair<ValueId, ValueId> neighbours(Build& build, ValueId y, int64_t dim) {
   };
   return {slice(0, -1), slice(1, INT64_MAX)};
 }
-// Areas between neighbours; the widths are dx, or the steps of x.
-ValueId areas(Build& build, ValueId y, ValueId x, double dx, int64_t dim) {
-  auto [left, right] = neighbours(build, y, dim);
-  ValueId sum = build.add(left, right);
-  if (x == kNoValue) return build.mul(sum, dx / 2);
-  int64_t x_dim = build.rank(x) == 1 ? 0 : dim;
-  auto [before, after] = neighbours(build, x, x_dim);
-  ValueId width = build.sub(after, before);
-  if (build.rank(x) == 1) {
-    int64_t behind = dim < 0 ? -dim - 1 : build.rank(y) - 1 - dim;
-    std::vector<SymInt> sizes = {build.size(width, 0)};
-    sizes.insert(sizes.end(), size_t(behind), SymInt(1));
-    width = build.view(width, sizes);
-  }
-  return build.mul(build.mul(sum, width), 0.5);
-}
+// Sum over dim, or the running sum, of the means of neighbours times their distances: dx, or the
+// steps of x. Integers are added as integers, as torch does. y, x or dx, dim.
 template <bool given, bool cumulative>
-Results trapezoid_parts(Build& build, const Node& node) {  // y, x or dx, dim
+Results trapezoid_parts(Build& build, const Node& node) {
   auto dim = integer_at(node, 2);
   auto dx = given ? 0.0 : number(node, 1);
   ValueId y = value(node, 0);
   if (!dim || !dx || build.rank(y) == 0) return std::nullopt;
-  if (is_integral(build.dtype(y))) y = build.cast(y, DType::f32);
-  ValueId each = areas(build, y, given ? value(node, 1) : kNoValue, *dx, *dim);
-  if (cumulative) return one(build.call1("aten::cumsum", {Build::v(each), *dim, kNone}));
-  return one(build.call1("aten::sum.dim_IntList", {Build::v(each), dim_list(*dim), false, kNone}));
+  if (*dim < 0) *dim += build.rank(y);
+  auto total = [&](ValueId x) {
+    if (cumulative) return build.call1("aten::cumsum", {Build::v(x), *dim, kNone});
+    return build.call1("aten::sum.dim_IntList", {Build::v(x), dim_list(*dim), false, kNone});
+  };
+  if (build.size(y, int(*dim)) == SymInt(0)) {
+    if (cumulative) return one(y);
+    return one(build.cast(total(y), build.dtype(y)));
+  }
+  auto [left, right] = neighbours(build, y, *dim);
+  ValueId sum = build.add(left, right);
+  if (!given) return one(build.mul(total(sum), *dx / 2));
+  ValueId x = value(node, 1);
+  auto [before, after] = neighbours(build, x, build.rank(x) == 1 ? 0 : *dim - build.rank(y));
+  ValueId width = build.sub(after, before);
+  if (build.rank(x) == 1) {
+    std::vector<SymInt> sizes = {build.size(width, 0)};
+    sizes.insert(sizes.end(), size_t(build.rank(y) - 1 - *dim), SymInt(1));
+    width = build.view(width, sizes);
+  }
+  return one(build.call1("aten::div.Scalar", {Build::v(total(build.mul(sum, width))), 2.0}));
 }
 
 }  // namespace

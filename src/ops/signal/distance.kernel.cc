@@ -88,9 +88,9 @@ Status pdist_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic)
   const Tensor& x = args.tensor(0);
   SCONCE_TRY_STATUS(want_floating(x, "pdist", diagnostic));
   SCONCE_TRY_STATUS(check_order(args.floating(1), diagnostic));
-  if (x.rank != 2)
+  int64_t n = x.rank == 0 ? 0 : x.sizes[0];
+  if (x.rank != 2 && (x.rank == 0 || n > 1))
     return SCONCE_FAIL(Code::invalid_argument, diagnostic, "pdist of rank %d: 2 is wanted", x.rank);
-  int64_t n = x.sizes[0];
   outs[0] = {x.dtype, 1, {n * (n - 1) / 2}};
   return kOk;
 }
@@ -99,6 +99,7 @@ Status pdist_run(const Args& args, KernelContext& context) {
   const Tensor& x = args.tensor(0);
   SCONCE_TRY_STATUS(want_floating(args.out(), "result", context.diagnostic));
   double p = args.floating(1);
+  if (x.sizes[0] < 2) return kOk;
   with_floating(x.dtype, [&](auto tag) {
     Rows a(x, 2), b(x, 2), to(args.out(), 0);
     for (int64_t i = 0; i < x.sizes[0]; i++, a.next()) {

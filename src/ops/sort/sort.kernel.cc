@@ -155,10 +155,9 @@ int64_t picked(const OrderScratch<T>& scratch, int64_t count, int64_t kth) {
   return numbers == 0 ? 0 : (numbers - 1) / 2;
 }
 
-// Smallest value of an integer type.
-int64_t lowest(DType dtype) {
-  if (dtype == DType::u8 || dtype == DType::b8) return 0;
-  return INT64_MIN >> (64 - 8 * dtype_bytes(dtype));
+// What torch gives for the median of no integers: NaN, converted.
+int64_t median_of_none(DType dtype) {
+  return dtype == DType::i64 ? INT64_MIN : dtype == DType::i32 ? INT32_MIN : 0;
 }
 
 template <class T, Pick pick>
@@ -168,7 +167,7 @@ Status pick_rows(Rows rows, Rows values, Rows* indices, int64_t kth, DType dtype
   SCONCE_TRY_STATUS(take_order_scratch(context, rows.length(), &scratch));
   for (int64_t i = 0; i < rows.count(); i++, rows.next(), values.next()) {
     if (rows.length() == 0) {  // median of nothing
-      values.put(std::is_same_v<T, int64_t> ? T(lowest(dtype)) : T(NAN));
+      values.put(std::is_same_v<T, int64_t> ? T(median_of_none(dtype)) : T(NAN));
       continue;
     }
     order_row(rows, scratch, false);
