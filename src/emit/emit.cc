@@ -354,43 +354,24 @@ Result<bool> MethodEmitter::emit_view(const Graph& graph, const Node& node, cons
     if (!is_static(to.tensor) || !is_static(from.tensor)) return false;
   }
   size_t element = dtype_bytes(from.tensor.dtype);
-  auto row_bytes = [&] {  // bytes of one index of the outermost dimension that is not 1
-    uint64_t bytes = element;
-    for (size_t i = 1; i < from.tensor.sizes.size(); i++) bytes *= uint64_t(from.tensor.sizes[i].value);
-    return bytes;
-  };
   std::vector<uint64_t> offsets;
   if (keeps_element_order(op)) {
     offsets.push_back(0);
-  } else if (op.name == "aten::permute" || op.name == "aten::permute_copy" || op.name == "aten::transpose.int" ||
-             op.name == "aten::transpose_copy.int" || op.name == "aten::expand" || op.name == "aten::expand_copy") {
-    // Free when nothing moves: dims of size 1 may stand anywhere; expand to the same sizes.
-    std::vector<int64_t> a, b;
-    if (op.name.starts_with("aten::expand")) {
-      const auto &x = from.tensor.sizes, &y = graph.type(node.results[0]).tensor.sizes;
-      int64_t n = 1, m = 1;
-      for (const SymInt& s : x) n *= s.value;
-      for (const SymInt& s : y) m *= s.value;
-      if (n != m) return false;
-    } else {
-      int rank = int(from.tensor.sizes.size());
-      std::vector<int64_t> dims;
-      if (op.name.starts_with("aten::permute")) {
-        auto* items = std::get_if<std::vector<IntItem>>(&node.arguments[1]);
-        if (!items) return false;
-        for (const IntItem& item : *items) dims.push_back(item.known < 0 ? item.known + rank : item.known);
-      } else {
-        for (int i = 0; i < rank; i++) dims.push_back(i);
-        auto *x = std::get_if<int64_t>(&node.arguments[1]), *y = std::get_if<int64_t>(&node.arguments[2]);
-        if (!x || !y || rank == 0) return false;
-        std::swap(dims[size_t(*x < 0 ? *x + rank : *x)], dims[size_t(*y < 0 ? *y + rank : *y)]);
-      }
-      int64_t last = -1;
-      for (int64_t dim : dims) {
-        if (from.tensor.sizes[size_t(dim)].value == 1) continue;
-        if (dim < last) return false;
-        last = dim;
-      }
+  } else if (op.name == "aten::expand" || op.name == "aten::expand_copy") {
+    // Free when it repeats nothing.
+    int64_t before = 1, after = 1;
+    for (const SymInt& s : from.tensor.sizes) before *= s.value;
+    for (const SymInt& s : graph.type(node.results[0]).tensor.sizes) after *= s.value;
+    if (before != after) return false;
+    offsets.push_back(0);
+  } else if (std::vector<int64_t> dims = permutation_of(op.name, node.arguments, int(from.tensor.sizes.size()));
+             !dims.empty()) {
+    // Free when nothing moves: dimensions of size 1 may stand anywhere.
+    int64_t last = -1;
+    for (int64_t dim : dims) {
+      if (from.tensor.sizes[size_t(dim)].value == 1) continue;
+      if (dim < last) return false;
+      last = dim;
     }
     offsets.push_back(0);
   } else if (op.name == "aten::select.int" || op.name == "aten::slice.Tensor" || op.name == "aten::split.Tensor" ||
@@ -402,6 +383,7 @@ Result<bool> MethodEmitter::emit_view(const Graph& graph, const Node& node, cons
     auto* dim_given = std::get_if<int64_t>(&dim_argument);
     if (!dim_given || rank == 0) return false;
     int64_t dim = *dim_given < 0 ? *dim_given + rank : *dim_given;
+    if (dim < 0 || dim >= rank) return false;
     for (int64_t d = 0; d < dim; d++)
       if (from.tensor.sizes[size_t(d)].value != 1) return false;
     uint64_t row = element;
@@ -431,7 +413,6 @@ Result<bool> MethodEmitter::emit_view(const Graph& graph, const Node& node, cons
     for (uint64_t o : offsets)
       if ((base.offset + o) % kAlignment != 0) return false;
     if (storage.kind == Storage::Kind::constant && (offsets.size() > 1 || offsets[0] != 0)) return false;
-    (void)row_bytes;
   } else {
     return false;
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/traits.h"
+
 namespace sconce {
 namespace {
 
@@ -17,8 +19,7 @@ bool is_reshape(const std::string& op) {
 
 bool is_permutation(const std::string& op) {
   return op == "aten::permute" || op == "aten::transpose.int" || op == "aten::t" ||
-         op == "aten::movedim.int" || op == "aten::movedim.intlist" || op == "aten::swapaxes" ||
-         op == "aten::numpy_T" || op == "aten::mT" || op == "aten::adjoint";
+         op == "aten::movedim.int" || op == "aten::swapaxes" || op == "aten::numpy_T" || op == "aten::mT" || op == "aten::adjoint";
 }
 
 bool is_identity(const std::string& op) {
@@ -120,29 +121,8 @@ Result<ValueId> Aliases::invert(const Slot& slot, ValueId viewed, ValueId value)
     return value;
   }
   if (is_permutation(op)) {
-    // Where each dimension of the viewed tensor went, found by viewing a tensor of known order.
-    int rank = int(type.sizes.size());
-    std::vector<int64_t> to(size_t(rank), 0);
-    for (int i = 0; i < rank; i++) to[size_t(i)] = i;
-    auto wrap = [&](int64_t dim) { return dim < 0 ? dim + rank : dim; };
-    if (op == "aten::permute") {
-      const auto& items = std::get<std::vector<IntItem>>(a[1]);
-      for (int i = 0; i < rank; i++) to[size_t(i)] = wrap(items[size_t(i)].known);
-    } else if (op == "aten::transpose.int" || op == "aten::swapaxes") {
-      std::swap(to[size_t(wrap(*known(a[1])))], to[size_t(wrap(*known(a[2])))]);
-    } else if (op == "aten::movedim.int") {
-      int64_t from = wrap(*known(a[1])), where = wrap(*known(a[2]));
-      to.erase(to.begin() + from);
-      to.insert(to.begin() + where, from);
-    } else if (op == "aten::t" && rank == 2) {
-      std::swap(to[0], to[1]);
-    } else if (op == "aten::numpy_T") {
-      std::reverse(to.begin(), to.end());
-    } else if (op == "aten::mT" || op == "aten::adjoint") {
-      std::swap(to[size_t(rank - 1)], to[size_t(rank - 2)]);
-    } else if (op != "aten::t") {
-      return error(Code::unsupported, "a write through {}", op);
-    }
+    std::vector<int64_t> to = permutation_of(op, a, int(type.sizes.size()));
+    if (to.size() != type.sizes.size()) return error(Code::unsupported, "a write through {}", op);
     std::vector<int64_t> back(to.size());
     for (size_t i = 0; i < to.size(); i++) back[size_t(to[i])] = int64_t(i);
     return build_->permute(value, back);
@@ -160,7 +140,10 @@ Result<ValueId> Aliases::invert(const Slot& slot, ValueId viewed, ValueId value)
     auto start = known(a[2]), length = known(a[3]);
     if (!start || !length) return error(Code::unsupported, "a write through narrow with symbolic bounds");
     int64_t from = *start;
-    int64_t dim = *known(a[1]) < 0 ? *known(a[1]) + int64_t(type.sizes.size()) : *known(a[1]);
+    int64_t dim = known(a[1]).value_or(INT64_MIN);
+    if (dim < 0) dim += int64_t(type.sizes.size());
+    if (dim < 0 || dim >= int64_t(type.sizes.size()))
+      return error(Code::unsupported, "a write through narrow of an unknown dimension");
     const SymInt& size = type.sizes[size_t(dim)];
     if (from < 0) {
       if (!size.is_known()) return error(Code::unsupported, "a write through narrow with symbolic bounds");
@@ -174,6 +157,8 @@ Result<ValueId> Aliases::invert(const Slot& slot, ValueId viewed, ValueId value)
     int64_t dim = known(a[2]).value_or(0);
     if (dim < 0) dim += int64_t(type.sizes.size());
     auto first = known(a[1]);
+    if (dim < 0 || dim >= int64_t(type.sizes.size()))
+      return error(Code::unsupported, "a write through {} of dimension {}", op, dim);
     const SymInt& size = type.sizes[size_t(dim)];
     if (!first || *first <= 0 || (op == "aten::chunk" && !size.is_known()))
       return error(Code::unsupported, "a write through {} with symbolic sizes", op);

@@ -244,6 +244,7 @@ class GraphImporter {
   Result<void> inline_region(const pt2::Node& node);
   Result<void> define_outputs(const pt2::Node& node, const std::vector<ValueId>& results);
   Result<Type> number_type(const pt2::Argument& output);
+  Result<void> check_types(const Op& op, const std::vector<Argument>& arguments, const std::vector<Type>& exported);
   Result<int> subgraph(const pt2::Argument& argument);
   void mark_missing(const std::string& op) {
     if (shared_.missing_names.insert(op).second) shared_.missing.push_back({op, build_.source});
@@ -542,6 +543,26 @@ Result<void> GraphImporter::import_prim(const pt2::Node& node, const char* prim)
   return {};
 }
 
+// What the file says of a node's results must be what its operator gives: the operator's own shape rule
+// looks at the arguments, so that nothing behind the importer meets arguments that do not fit.
+Result<void> GraphImporter::check_types(const Op& op, const std::vector<Argument>& arguments, const std::vector<Type>& exported) {
+  Result<std::vector<Type>> inferred = infer_types(shared_.program, to_, op, arguments);
+  if (!inferred.ok()) return std::move(inferred.error());
+  if (inferred->size() != exported.size())
+    return error(Code::invalid_file, "{} results in the file, {} has {}", exported.size(), op.name, inferred->size());
+  for (size_t i = 0; i < exported.size(); i++) {
+    if (!exported[i].is_tensor()) continue;
+    const TensorType &said = exported[i].tensor, &given = (*inferred)[i].tensor;
+    if (said.dtype != given.dtype || said.sizes.size() != given.sizes.size())
+      return error(Code::invalid_file, "result {} is {} of rank {} in the file, {} gives {} of rank {}", i, dtype_name(said.dtype),
+                   said.sizes.size(), op.name, dtype_name(given.dtype), given.sizes.size());
+    for (size_t d = 0; d < said.sizes.size(); d++)
+      if (said.sizes[d].is_known() && given.sizes[d].is_known() && said.sizes[d].value != given.sizes[d].value)
+        return error(Code::invalid_file, "result {}: dimension {} is {} in the file, {} gives {}", i, d, said.sizes[d].value, op.name, given.sizes[d].value);
+  }
+  return {};
+}
+
 Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::string& name) {
   std::string functional = functional_name(name);
   bool in_place = !functional.empty() && !find_op(name);
@@ -609,6 +630,7 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
   std::vector<ValueId> results;
   bool no_op = false;
   if (op->kernel && exported.size() > 0 && !in_place) {
+    TRY_VOID(check_types(*op, arguments, exported));
     std::string hint = outputs[0]->kind == Kind::tensor ? std::string(outputs[0]->name) : std::string();
     NodeId id = to_.add_node(op->name, arguments, exported, build_.source, hint);
     results = to_.nodes[size_t(id)].results;

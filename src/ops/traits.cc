@@ -1,6 +1,7 @@
 #include "ops/traits.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <unordered_set>
 
@@ -23,6 +24,59 @@ static std::string_view kernel_base(const Op& op) {
   if (colons == std::string_view::npos) return {};
   name.remove_prefix(colons + 2);
   return name.substr(0, name.find('.'));
+}
+
+std::vector<int64_t> permutation_of(std::string_view op, Span<const Argument> arguments, int rank) {
+  std::vector<int64_t> dims(static_cast<size_t>(rank));
+  std::iota(dims.begin(), dims.end(), 0);
+  // Dimension given by argument i; -1 when it is not a known one of this rank.
+  auto dimension = [&](int64_t dim) -> int64_t {
+    if (dim < 0) dim += rank;
+    return dim >= 0 && dim < rank ? dim : -1;
+  };
+  auto argument = [&](size_t i) -> int64_t {
+    auto* known = i < arguments.size() ? std::get_if<int64_t>(&arguments[i]) : nullptr;
+    return known ? dimension(*known) : -1;
+  };
+  if (op.ends_with("_copy") || op.find("_copy.") != std::string_view::npos) {
+    std::string plain(op);
+    plain.erase(plain.find("_copy"), 5);
+    return permutation_of(plain, arguments, rank);
+  }
+  if (op == "aten::permute") {
+    auto* items = arguments.size() > 1 ? std::get_if<std::vector<IntItem>>(&arguments[1]) : nullptr;
+    if (!items || int(items->size()) != rank) return {};
+    std::vector<bool> seen(dims.size(), false);
+    for (size_t i = 0; i < items->size(); i++) {
+      dims[i] = (*items)[i].is_known() ? dimension((*items)[i].known) : -1;
+      if (dims[i] < 0 || seen[size_t(dims[i])]) return {};
+      seen[size_t(dims[i])] = true;
+    }
+    return dims;
+  }
+  if (op == "aten::transpose.int" || op == "aten::swapaxes" || op == "aten::swapdims") {
+    int64_t i = argument(1), j = argument(2);
+    if (i < 0 || j < 0) return {};
+    std::swap(dims[size_t(i)], dims[size_t(j)]);
+    return dims;
+  }
+  if (op == "aten::movedim.int") {
+    int64_t from = argument(1), to = argument(2);
+    if (from < 0 || to < 0) return {};
+    dims.erase(dims.begin() + from);
+    dims.insert(dims.begin() + to, from);
+    return dims;
+  }
+  if (op == "aten::t" || op == "aten::numpy_T") {
+    if (op == "aten::t" && rank > 2) return {};
+    std::reverse(dims.begin(), dims.end());
+    return dims;
+  }
+  if ((op == "aten::mT" || op == "aten::adjoint") && rank >= 2) {
+    std::swap(dims[size_t(rank - 1)], dims[size_t(rank - 2)]);
+    return dims;
+  }
+  return {};
 }
 
 bool may_run_in_place(const Op& op) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "ops/def.h"
 
@@ -12,6 +13,10 @@ namespace sconce {
 // contiguous: view, squeeze, unsqueeze, flatten, alias, clone, ... dtype must be equal too, which the
 // caller compares (_to_copy).
 bool keeps_element_order(const Op& op);
+// The permutation of dimensions that a view does (permute, transpose, t, movedim, swapaxes, mT, T): result
+// dimension i is operand dimension p[i]. Empty when the operator is none of these, its arguments are
+// not known numbers or do not fit `rank`.
+std::vector<int64_t> permutation_of(std::string_view op, Span<const Argument> arguments, int rank);
 // The kernel reads element i of an operand before it writes element i of its result, so the result
 // may take the memory of an operand of the same type and sizes.
 bool may_run_in_place(const Op& op);
