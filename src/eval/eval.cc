@@ -19,6 +19,9 @@ EvalTensor make_eval_tensor(DType dtype, std::vector<int64_t> sizes) {
   return tensor;
 }
 
+// First try for a result whose size only its kernel knows.
+static constexpr uint64_t kUnknownBytes = 1 << 20;
+
 static std::vector<int64_t> known_sizes(const TensorType& type) {
   std::vector<int64_t> sizes;
   for (const SymInt& size : type.sizes) {
@@ -152,7 +155,15 @@ Result<std::vector<EvalValue>> Evaluator::run_node(const Graph& graph, const Nod
           bytes > tensor_bytes_max)
         return error(Code::too_large, "a result of [{}] {} is too large", fmt::join(sizes, ", "),
                      dtype_name(meta.dtype));
-    EvalTensor tensor = make_eval_tensor(meta.dtype, std::move(sizes));
+    EvalTensor tensor;
+    if (meta.upper_bounds && bytes > kUnknownBytes) {
+      // Only the kernel knows how large it gets: starts small and grows when it does not fit.
+      tensor = make_eval_tensor(DType::u8, {int64_t(kUnknownBytes)});
+      tensor.dtype = meta.dtype;
+      tensor.sizes = std::move(sizes);
+    } else {
+      tensor = make_eval_tensor(meta.dtype, std::move(sizes));
+    }
     outs.push_back(&call.add_tensor(tensor.dtype, tensor.sizes, tensor.owner->data(), tensor.bytes));
     results.push_back(std::move(tensor));
   }
@@ -169,7 +180,23 @@ Result<std::vector<EvalValue>> Evaluator::run_node(const Graph& graph, const Nod
                         &random_state_};
   if ((uintptr_t(scratch.data()) & 15) != 0)
     context.scratch = context.scratch.subspan(8);
-  if (Status status = kernel.run(args, context); !status.ok()) return to_error(status, diagnostic);
+  for (;;) {
+    Status status = kernel.run(args, context);
+    if (status.ok()) break;
+    bool grown = false;
+    for (size_t r = 0; r < results.size() && status.code == Code::too_large; r++) {
+      EvalTensor& tensor = std::get<EvalTensor>(results[r]);
+      if (!metas[r].upper_bounds || tensor.bytes < kUnknownBytes || tensor.bytes > tensor_bytes_max / 4)
+        continue;
+      tensor.bytes *= 4;
+      tensor.owner = std::make_shared<std::vector<uint8_t>>(tensor.bytes + 16);
+      outs[r]->data = tensor.owner->data();
+      tensor.data = tensor.owner->data();
+      outs[r]->capacity_bytes = tensor.bytes;
+      grown = true;
+    }
+    if (!grown) return to_error(status, diagnostic);
+  }
   for (size_t r = 0; r < results.size(); r++) {
     if (kernel.data_dependent || metas[r].upper_bounds) {
       EvalTensor& tensor = std::get<EvalTensor>(results[r]);

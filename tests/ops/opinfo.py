@@ -575,7 +575,9 @@ def pole(x, *_):  # torch divides by the square of an inexact sin(pi x)
     return (x <= 0) & (x == x.floor() if x.is_floating_point() else x == x)
 
 
-UNCERTAIN = {"aten::polygamma": pole, "aten::special_polygamma": pole,
+UNCERTAIN = {"aten::igamma": large, "aten::igammac": large, "aten::special_gammainc": large,
+             "aten::special_gammaincc": large,
+             "aten::polygamma": pole, "aten::special_polygamma": pole,
              "aten::special_modified_bessel_i0": infinite, "aten::special_modified_bessel_i1": infinite,
              "aten::sinc": large, "aten::hardswish": infinite, "aten::i0": infinite,
              "aten::special_i0": infinite, "aten::special_i1": infinite,
@@ -799,6 +801,15 @@ def random_cases():
     yield Call(aten.exponential.default, (p, 2.0), {})
 
 
+def folder_cases(options):
+    """Those that the folders of operators bring: calls(torch, dtypes) of src/ops/*/cases.py."""
+    for path in sorted(glob.glob(os.path.join(source_folder(options), "*", "cases.py"))):
+        module = {}
+        exec(compile(open(path).read(), path, "exec"), module)
+        for overload, args, kwargs in module["calls"](torch, [DTYPES[d] for d in options.dtype]):
+            yield Call(overload, args, kwargs)
+
+
 # --- work -------------------------------------------------------------------------------------
 
 def matches(name, patterns):
@@ -858,6 +869,11 @@ def run_units(units, options, progress, current, queue):
         else:
             take(extra_cases(options.dtype), 0)
             take(random_cases(), 0)
+            seen.clear()
+            for call in folder_cases(options):  # all of them: their values matter
+                if op_name(call.overload) in wanted:
+                    current.value = describe_call(call).encode()[:500]
+                    run_call(library, call, tallies, checked)
         queue.put((position, {n: t.row() for n, t in tallies.items()}, dict(unknown)))
     queue.put(None)
 

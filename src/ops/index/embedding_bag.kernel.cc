@@ -43,8 +43,7 @@ Status shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
   outs[0].rank = 2;
   outs[0].sizes[0] = bags;
   outs[0].sizes[1] = weight.sizes[1];
-  bool fast = mode == kSum && (weight.dtype == DType::f32 || weight.dtype == DType::f16) &&
-              args.integer(8) < 0;
+  bool fast = mode == kSum && weight.dtype != DType::f64 && args.integer(8) < 0;
   for (size_t k = 1; k < 4; k++) {
     outs[k].dtype = offsets.dtype;
     outs[k].rank = 1;
@@ -95,8 +94,9 @@ Status run_as(const Args& args, KernelContext& context) {
       if (bag_of.sizes[0] == count) write_index(bag_of, k, bag);
       used += row != padding;
     }
+    if (mode == kSum) used = 0;  // torch counts only for the other modes
     write_index(bag_size, bag, used);
-    if (mode != kMax) write_index(largest, bag, mode == kMean && bag_of.sizes[0] == count ? used : 0);
+    if (mode != kMax) write_index(largest, bag, used);
     for (int64_t done = 0; done < width; done += kBlockCount) {
       int n = int(width - done < kBlockCount ? width - done : kBlockCount);
       T sum[kBlockCount] = {}, more[kBlockCount];

@@ -250,9 +250,10 @@ Results decompose_embedding_bag(Build& build, const Node& node) {
     }
     largest = mode == 1 ? build.cast(counts, index_dtype) : zeros(build, {bags}, index_dtype);
   }
-  bool fast = mode == 0 && (dtype == DType::f32 || dtype == DType::f16) && padding < 0;
+  bool fast = mode == 0 && dtype != DType::f64 && padding < 0;
   ValueId bags_out = fast ? zeros(build, {0}, index_dtype) : build.cast(bag_of, index_dtype);
-  return std::vector<ValueId>{output, bags_out, build.cast(counts, index_dtype), largest};
+  ValueId bag_sizes = mode == 0 ? zeros(build, {bags}, index_dtype) : build.cast(counts, index_dtype);
+  return std::vector<ValueId>{output, bags_out, bag_sizes, largest};
 }
 
 // --- gradients of views: zeros with the gradient in one part --------------------------------------
@@ -276,6 +277,41 @@ Results diagonal_backward(Build& build, const Node& node) {
   ValueId grad = value(node, 0), start = zeros(build, *sizes, build.dtype(grad));
   return build.call("aten::diagonal_scatter", {Build::v(start), Build::v(grad), node.arguments[2],
                                                node.arguments[3], node.arguments[4]});
+}
+
+// grad, self_sizes, dim, index
+Results index_select_backward(Build& build, const Node& node) {
+  auto sizes = integers(build, node, 1);
+  if (!sizes) return std::nullopt;
+  ValueId grad = value(node, 0), start = zeros(build, *sizes, build.dtype(grad));
+  return build.call("aten::index_add", {Build::v(start), node.arguments[2], node.arguments[3],
+                                        Build::v(grad), int64_t(1)});
+}
+// grad, self, dim, index, sparse_grad
+Results gather_backward(Build& build, const Node& node) {
+  ValueId grad = value(node, 0);
+  ValueId start = zeros(build, sizes_of(build, value(node, 1)), build.dtype(grad));
+  return build.call("aten::scatter_add", {Build::v(start), node.arguments[2], node.arguments[3], Build::v(grad)});
+}
+// self, indices, max_norm, norm_type: scales the rows that indices name down to the norm.
+Results embedding_renorm(Build& build, const Node& node) {
+  ValueId weight = value(node, 0), indices = flat(build, value(node, 1));
+  auto limit = number(node, 2);
+  if (!limit || build.rank(weight) != 2) return std::nullopt;
+  ValueId norms = build.call1("aten::linalg_vector_norm",
+                              {Build::v(weight), node.arguments[3], Build::ints(std::vector<int64_t>{1}), true, None{}});
+  ValueId large = build.call1("aten::gt.Scalar", {Build::v(norms), *limit});
+  ValueId named = build.call1("aten::index_put",
+                              {Build::v(build.full({build.size(weight, 0)}, 0, DType::b8)), index_at(0, indices),
+                               Build::v(build.full({build.size(indices, 0)}, 1, DType::b8)), false});
+  ValueId chosen = build.call1("aten::logical_and", {Build::v(large), Build::v(unsqueeze(build, named, 1))});
+  ValueId scale = build.mul(build.call1("aten::reciprocal", {Build::v(build.add(norms, 1e-7))}), *limit);
+  return build.call("aten::where.self", {Build::v(chosen), Build::v(build.mul(weight, scale)), Build::v(weight)});
+}
+// self, indices, values, accumulate, unsafe
+Results index_put_impl(Build& build, const Node& node) {
+  std::vector<Argument> arguments(node.arguments.begin(), node.arguments.begin() + 4);
+  return build.call("aten::index_put", std::move(arguments));
 }
 
 }  // namespace
@@ -417,5 +453,21 @@ OP(select_backward) = {.schema = "aten::select_backward(Tensor grad_output, SymI
 OP(diagonal_backward) = {.schema = "aten::diagonal_backward(Tensor grad_output, SymInt[] input_sizes, int "
                                    "offset, int dim1, int dim2) -> Tensor",
                          .decompose = diagonal_backward};
+
+OP(index_select_backward) = {.schema = "aten::index_select_backward(Tensor grad, SymInt[] self_sizes, "
+                                       "int dim, Tensor index) -> Tensor",
+                             .decompose = index_select_backward};
+OP(gather_backward) = {.schema = "aten::gather_backward(Tensor grad, Tensor self, int dim, Tensor index, "
+                                 "bool sparse_grad) -> Tensor",
+                       .decompose = gather_backward};
+OP(embedding_renorm) = {.schema = "aten::embedding_renorm(Tensor self, Tensor indices, float max_norm, "
+                                  "float norm_type) -> Tensor",
+                        .decompose = embedding_renorm};
+OP(index_put_impl) = {.schema = "aten::_index_put_impl(Tensor self, Tensor?[] indices, Tensor values, "
+                                "bool accumulate=False, bool unsafe=False) -> Tensor",
+                      .decompose = index_put_impl};
+OP_ALIAS(unsafe_index_hacked_twin,
+         "aten::_unsafe_index.Tensor_hacked_twin(Tensor self, Tensor[] indices) -> Tensor",
+         "aten::index.Tensor")
 
 }  // namespace sconce

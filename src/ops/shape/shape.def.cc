@@ -144,7 +144,6 @@ Results meshgrid(Build& build, const Node& node) {
     std::vector<SymInt> thin(all.size(), 1);
     thin[i] = sizes[i];
     all[i] = expand(build, build.view(all[i], thin), sizes);
-    if (swap) all[i] = transpose(build, all[i], 0, 1);
   }
   if (swap) std::swap(all[0], all[1]);
   return all;
@@ -345,12 +344,10 @@ Results rot90(Build& build, const Node& node) {
 Results pad_circular(Build& build, ValueId x, const std::vector<int64_t>& pad) {
   for (size_t i = 0; i < pad.size() / 2; i++) {
     int64_t dim = build.rank(x) - 1 - int64_t(i), before = pad[2 * i], after = pad[2 * i + 1];
-    std::vector<ValueId> parts;
-    if (before > 0) parts.push_back(slice(build, x, dim, -before, INT64_MAX));
-    if (before < 0 || after < 0)
-      parts.push_back(slice(build, x, dim, before < 0 ? -before : 0,
-                            after < 0 ? Argument(after) : Argument(INT64_MAX)));
-    else parts.push_back(x);
+    if (before < 0 || after < 0)  // crops first, so that what wraps around is what is left
+      x = slice(build, x, dim, before < 0 ? -before : 0, after < 0 ? Argument(after) : Argument(INT64_MAX));
+    std::vector<ValueId> parts{x};
+    if (before > 0) parts.insert(parts.begin(), slice(build, x, dim, -before, INT64_MAX));
     if (after > 0) parts.push_back(slice(build, x, dim, int64_t(0), after));
     x = join(build, parts, dim);
   }
@@ -537,10 +534,14 @@ Results vander(Build& build, const Node& node) {
   auto count = is_none(node, 1) ? std::optional<SymInt>(build.size(x, 0)) : integer(build, node.arguments[1]);
   auto* increasing = std::get_if<bool>(&node.arguments[2]);
   if (!count || !increasing) return std::nullopt;
-  ValueId powers = arange(build, *count), base = unsqueeze(build, x, 1);
-  if (is_integral(build.dtype(x))) base = build.cast(base, DType::i64);
-  else powers = build.cast(powers, build.dtype(x));
-  ValueId all = build.call1("aten::pow.Tensor_Tensor", {Build::v(base), Build::v(powers)});
+  if (is_integral(build.dtype(x))) x = build.cast(x, DType::i64);
+  if (count->is_known() && count->value <= 0)
+    return one(build.full({build.size(x, 0), 0}, 0, build.dtype(x)));
+  // A column of ones, then running products.
+  SymInt rest = symbols(build).add(*count, -1);
+  ValueId ones = build.full({build.size(x, 0), 1}, 1, build.dtype(x));
+  ValueId factors = expand(build, unsqueeze(build, x, 1), {build.size(x, 0), rest});
+  ValueId all = build.call1("aten::cumprod", {Build::v(join(build, {ones, factors}, 1)), int64_t(1), None{}});
   return one(*increasing ? all : flip(build, all, {1}));
 }
 // self, groups: channels [g, c] become [c, g].
