@@ -31,7 +31,7 @@ method forward(%x: f32[3, 2]) {
   %b = constant @b
   %a: f32[2, 3] = aten::permute(%x, [1, 0])
   %c: f32[2, 3] = aten::add.Tensor(%a, %b)
-  %d: f32[3, 2] = aten::t(%c)
+  %d: f32[3, 2] = aten::transpose.int(%c, 0, 1)
   return %d
 })"), "permute add.Tensor");
 }

@@ -6,7 +6,12 @@
 #include <set>
 #include <string>
 
+#include <cmath>
+#include <random>
+
+#include "eval/eval.h"
 #include "ops/def.h"
+#include "ops/elementwise.h"
 #include "passes/pipeline.h"
 
 namespace sconce {
@@ -46,6 +51,71 @@ inline void apply(PassFunction pass, Program& program, Graph& graph, const PassC
   ASSERT_TRUE(done.ok()) << done.error().text;
 }
 
+// Inputs of the sizes that symbols had at export.
+inline std::vector<EvalValue> random_inputs(const Program& program, const Graph& graph, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<EvalValue> inputs;
+  for (ValueId id : graph.inputs) {
+    const Type& type = graph.type(id);
+    if (type.kind == Type::Kind::integer) {
+      inputs.push_back(program.symbols.hint(type.number));
+      continue;
+    }
+    std::vector<int64_t> sizes;
+    for (const SymInt& size : type.tensor.sizes) sizes.push_back(program.symbols.hint(size));
+    EvalTensor tensor = make_eval_tensor(type.tensor.dtype, sizes);
+    DType dtype = type.tensor.dtype;
+    for (uint64_t i = 0; i < tensor.bytes / dtype_bytes(dtype); i++) {
+      uint8_t* at = tensor.owner->data() + i * dtype_bytes(dtype);
+      int64_t integer = dtype == DType::b8 ? int64_t(random() % 2) : int64_t(random() % 5);
+      float number = float(int(random() % 4001) - 2000) / 1000;
+      if (is_integral(dtype)) store_elements<int64_t>(at, 1, &integer, 1, dtype);
+      else store_elements<float>(at, 1, &number, 1, dtype);
+    }
+    inputs.push_back(std::move(tensor));
+  }
+  return inputs;
+}
+
+inline std::vector<double> elements(const EvalTensor& tensor) {
+  std::vector<double> result(tensor.bytes / dtype_bytes(tensor.dtype));
+  for (size_t i = 0; i < result.size(); i++)
+    load_elements<double>(&result[i], tensor.data + i * dtype_bytes(tensor.dtype), 1, 1, tensor.dtype);
+  return result;
+}
+
+// Outputs and new buffers are the same, to a rounding or two of the element type.
+inline void expect_same_results(const Program& before, const Graph& old_graph, const Program& after, const Graph& new_graph,
+                                uint32_t seed = 1) {
+  Evaluator old_run(before), new_run(after);
+  std::vector<EvalValue> inputs = random_inputs(before, old_graph, seed);
+  auto wanted = old_run.run(old_graph, inputs);
+  ASSERT_TRUE(wanted.ok()) << wanted.error().text;
+  auto found = new_run.run(new_graph, inputs);
+  ASSERT_TRUE(found.ok()) << found.error().text;
+  ASSERT_EQ(wanted->size(), found->size());
+  for (const EvalTensor& buffer : old_run.buffers()) wanted->push_back(buffer);
+  for (const EvalTensor& buffer : new_run.buffers()) found->push_back(buffer);
+  for (size_t k = 0; k < wanted->size(); k++) {
+    auto *a = std::get_if<EvalTensor>(&(*wanted)[k]), *b = std::get_if<EvalTensor>(&(*found)[k]);
+    if (!a || !b) {
+      EXPECT_EQ((*wanted)[k].index(), (*found)[k].index());
+      continue;
+    }
+    ASSERT_EQ(a->dtype, b->dtype);
+    ASSERT_EQ(a->sizes, b->sizes);
+    double unit = a->dtype == DType::bf16 ? 1.6e-2 : a->dtype == DType::f16 ? 2e-3 : is_integral(a->dtype) ? 0 : 1e-5;
+    std::vector<double> x = elements(*a), y = elements(*b);
+    double scale = 1;
+    for (double v : x) if (std::isfinite(v)) scale = std::max(scale, std::fabs(v));
+    for (size_t i = 0; i < x.size(); i++) {
+      if (std::isnan(x[i]) && std::isnan(y[i])) continue;
+      if (x[i] == y[i]) continue;
+      ASSERT_LE(std::fabs(x[i] - y[i]), unit * scale) << "output " << k << ", element " << i << ": " << x[i] << " became " << y[i];
+    }
+  }
+}
+
 // The first method's nodes after the pass, dead ones removed, one per line without indentation.
 inline std::string after(PassFunction pass, const std::string& text, const PassContext& context = target_without()) {
   auto program = parse_completed(text);
@@ -54,6 +124,9 @@ inline std::string after(PassFunction pass, const std::string& text, const PassC
     apply(remove_dead_code, *program, method.graph, context);
     method.graph.compact();
   }
+  auto original = parse_completed(text);
+  for (size_t k = 0; k < program->methods.size(); k++)
+    expect_same_results(*original, original->methods[k].graph, *program, program->methods[k].graph);
   Result<void> sound = verify(*program);
   EXPECT_TRUE(sound.ok()) << sound.error().text;
   std::string lines;
@@ -77,6 +150,8 @@ inline std::string ops_after(PassFunction pass, const std::string& text, const P
   apply(remove_dead_code, *program, graph, context);
   Result<void> sound = verify(*program);
   EXPECT_TRUE(sound.ok()) << sound.error().text;
+  auto original = parse_completed(text);
+  expect_same_results(*original, original->methods[0].graph, *program, graph);
   std::string names;
   for (NodeId id : graph.order) {
     std::string op = graph.nodes[size_t(id)].op;

@@ -10,7 +10,7 @@ TEST(RecognizeLinear, takes_the_weight_as_it_is_stored_and_the_bias) {
 method forward(%x: f32[2, 5, 4]) {
   %w = constant @w
   %b = constant @b
-  %t: f32[4, 3] = aten::t(%w)
+  %t: f32[4, 3] = aten::transpose.int(%w, 0, 1)
   %m: f32[10, 4] = aten::view(%x, [10, 4])
   %p: f32[10, 3] = aten::mm(%m, %t)
   %v: f32[2, 5, 3] = aten::view(%p, [2, 5, 3])
