@@ -11,6 +11,7 @@ inputs and outputs included.
 import argparse
 import json
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -46,7 +47,8 @@ def refresh(bench: Bench, names: list[str]) -> None:
 def measure(bench: Bench, name: str) -> int:
     """Bytes of all planned buffers of our file."""
     pte = bench.compile(name)
-    return sum(bench.oracle.ask({"do": "arena", "pte": str(pte)})["arena"])
+    said = subprocess.run([bench.sconce, "inspect", pte, "--json"], capture_output=True, text=True, check=True)
+    return sum(sum(method["memories"]) for method in json.loads(said.stdout)["methods"])
 
 
 def main() -> int:
