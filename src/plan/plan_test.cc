@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -162,6 +163,25 @@ TEST(Plan, nets_are_within_five_percent_of_the_lower_bound_and_never_above_bucke
   printf("arena over lower bound: mean %.4f, worst %.4f; buckets mean %.4f\n", sum / count, worst,
          buckets / count);
   EXPECT_LT(worst, 1.05);
+}
+
+// Lifetimes of real nets; testdata/make_blocks.py wrote them.
+TEST(Plan, real_nets_reach_the_lower_bound) {
+  for (const char* name :
+       {"deit_tiny", "minilm", "mobilenet_v2", "opt_125m", "resnet50", "silero_vad_static"}) {
+    std::ifstream file(SCONCE_SOURCE_DIR "/src/plan/testdata/" + std::string(name) + ".blocks");
+    std::vector<Block> blocks;
+    for (Block b; file >> b.bytes >> b.first_step >> b.last_step;) blocks.push_back(b);
+    ASSERT_FALSE(blocks.empty()) << name;
+    ArenaPlan plan = plan_arena(blocks, 16);
+    EXPECT_EQ(fault(blocks, plan, 16), "") << name;
+    uint64_t bound = live_bytes_max(blocks, 16), greedy = bucket_arena(blocks, 16);
+    printf("%-18s %4zu blocks: lower bound %9llu, arena %9llu, buckets %9llu\n", name,
+           blocks.size(), (unsigned long long)bound, (unsigned long long)plan.arena_bytes,
+           (unsigned long long)greedy);
+    EXPECT_EQ(plan.arena_bytes, bound) << name;
+    EXPECT_LE(plan.arena_bytes, greedy) << name;
+  }
 }
 
 // Many alive at once: the planner keeps no lists of neighbours then.

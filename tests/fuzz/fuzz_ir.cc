@@ -1,4 +1,5 @@
-// Fuzz target: text of the IR. What parses is sound, and prints to a text that reads back as itself.
+// Fuzz target: text of the IR. What parses is sound, and prints to a text that reads back as
+// itself.
 #include <cstdint>
 #include <string>
 
