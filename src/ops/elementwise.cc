@@ -228,6 +228,10 @@ Status run_elementwise(Span<const Value* const> operands, DType dtype, Tensor& o
   if (dtype_category(dtype) == DTypeCategory::complex ||
       dtype_category(out.dtype) == DTypeCategory::complex)
     return SCONCE_FAIL(Code::unsupported, diagnostic, "complex numbers are not supported here");
+  auto is_f8 = [](DType t) { return t == DType::f8e5m2 || t == DType::f8e4m3fn; };
+  bool f8 = is_f8(dtype) || is_f8(out.dtype);
+  for (const Value* operand : operands) f8 |= operand->is_tensor() && is_f8(operand->tensor->dtype);
+  if (f8) return SCONCE_FAIL(Code::unsupported, diagnostic, "8-bit floats are not supported here");
   switch (compute) {
     case Compute::f32:
       return run_typed<float>(operands, dtype, out, function, functions.exact_numbers, parameters,

@@ -12,4 +12,7 @@ Status copy_tensor(const Tensor& from, Tensor& out, Diagnostic* diagnostic);
 // Fills with a number. Fails when an integer type does not hold it.
 Status fill_tensor(const Value& number, Tensor& out, Diagnostic* diagnostic);
 
+// Fails for element types that load_elements and store_elements do not know: complex, 8-bit floats.
+Status check_plain_type(DType dtype, Diagnostic* diagnostic);
+
 }  // namespace sconce

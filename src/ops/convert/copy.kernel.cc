@@ -86,6 +86,13 @@ Status copy_tensor(const Tensor& from, Tensor& out, Diagnostic* diagnostic) {
   return run_elementwise(operands, from.dtype, out, kSame, nullptr, diagnostic);
 }
 
+Status check_plain_type(DType dtype, Diagnostic* diagnostic) {
+  if (dtype_category(dtype) != DTypeCategory::complex && dtype != DType::f8e5m2 &&
+      dtype != DType::f8e4m3fn)
+    return kOk;
+  return SCONCE_FAIL(Code::unsupported, diagnostic, "type %s is not supported here", dtype_name(dtype));
+}
+
 static bool integer_range(DType dtype, double* min, double* max) {
   int bits = int(dtype_bytes(dtype)) * 8;
   bool is_unsigned = dtype == DType::u8 || dtype == DType::u16 || dtype == DType::u32 || dtype == DType::u64;

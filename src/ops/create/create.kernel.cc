@@ -99,7 +99,7 @@ Status arange_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic
     int64_t start = as_integer(range.start), end = as_integer(range.end), step = as_integer(range.step);
     int64_t length;
     if (step == 0) return SCONCE_FAIL(Code::invalid_argument, diagnostic, "step is 0");
-    if (__builtin_sub_overflow(end, start, &length) || step == INT64_MIN)
+    if (__builtin_sub_overflow(end, start, &length) || length == INT64_MIN || step == INT64_MIN)
       return SCONCE_FAIL(Code::too_large, diagnostic, "range from %lld to %lld", (long long)start,
                          (long long)end);
     if (length != 0 && (length > 0) != (step > 0))
@@ -122,7 +122,8 @@ Status arange_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic
   outs[0].sizes[0] = int64_t(count);
   return kOk;
 }
-Status run_arange(const Args& args, KernelContext&) {
+Status run_arange(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   Range range = range_of(args);
   Tensor& out = args.out();
   if (is_integral(out.dtype)) {
@@ -155,7 +156,8 @@ void linspace(Tensor& out, double first, double last) {
     return i < half || steps == 1 ? start + step * T(i) : end - step * T(steps - i - 1);
   });
 }
-Status run_linspace(const Args& args, KernelContext&) {
+Status run_linspace(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   Tensor& out = args.out();
   double start = args.floating(0), end = args.floating(1);
   if (is_integral(out.dtype)) {
@@ -175,7 +177,8 @@ Status run_linspace(const Args& args, KernelContext&) {
 }
 
 // logspace(start, end, steps, base)
-Status run_logspace(const Args& args, KernelContext&) {
+Status run_logspace(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   Tensor& out = args.out();
   double base = args.floating(3), start = args.floating(0), end = args.floating(1);
   int64_t steps = out.sizes[0], half = steps / 2;
@@ -200,7 +203,8 @@ Status range_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic)
   outs[0].sizes[0] = int64_t(count);
   return kOk;
 }
-Status run_range(const Args& args, KernelContext&) {
+Status run_range(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   double start = args.floating(0), step = args.input_count > 2 ? args.floating(2) : 1;
   auto value = [&](int64_t i) { return start + double(i) * step; };
   if (is_integral(args.out().dtype)) store_sequence<int64_t>(args.out(), value);
@@ -222,6 +226,7 @@ Status eye_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
 }
 Status run_eye(const Args& args, KernelContext& context) {
   Tensor& out = args.out();
+  SCONCE_TRY_STATUS(check_plain_type(out.dtype, context.diagnostic));
   SCONCE_TRY_STATUS(fill_tensor(Value::of(int64_t(0)), out, context.diagnostic));
   Strides strides = strides_of(out);
   int64_t count = out.sizes[0] < out.sizes[1] ? out.sizes[0] : out.sizes[1], one = 1;

@@ -69,6 +69,7 @@ double unit(Random& random, DType dtype) {
   return std::ldexp(double(random.next() >> (64 - bits)), -bits);
 }
 Status wants_floating(const Tensor& out, Diagnostic* diagnostic) {
+  SCONCE_TRY_STATUS(check_plain_type(out.dtype, diagnostic));
   if (is_floating(out.dtype)) return kOk;
   return SCONCE_FAIL(Code::invalid_argument, diagnostic, "random numbers of type %s: floating wanted",
                      dtype_name(out.dtype));
@@ -101,6 +102,7 @@ Status randint_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
   return sizes_shape(args, 2, DType::i64, outs[0], diagnostic);
 }
 Status run_randint(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   Random random(context);
   store_integers(args.out(), random, args.integer(0), args.integer(1));
   return kOk;
@@ -110,6 +112,7 @@ Status randint_like_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diag
   return like_shape(args, outs, diagnostic);
 }
 Status run_randint_like(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   Random random(context);
   store_integers(args.out(), random, args.integer(1), args.integer(2));
   return kOk;
@@ -126,6 +129,7 @@ Status randperm_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnost
   return kOk;
 }
 Status run_randperm(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   Tensor& out = args.out();
   int64_t count = element_count(out), next = 0;
   size_t bytes = dtype_bytes(out.dtype);
@@ -196,6 +200,7 @@ Status bernoulli_tensor_shape(const Args& args, Span<OutMeta> outs, Diagnostic* 
 }
 template <bool from_self>
 Status run_bernoulli(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   Random random(context);
   const Tensor* p = from_self ? &args.tensor(0) : args.find_tensor(1);
   double fixed = p ? 0 : args.floating(1);
@@ -213,6 +218,7 @@ Status normal_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic
   return pointwise::pointwise_shape(args, 2, pointwise::Rule::floating, outs, diagnostic);
 }
 Status run_normal(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   Random random(context);
   const Tensor *mean = args.find_tensor(0), *deviation = args.find_tensor(1);
   with_operands(args.out(), mean, deviation, [&](double m, double s) {
@@ -224,6 +230,7 @@ Status normal_sizes_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diag
   return sizes_shape(args, 2, DType::f32, outs[0], diagnostic);
 }
 Status run_normal_sizes(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   Random random(context);
   store_values(args.out(), [&] { return random.normal() * args.floating(1) + args.floating(0); });
   return kOk;
@@ -232,6 +239,7 @@ Status run_normal_sizes(const Args& args, KernelContext& context) {
 enum class Distribution { uniform, normal, exponential };
 template <Distribution distribution>
 Status run_distribution(const Args& args, KernelContext& context) {
+  SCONCE_TRY_STATUS(check_plain_type(args.out().dtype, context.diagnostic));
   Random random(context);
   double a = args.floating(1), b = distribution == Distribution::exponential ? 0 : args.floating(2);
   store_values(args.out(), [&] {
@@ -251,6 +259,8 @@ Status dropout_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
 }
 Status run_dropout(const Args& args, KernelContext& context) {
   Tensor &out = args.out(0), &mask = args.out(1);
+  SCONCE_TRY_STATUS(check_plain_type(out.dtype, context.diagnostic));
+  SCONCE_TRY_STATUS(check_plain_type(mask.dtype, context.diagnostic));
   double p = args.floating(1);
   bool train = args.integer_or(2, 1) != 0;
   if (!train || p == 0) {

@@ -78,8 +78,10 @@ Status indices_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
   return kOk;
 }
 template <bool lower>
-Status run_indices(const Args& args, KernelContext&) {
+Status run_indices(const Args& args, KernelContext& context) {
   Tensor& out = args.out();
+  SCONCE_TRY_STATUS(check_plain_type(out.dtype, context.diagnostic));
+  if (element_count(out) == 0) return kOk;
   Strides strides = strides_of(out);
   int64_t bytes = int64_t(dtype_bytes(out.dtype)), at = 0;
   int64_t rows = args.integer(0), columns = args.integer(1), offset = args.integer(2);

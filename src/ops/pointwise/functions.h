@@ -288,11 +288,11 @@ inline double incomplete_gamma(double a, double x, bool upper) {
   double factor = std::exp(a * std::log(x) - x - std::lgamma(a));
   if (x < a + 1) {
     double term = 1 / a, sum = term;
-    for (int k = 1; k < 2000 && term > sum * 1e-17; k++) sum += term *= x / (a + k);
+    for (int k = 1; k < 20000 && term > sum * 1e-17; k++) sum += term *= x / (a + k);
     return upper ? 1 - sum * factor : sum * factor;
   }
   double b = x + 1 - a, c = 1e300, d = 1 / b, h = d;  // Lentz
-  for (int k = 1; k < 2000; k++) {
+  for (int k = 1; k < 20000; k++) {
     double n = -k * (k - a);
     b += 2;
     d = n * d + b;
