@@ -136,6 +136,15 @@ def calls(torch, dtypes):
     yield a.one_hot.default, (i(0, 2, 1).view(3, 1), 4), {}
     yield a.index_select_backward.default, (x(2, 3), [4, 3], 0, i(1, 1)), {}
     yield a.embedding_renorm.default, (torch.randn(6, 4) * 3, i(0, 2, 2), 1.5, 2.0), {}
+    yield a._unsafe_masked_index.default, (x(4, 3), i(1, 0, 1) > 0, [i(2, 99, 0)], 7), {}
+    yield a._unsafe_masked_index_put_accumulate.default, (x(4, 3), i(1, 0, 1) > 0, [i(2, 2, 0)], x(3, 3) + 1), {}
+    for name, sizes, pad in (("1d", (2, 3, 5), [2, 1]), ("2d", (2, 3, 5), [2, 1, 1, 0]),
+                             ("3d", (1, 2, 3, 4, 5), [2, 1, 1, 2, 0, 1])):
+        y = torch.randn(sizes)
+        for kind in ("reflection", "replication"):
+            grad = torch.randn_like(getattr(a, f"{kind}_pad{name}").default(y, pad))
+            yield getattr(a, f"{kind}_pad{name}_backward").default, (grad, y, pad), {}
+    yield a.unfold_backward.default, (torch.randn(2, 3, 4, 3), [2, 7, 4], 1, 3, 2), {}
     # Wrong calls: torch refuses these, and so must we without harm.
     yield a.index.Tensor, (four, [i(2)]), {}
     yield a.index.Tensor, (four, [i(-3)]), {}

@@ -1,5 +1,7 @@
 // Reads and writes through index tensors.
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "ops/shape/decompose.h"
 
@@ -21,6 +23,7 @@ std::string text(const Node& node, int i) {
   return string ? *string : std::string();
 }
 bool flag(const Node& node, int i) { return number(node, i).value_or(0) != 0; }
+bool is_mask(DType dtype) { return dtype == DType::b8 || dtype == DType::u8; }
 ValueId zeros(Build& build, const std::vector<SymInt>& sizes, DType dtype) {
   return build.full(sizes, 0, dtype);
 }
@@ -314,6 +317,94 @@ Results index_put_impl(Build& build, const Node& node) {
   return build.call("aten::index_put", std::move(arguments));
 }
 
+// Index tensors of `node`'s argument 2 brought into range: where the mask is not set they may point
+// anywhere.
+std::optional<Argument> clamped_indices(Build& build, const Node& node) {
+  std::vector<ValueRef> out;
+  auto* list = std::get_if<std::vector<ValueRef>>(&node.arguments[2]);
+  ValueId x = value(node, 0);
+  if (!list || int(list->size()) > build.rank(x)) return std::nullopt;
+  for (size_t dim = 0; dim < list->size(); dim++) {
+    ValueRef index = (*list)[dim];
+    if (index.id != kNoValue) {
+      SymInt size = build.size(x, int(dim));
+      if (!size.is_known() || is_mask(build.dtype(index.id))) return std::nullopt;
+      index.id = build.call1("aten::clamp", {Build::v(index.id), -size.value, size.value - 1});
+    }
+    out.push_back(index);
+  }
+  return Argument(out);
+}
+// self, mask, indices, fill
+Results unsafe_masked_index(Build& build, const Node& node) {
+  ValueId mask = value(node, 1);
+  auto indices = clamped_indices(build, node);
+  if (!indices) return std::nullopt;
+  ValueId read = build.call1("aten::index.Tensor", {node.arguments[0], *indices});
+  ValueId outside = build.call1("aten::logical_not", {Build::v(mask)});
+  return build.call("aten::masked_fill.Scalar", {Build::v(read), Build::v(outside), node.arguments[3]});
+}
+// self, mask, indices, values
+Results unsafe_masked_index_put(Build& build, const Node& node) {
+  ValueId mask = value(node, 1), values = value(node, 3);
+  auto indices = clamped_indices(build, node);
+  if (!indices) return std::nullopt;
+  ValueId outside = build.call1("aten::logical_not", {Build::v(mask)});
+  values = build.call1("aten::masked_fill.Scalar", {Build::v(values), Build::v(outside), int64_t(0)});
+  return build.call("aten::index_put", {node.arguments[0], *indices, Build::v(values), true});
+}
+
+// Adds the slices of `grad` along `dim` to those of zeros of `size` that `positions` name.
+ValueId add_back(Build& build, ValueId grad, int dim, int64_t size, const std::vector<int64_t>& positions) {
+  std::vector<uint8_t> bytes(positions.size() * 8);
+  if (!positions.empty()) memcpy(bytes.data(), positions.data(), bytes.size());
+  ValueId index = build.constant({DType::i64, {int64_t(positions.size())}, {}}, std::move(bytes), "positions");
+  std::vector<SymInt> sizes = sizes_of(build, grad);
+  sizes[size_t(dim)] = size;
+  return build.call1("aten::index_add", {Build::v(zeros(build, sizes, build.dtype(grad))), int64_t(dim),
+                                         Build::v(index), Build::v(grad), int64_t(1)});
+}
+// grad_output, self, padding
+template <int dims, bool reflect>
+Results pad_backward(Build& build, const Node& node) {
+  ValueId grad = value(node, 0), x = value(node, 1);
+  auto pad = known_integers(build, node, 2);
+  if (!pad || pad->size() != 2 * dims || build.rank(x) < dims + 1) return std::nullopt;
+  for (int i = 0; i < dims; i++) {
+    int dim = build.rank(x) - 1 - i;
+    if (!build.size(x, dim).is_known()) return std::nullopt;
+    int64_t size = build.size(x, dim).value, before = (*pad)[size_t(2 * i)], after = (*pad)[size_t(2 * i) + 1];
+    std::vector<int64_t> positions;
+    for (int64_t k = -before; k < size + after; k++) {
+      int64_t inside = reflect ? (k < 0 ? -k : k >= size ? 2 * (size - 1) - k : k)
+                               : std::clamp<int64_t>(k, 0, size - 1);
+      if (inside < 0 || inside >= size) return std::nullopt;
+      positions.push_back(inside);
+    }
+    grad = add_back(build, grad, dim, size, positions);
+  }
+  return one(grad);
+}
+// grad_in, input_sizes, dim, size, step
+Results unfold_backward(Build& build, const Node& node) {
+  ValueId grad = value(node, 0);
+  auto sizes = known_integers(build, node, 1);
+  auto size = known_integer(node, 3), step = known_integer(node, 4);
+  if (!sizes || !size || !step || sizes->empty()) return std::nullopt;
+  auto dim = wrap(known_integer(node, 2).value_or(99), int(sizes->size()));
+  if (!dim || !is_static(build.tensor(grad))) return std::nullopt;
+  int64_t windows = build.size(grad, *dim).value;
+  std::vector<int64_t> positions;
+  for (int64_t w = 0; w < windows; w++)
+    for (int64_t k = 0; k < *size; k++) positions.push_back(w * *step + k);
+  // [.., windows, .., size] becomes [.., windows * size, ..].
+  ValueId moved = build.call1("aten::movedim.int", {Build::v(grad), int64_t(-1), int64_t(*dim + 1)});
+  std::vector<SymInt> flat_sizes = sizes_of(build, moved);
+  flat_sizes[size_t(*dim)] = windows * *size;
+  flat_sizes.erase(flat_sizes.begin() + *dim + 1);
+  return one(add_back(build, build.view(moved, flat_sizes), *dim, (*sizes)[size_t(*dim)], positions));
+}
+
 }  // namespace
 
 OP(embedding) = {.schema = "aten::embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool "
@@ -469,5 +560,33 @@ OP(index_put_impl) = {.schema = "aten::_index_put_impl(Tensor self, Tensor?[] in
 OP_ALIAS(unsafe_index_hacked_twin,
          "aten::_unsafe_index.Tensor_hacked_twin(Tensor self, Tensor[] indices) -> Tensor",
          "aten::index.Tensor")
+
+OP(unsafe_masked_index) = {.schema = "aten::_unsafe_masked_index(Tensor self, Tensor mask, Tensor?[] "
+                                     "indices, Scalar fill) -> Tensor",
+                           .decompose = unsafe_masked_index};
+OP(unsafe_masked_index_put) = {.schema = "aten::_unsafe_masked_index_put_accumulate(Tensor self, Tensor "
+                                         "mask, Tensor?[] indices, Tensor values) -> Tensor",
+                               .decompose = unsafe_masked_index_put};
+OP(reflection_pad1d_backward) = {
+    .schema = "aten::reflection_pad1d_backward(Tensor grad_output, Tensor self, SymInt[2] padding) -> Tensor",
+    .decompose = pad_backward<1, true>};
+OP(reflection_pad2d_backward) = {
+    .schema = "aten::reflection_pad2d_backward(Tensor grad_output, Tensor self, SymInt[4] padding) -> Tensor",
+    .decompose = pad_backward<2, true>};
+OP(reflection_pad3d_backward) = {
+    .schema = "aten::reflection_pad3d_backward(Tensor grad_output, Tensor self, SymInt[6] padding) -> Tensor",
+    .decompose = pad_backward<3, true>};
+OP(replication_pad1d_backward) = {
+    .schema = "aten::replication_pad1d_backward(Tensor grad_output, Tensor self, SymInt[2] padding) -> Tensor",
+    .decompose = pad_backward<1, false>};
+OP(replication_pad2d_backward) = {
+    .schema = "aten::replication_pad2d_backward(Tensor grad_output, Tensor self, SymInt[4] padding) -> Tensor",
+    .decompose = pad_backward<2, false>};
+OP(replication_pad3d_backward) = {
+    .schema = "aten::replication_pad3d_backward(Tensor grad_output, Tensor self, SymInt[6] padding) -> Tensor",
+    .decompose = pad_backward<3, false>};
+OP(unfold_backward) = {.schema = "aten::unfold_backward(Tensor grad_in, SymInt[] input_sizes, int dim, "
+                                 "int size, int step) -> Tensor",
+                       .decompose = unfold_backward};
 
 }  // namespace sconce

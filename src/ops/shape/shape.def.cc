@@ -180,6 +180,27 @@ Results chunk(Build& build, const Node& node) {
 Results split_sizes(Build& build, const Node& node) {
   return build.call("aten::split_with_sizes", node.arguments);
 }
+// The parts one after another, for targets whose split wants sizes that are fixed.
+Results split_by_slices(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto dim = wrap(known_integer(node, 2).value_or(0), build.rank(x));
+  if (!dim || build.rank(x) == 0) return std::nullopt;
+  std::vector<ValueId> parts;
+  SymInt start = 0;
+  for (ValueId result : node.results) {
+    SymInt end = symbols(build).add(start, build.size(result, *dim));
+    parts.push_back(slice(build, x, *dim, integer_argument(build, start), integer_argument(build, end)));
+    start = end;
+  }
+  return parts;
+}
+Results unbind_by_selects(Build& build, const Node& node) {
+  std::vector<ValueId> parts;
+  const Argument dim = node.arguments.size() > 1 ? node.arguments[1] : Argument(int64_t(0));
+  for (size_t i = 0; i < node.results.size(); i++)
+    parts.push_back(build.call1("aten::select.int", {node.arguments[0], dim, int64_t(i)}));
+  return parts;
+}
 Results split_at(Build& build, ValueId x, int dim, const std::vector<SymInt>& ends) {
   std::vector<ValueId> parts;
   SymInt start = 0;
@@ -691,7 +712,8 @@ OP(narrow_copy) = {
     .out = "aten::narrow_copy.out"};
 OP(split) = {.schema = "aten::split.Tensor(Tensor(a -> *) self, SymInt split_size, int dim=0) -> "
                        "Tensor(a)[]",
-             .out = "aten::split_copy.Tensor_out"};
+             .out = "aten::split_copy.Tensor_out",
+             .decompose = split_by_slices};
 OP_ALIAS(split_copy, "aten::split_copy.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]",
          "aten::split.Tensor")
 OP_ALIAS(unsafe_split,
@@ -699,7 +721,8 @@ OP_ALIAS(unsafe_split,
          "aten::split.Tensor")
 OP(split_with_sizes) = {.schema = "aten::split_with_sizes(Tensor(a -> *) self, SymInt[] split_sizes, "
                                   "int dim=0) -> Tensor(a)[]",
-                        .out = "aten::split_with_sizes_copy.out"};
+                        .out = "aten::split_with_sizes_copy.out",
+                        .decompose = split_by_slices};
 OP_ALIAS(split_with_sizes_copy,
          "aten::split_with_sizes_copy(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]",
          "aten::split_with_sizes")
@@ -717,7 +740,8 @@ OP(chunk) = {.schema = "aten::chunk(Tensor(a -> *) self, int chunks, int dim=0) 
 OP(unsafe_chunk) = {.schema = "aten::unsafe_chunk(Tensor self, int chunks, int dim=0) -> Tensor[]",
                     .decompose = chunk};
 OP(unbind) = {.schema = "aten::unbind.int(Tensor(a -> *) self, int dim=0) -> Tensor(a)[]",
-              .out = "aten::unbind_copy.int_out"};
+              .out = "aten::unbind_copy.int_out",
+              .decompose = unbind_by_selects};
 OP_ALIAS(unbind_copy, "aten::unbind_copy.int(Tensor self, int dim=0) -> Tensor[]", "aten::unbind.int")
 OP(tensor_split_sections) = {.schema = "aten::tensor_split.sections(Tensor(a -> *) self, SymInt sections, "
                                        "int dim=0) -> Tensor(a)[]",
