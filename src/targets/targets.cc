@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <string_view>
 
 #include "targets/portable/stock_kernels.h"
@@ -12,10 +13,28 @@ bool stock_has(std::string_view kernel) {
                             [](std::string_view a, std::string_view b) { return a < b; });
 }
 
+bool has_fixed_size(const Graph& graph, ValueId value) {
+  const Type& type = graph.type(value);
+  return !type.is_tensor() || std::all_of(type.tensor.sizes.begin(), type.tensor.sizes.end(),
+                                          [](const SymInt& size) { return size.is_known(); });
+}
+
+// Kernels of stock that want their list of results to have its final sizes before they run.
+constexpr std::string_view kUnresized[] = {"aten::split_copy.Tensor_out", "aten::unbind_copy.int_out"};
+
+// ExecuTorch's kernels that return lists take their outs as they are, so the parts' sizes must be fixed.
+bool results_are_static(const Graph& graph, const Node& node) {
+  for (ValueId id : node.results)
+    if (graph.type(id).is_tensor() && !is_static(graph.type(id).tensor)) return false;
+  return true;
+}
+
 // A linear stays whole when its weight is used elsewhere too, as a tied embedding is: its parts would
 // need a transposed copy. Otherwise the portable kernels do, which every build of ExecuTorch has.
 bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& node) {
   if (!op.kernel || !stock_has(op.kernel->name)) return false;
+  if (op.kernel->signature[strlen(op.kernel->signature) - 1] == 'v' && !results_are_static(graph, node))
+    return false;
   if (std::string_view(op.kernel->name) == "aten::linear.out") {
     auto* weight = std::get_if<ValueRef>(&node.arguments[1]);
     if (!weight || graph.values[size_t(weight->id)].origin != Origin::constant) return false;
@@ -24,6 +43,9 @@ bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& 
       if (!other.removed) Graph::for_each_use(other, [&](ValueId used) { uses += used == weight->id; });
     return uses > 1 && graph.type(weight->id).tensor.dtype == DType::f32;
   }
+  if (std::find(std::begin(kUnresized), std::end(kUnresized), op.kernel->name) != std::end(kUnresized))
+    return std::all_of(node.results.begin(), node.results.end(),
+                       [&](ValueId result) { return has_fixed_size(graph, result); });
   return true;
 }
 
