@@ -59,7 +59,8 @@ def run_cli(sconce: pathlib.Path, *arguments: object, timeout_s: float = 900) ->
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-        raise Wrong(f"sconce {arguments[0]} exit {done.returncode}: {said[0][:400]}")
+        shown = " | ".join(line.strip() for line in said[:6])
+        raise Wrong(f"sconce {arguments[0]} exit {done.returncode}: {shown[:600]}")
 
 
 def error_of(path: pathlib.Path, expected_path: pathlib.Path) -> float:

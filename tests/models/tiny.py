@@ -198,6 +198,21 @@ def dynamic_equal() -> Case:
 
 
 @tiny
+def dynamic_split() -> Case:
+    """Parts of a tensor whose other dim is dynamic."""
+
+    def run(x):
+        a, b = x.split(3, 1)
+        c, d = x.split([2, 4], 1)
+        e, f = x.chunk(2, 1)
+        rows = x.unbind(1)
+        return a - b, c, d, e * f, rows[0] + rows[5]
+
+    return Case(Function(run), (torch.randn(4, 6),),
+                dynamic_shapes=(({0: Dim("n", min=1, max=9)},),), calls=batches(1, 9))
+
+
+@tiny
 def size_arithmetic() -> Case:
     def run(x):
         n = x.shape[0] * 2 + 1
