@@ -717,10 +717,12 @@ class MeaningWalk {
         int32_t condition = content.i32(field::jump::condition);
         int32_t destination = content.i32(field::jump::destination);
         SCONCE_TRY_STATUS(index(condition, values_.count, "condition is value"));
-        if (kind(condition) != ValueKind::boolean && kind(condition) != ValueKind::tensor)
+        // Stock writes the placeholder of a computed condition as an int.
+        if (kind(condition) != ValueKind::boolean && kind(condition) != ValueKind::integer &&
+            kind(condition) != ValueKind::tensor)
           return SCONCE_FAIL(Code::invalid_file, diagnostic_,
-                             "condition is value %d of kind %u, want a bool or a tensor", condition,
-                             unsigned(kind(condition)));
+                             "condition is value %d of kind %u, want a bool, an int or a tensor",
+                             condition, unsigned(kind(condition)));
         if (destination < 0 || uint32_t(destination) > instruction_count)
           return SCONCE_FAIL(Code::invalid_file, diagnostic_,
                              "jumps to %d, the chain has %u instructions", destination,
