@@ -54,10 +54,15 @@ Results baddbmm(Build& build, const Node& node) {
   ValueId product = build.call1("aten::bmm", {node.arguments[1], node.arguments[2]});
   return one(scale_and_add(build, value(node, 0), product, node.arguments[3], node.arguments[4]));
 }
+// The sum over batches is one longer product: [n, b * k] . [b * k, m].
 Results addbmm(Build& build, const Node& node) {
-  ValueId product = build.call1("aten::bmm", {node.arguments[1], node.arguments[2]});
-  product = sum_dim(build, product, {0}, false);
-  return one(scale_and_add(build, value(node, 0), product, node.arguments[3], node.arguments[4]));
+  ValueId a = value(node, 1), b = value(node, 2);
+  std::vector<SymInt> a_sizes = sizes_of(build, a), b_sizes = sizes_of(build, b);
+  SymInt depth = build.program().symbols.multiply(a_sizes[0], a_sizes[2]);
+  a = build.call1("aten::reshape", {Build::v(build.permute(a, {1, 0, 2})), build.ints({a_sizes[1], depth})});
+  b = build.call1("aten::reshape", {Build::v(b), build.ints({depth, b_sizes[2]})});
+  return build.call("aten::addmm", {node.arguments[0], Build::v(a), Build::v(b), node.arguments[3],
+                                    node.arguments[4]});
 }
 
 ValueId multiply_vector(Build& build, ValueId matrix, ValueId vector) {
@@ -78,8 +83,11 @@ Results outer(Build& build, const Node& node) {
   return one(outer_product(build, value(node, 0), value(node, 1)));
 }
 Results addr(Build& build, const Node& node) {
-  ValueId product = outer_product(build, value(node, 1), value(node, 2));
-  return one(scale_and_add(build, value(node, 0), product, node.arguments[3], node.arguments[4]));
+  ValueId added = value(node, 0), a = value(node, 1), b = value(node, 2);
+  DType dtype = build.dtype(a), wide = dtype_bytes(dtype) == 2 && is_floating(dtype) ? DType::f32 : dtype;
+  ValueId product = outer_product(build, build.cast(a, wide), build.cast(b, wide));
+  ValueId sum = scale_and_add(build, build.cast(added, wide), product, node.arguments[3], node.arguments[4]);
+  return one(build.cast(sum, dtype));
 }
 ValueId dot_product(Build& build, ValueId a, ValueId b) {
   ValueId product = build.call1(
@@ -199,6 +207,16 @@ Results tensordot(Build& build, const Node& node) {
   for (auto [dims, id] : {std::pair{*a_dims, a}, std::pair{*b_dims, b}})
     for (int64_t dim : dims)
       if (dim < -build.rank(id) || dim >= build.rank(id)) return std::nullopt;
+  // A summed dimension of size one goes with any size: the other operand is summed first.
+  for (size_t i = 0; i < a_dims->size(); i++) {
+    auto sum_other = [&](ValueId& id, int64_t dim, ValueId other, int64_t other_dim) {
+      auto size = [&](ValueId of, int64_t d) { return build.size(of, int(d < 0 ? d + build.rank(of) : d)); };
+      if (size(other, other_dim) == SymInt(1) && !(size(id, dim) == SymInt(1)))
+        id = sum_dim(build, id, {dim}, true);
+    };
+    sum_other(a, (*a_dims)[i], b, (*b_dims)[i]);
+    sum_other(b, (*b_dims)[i], a, (*a_dims)[i]);
+  }
   std::vector<SymInt> sizes;
   ValueId left = arrange(a, *a_dims, false, &sizes);
   ValueId right = arrange(b, *b_dims, true, &sizes);
@@ -275,8 +293,55 @@ Results trilinear(Build& build, const Node& node) {
   return one(sum->empty() ? product : sum_dim(build, product, *sum, false));
 }
 
+// grouped_mm(input [rows, in], weight [groups, in, out], offsets): every group's product over all
+// rows, then each row takes the one of its group.
+Results grouped_mm(Build& build, const Node& node) {
+  ValueId x = value(node, 0), weight = value(node, 1), offsets = value(node, 2);
+  SymInt rows = build.size(x, 0), in = build.size(x, 1), groups = build.size(weight, 0);
+  if (!groups.is_known() || groups.value < 1) return std::nullopt;
+  ValueId stack = expand_to(build, unsqueeze(build, x, 0), {groups, rows, in});
+  ValueId all = build.call1("aten::bmm", {Build::v(stack), Build::v(weight)});
+  // Row r is of the first group whose offset exceeds r: as many offsets are at most r.
+  ValueId row = build.call1("aten::arange", {build.int_item(rows).is_known()
+                                                 ? Argument(rows.value)
+                                                 : Argument(ValueRef{build.int_item(rows).value}),
+                                             int64_t(DType::i64)});
+  ValueId ends = build.cast(offsets, DType::i64);
+  ValueId starts = build.call1("aten::slice.Tensor", {Build::v(ends), int64_t{0}, int64_t{0},
+                                                      groups.value - 1, int64_t{1}});
+  ValueId zero = build.full({SymInt(1)}, 0, DType::i64);
+  starts = build.call1("aten::cat", {std::vector<ValueRef>{{zero}, {starts}}, int64_t{0}});
+  auto compare = [&](const char* op, ValueId bound) {
+    return build.call1(op, {Build::v(unsqueeze(build, row, 0)), Build::v(unsqueeze(build, bound, 1))});
+  };
+  ValueId inside = build.call1("aten::logical_and", {Build::v(compare("aten::ge.Tensor", starts)),
+                                                     Build::v(compare("aten::lt.Tensor", ends))});
+  ValueId picked = build.call1("aten::where.self",
+                               {Build::v(unsqueeze(build, inside, 2)), Build::v(all),
+                                Build::v(build.scalar(0, build.dtype(x)))});
+  return one(sum_dim(build, picked, {0}, false));
+}
+
+// _grouped_mm(self, mat2, offs, bias, out_dtype): the form with groups of rows, or plain batches.
+Results grouped_mm_aten(Build& build, const Node& node) {
+  ValueId x = value(node, 0), weight = value(node, 1), offsets = optional_value(node, 2);
+  ValueId y;
+  if (build.rank(x) == 3 && build.rank(weight) == 3 && offsets == kNoValue)
+    y = build.call1("aten::bmm", {Build::v(x), Build::v(weight)});
+  else if (build.rank(x) == 2 && build.rank(weight) == 3 && offsets != kNoValue)
+    y = build.call1("transformers::grouped_mm_fallback", {Build::v(x), Build::v(weight), Build::v(offsets)});
+  else return std::nullopt;
+  if (ValueId bias = optional_value(node, 3); bias != kNoValue) y = build.add(y, bias);
+  if (auto dtype = number(node, 4)) y = build.cast(y, DType(int(*dtype)));
+  return one(y);
+}
+
 }  // namespace
 
+OP(grouped_mm_fallback) = {.schema = "transformers::grouped_mm_fallback(Tensor input, Tensor weight, Tensor offs) -> Tensor",
+                           .out = "sconce::grouped_mm.out", .decompose = grouped_mm};
+OP(_grouped_mm) = {.schema = "aten::_grouped_mm(Tensor self, Tensor mat2, Tensor? offs=None, Tensor? bias=None, ScalarType? out_dtype=None) -> Tensor",
+                   .decompose = grouped_mm_aten};
 OP(mm) = {.schema = "aten::mm(Tensor self, Tensor mat2) -> Tensor", .out = "aten::mm.out"};
 OP(bmm) = {.schema = "aten::bmm(Tensor self, Tensor mat2) -> Tensor", .out = "aten::bmm.out"};
 OP(addmm) = {.schema = "aten::addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",

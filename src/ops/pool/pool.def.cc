@@ -90,8 +90,13 @@ Items depth_entries(const Items& items, int64_t neutral) {
   return items.empty() ? items : Items{items[0], IntItem{neutral}};
 }
 
+// Half precision is averaged in f32 between the two steps.
+DType wide_type(DType dtype) { return dtype_bytes(dtype) == 2 ? DType::f32 : dtype; }
+
 Results avg_pool3d(Build& build, const Node& node) {
-  ValueId x = value(node, 0);
+  DType dtype = build.dtype(value(node, 0));
+  if (!is_floating(dtype)) return std::nullopt;  // two divisions of integers round twice
+  ValueId x = build.cast(value(node, 0), wide_type(dtype));
   Volume v = volume_of(build, x);
   Items kernel = list_items(node, 1, 3), stride = list_items(node, 2, 3);
   Items padding = list_items(node, 3, 3);
@@ -107,11 +112,12 @@ Results avg_pool3d(Build& build, const Node& node) {
       "aten::avg_pool2d",
       {Build::v(as_columns(build, planes, v)), depth_entries(kernel, 1), depth_entries(stride, 1),
        depth_entries(padding, 0), node.arguments[4], node.arguments[5], node.arguments[6]});
-  return one(as_volume(build, columns, planes, v));
+  return one(build.cast(as_volume(build, columns, planes, v), dtype));
 }
 
 Results adaptive_avg_pool3d(Build& build, const Node& node) {
-  ValueId x = value(node, 0);
+  DType dtype = build.dtype(value(node, 0));
+  ValueId x = build.cast(value(node, 0), wide_type(dtype));
   Volume v = volume_of(build, x);
   Items out = list_items(node, 1, 3);
   if (out.size() != 3) return std::nullopt;
@@ -120,7 +126,7 @@ Results adaptive_avg_pool3d(Build& build, const Node& node) {
   ValueId folded = as_columns(build, planes, v);
   IntItem area = build.int_item(build.size(folded, 2));
   ValueId columns = build.call1("aten::_adaptive_avg_pool2d", {Build::v(folded), Items{out[0], area}});
-  return one(as_volume(build, columns, planes, v));
+  return one(build.cast(as_volume(build, columns, planes, v), dtype));
 }
 
 // Values by two steps; an index in the volume is the depth's plane, then the index in that plane of

@@ -34,7 +34,7 @@ Status read_sizes(const Form& form, const Args& args, Sizes* sizes, Diagnostic* 
     return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%s: input of rank %d, %d wanted",
                        form.what, x.rank, spatial + 2);
   SCONCE_TRY_STATUS(check_arithmetic_dtype(form.what, x.dtype, diagnostic));
-  bool any_type = form.filter < Filter::linear || x.dtype == DType::u8;
+  bool any_type = form.filter < Filter::linear || (x.dtype == DType::u8 && spatial == 2);
   if (!any_type) SCONCE_TRY_STATUS(check_floating_dtype(form.what, x.dtype, diagnostic));
   if (form.has_corners()) sizes->align_corners = args.boolean(2);
   int scales = form.has_corners() ? 3 : 2;
@@ -173,10 +173,6 @@ void interpolate(const Form& form, const Sizes& sizes, const Tensor& x, Tensor& 
               int64_t first, taps = axes[2].weights(w + k, &first, weights[2]);
               T sum = 0;
               for (int64_t t = 0; t < taps; t++) sum += weights[2][t] * row[first + t];
-              if (out.dtype == DType::u8) {
-                sum = std::floor(sum + T(0.5));
-                sum = sum < T(0) ? T(0) : sum > T(255) ? T(255) : sum;
-              }
               block[k] = sum;
             }
             store_elements<T>(target + w * to.spatial[2] * out_bytes, to.spatial[2], block, count,
@@ -186,10 +182,77 @@ void interpolate(const Form& form, const Sizes& sizes, const Tensor& x, Tensor& 
       }
 }
 
+// Images of bytes, as torch does them: along rows, then along columns, each with 16-bit weights whose
+// precision follows the largest one, and rounded to bytes in between.
+class ByteAxis {
+ public:
+  // `weights` has room for axis.taps_max() + 1.
+  ByteAxis(const ResizeAxis<double>& axis, double* weights) : axis_(axis), weights_(weights) {
+    double largest = 0;
+    for (int64_t o = 0; o < axis.out; o++) {
+      int64_t first, count = axis.weights(o, &first, weights);
+      for (int64_t i = 0; i < count; i++) largest = weights[i] > largest ? weights[i] : largest;
+    }
+    while (precision_ < 22 && largest * double(int64_t{1} << (precision_ + 1)) + 0.5 < 32768) precision_++;
+  }
+  void move_to(int64_t o) {
+    count_ = axis_.weights(o, &first_, weights_);
+    for (int64_t i = 0; i < count_; i++) {
+      double scaled = weights_[i] * double(int64_t{1} << precision_);
+      weights_[i] = double(int64_t(scaled < 0 ? scaled - 0.5 : scaled + 0.5));
+    }
+  }
+  // The output at the position, from inputs `stride` apart.
+  uint8_t value(const uint8_t* from, int64_t stride) const {
+    int64_t sum = precision_ == 0 ? 0 : int64_t{1} << (precision_ - 1);
+    for (int64_t i = 0; i < count_; i++) sum += int64_t(weights_[i]) * from[(first_ + i) * stride];
+    sum >>= precision_;
+    return uint8_t(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+  }
+
+ private:
+  const ResizeAxis<double>& axis_;
+  double* weights_;
+  int precision_ = 0;
+  int64_t first_ = 0, count_ = 0;
+};
+
+void interpolate_bytes(const Form& form, const Sizes& sizes, const Tensor& x, Tensor& out,
+                       uint8_t* scratch) {
+  ResizeAxis<double> axes[3];
+  make_axes(form, sizes, axes);
+  double* weights = reinterpret_cast<double*>(scratch);
+  ByteAxis columns(axes[1], weights);
+  weights += axes[1].taps_max() + 1;
+  ByteAxis rows(axes[2], weights);
+  uint8_t* plane = reinterpret_cast<uint8_t*>(weights + axes[2].taps_max() + 1);
+  Image in = image_of(x), to = image_of(out);
+  int64_t width = axes[2].out;
+  for (int64_t n = 0; n < x.sizes[0]; n++)
+    for (int64_t c = 0; c < x.sizes[1]; c++) {
+      const uint8_t* from = x.as<uint8_t>() + n * in.batch + c * in.channel;
+      uint8_t* target = out.as<uint8_t>() + n * to.batch + c * to.channel;
+      for (int64_t w = 0; w < width; w++) {
+        rows.move_to(w);
+        for (int64_t h = 0; h < axes[1].in; h++)
+          plane[h * width + w] = rows.value(from + h * in.spatial[1], in.spatial[2]);
+      }
+      for (int64_t h = 0; h < axes[1].out; h++) {
+        columns.move_to(h);
+        for (int64_t w = 0; w < width; w++)
+          target[h * to.spatial[1] + w * to.spatial[2]] = columns.value(plane + w, width);
+      }
+    }
+}
+
 template <const Form& form>
 uint64_t scratch_bytes(const Args& args) {
   Sizes sizes;
   if (form.filter < Filter::linear || !read_sizes(form, args, &sizes, nullptr).ok()) return 0;
+  if (args.tensor(0).dtype == DType::u8) {
+    uint64_t taps = form.antialias ? uint64_t(sizes.in[1]) + uint64_t(sizes.in[2]) : 8;
+    return (taps + 2) * sizeof(double) + uint64_t(sizes.in[1]) * uint64_t(sizes.out[2]);
+  }
   uint64_t count = uint64_t(sizes.in[2]);
   for (int i = 0; i < 3; i++) count += 5 + (form.antialias ? uint64_t(sizes.in[i]) : 0);
   return count * (args.tensor(0).dtype == DType::f64 ? 8 : 4);
@@ -204,7 +267,8 @@ Status run(const Args& args, KernelContext& context) {
   SCONCE_TRY_STATUS(check_out_dtype(out, x.dtype, context.diagnostic));
   if constexpr (form.filter < Filter::linear) return run_nearest(form, sizes, x, out);
   void* scratch = context.scratch.data();
-  if (x.dtype == DType::f64) interpolate(form, sizes, x, out, static_cast<double*>(scratch));
+  if (x.dtype == DType::u8) interpolate_bytes(form, sizes, x, out, context.scratch.data());
+  else if (x.dtype == DType::f64) interpolate(form, sizes, x, out, static_cast<double*>(scratch));
   else interpolate(form, sizes, x, out, static_cast<float*>(scratch));
   return kOk;
 }
