@@ -181,13 +181,18 @@ Results trapezoid_parts(Build& build, const Node& node) {
     if (cumulative) return build.call1("aten::cumsum", {Build::v(x), *dim, kNone});
     return build.call1("aten::sum.dim_IntList", {Build::v(x), dim_list(*dim), false, kNone});
   };
-  if (build.size(y, int(*dim)) == SymInt(0)) {
-    if (cumulative) return one(y);
+  if (!cumulative && build.size(y, int(*dim)) == SymInt(0))
     return one(build.cast(total(y), build.dtype(y)));
+  if (!given && !cumulative) {  // all elements, less half of the two ends
+    auto end = [&](int64_t at) {
+      return build.call1("aten::select.int", {Build::v(y), *dim, at});
+    };
+    ValueId ends = build.mul(build.add(end(0), end(-1)), 0.5);
+    return one(build.mul(build.sub(total(y), ends), *dx));
   }
   auto [left, right] = neighbours(build, y, *dim);
   ValueId sum = build.add(left, right);
-  if (!given) return one(build.mul(total(sum), *dx / 2));
+  if (!given) return one(total(build.mul(sum, *dx / 2)));
   ValueId x = value(node, 1);
   auto [before, after] = neighbours(build, x, build.rank(x) == 1 ? 0 : *dim - build.rank(y));
   ValueId width = build.sub(after, before);

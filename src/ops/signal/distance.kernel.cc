@@ -1,5 +1,6 @@
 // Distances between points: each of one set to each of another, or between all pairs of one set.
 #include <cmath>
+#include <cstring>
 
 #include "ops/promote.h"
 #include "ops/reduce/rows.h"
@@ -83,13 +84,14 @@ Status cdist_run(const Args& args, KernelContext& context) {
   return kOk;
 }
 
-// self, p: [N, M] gives [N * (N - 1) / 2].
+// self, p: [N, M] gives [N * (N - 1) / 2]. Without elements any type and rank will do, as in torch.
 Status pdist_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
   const Tensor& x = args.tensor(0);
-  SCONCE_TRY_STATUS(want_floating(x, "pdist", diagnostic));
   SCONCE_TRY_STATUS(check_order(args.floating(1), diagnostic));
   int64_t n = x.rank == 0 ? 0 : x.sizes[0];
-  if (x.rank != 2 && (x.rank == 0 || n > 1))
+  bool trivial = x.rank > 0 && (n < 2 || element_count(x) == 0);
+  if (!trivial) SCONCE_TRY_STATUS(want_floating(x, "pdist", diagnostic));
+  if (x.rank != 2 && !trivial)
     return SCONCE_FAIL(Code::invalid_argument, diagnostic, "pdist of rank %d: 2 is wanted", x.rank);
   outs[0] = {x.dtype, 1, {n * (n - 1) / 2}};
   return kOk;
@@ -97,9 +99,13 @@ Status pdist_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic)
 
 Status pdist_run(const Args& args, KernelContext& context) {
   const Tensor& x = args.tensor(0);
+  if (x.sizes[0] < 2) return kOk;
+  if (element_count(x) == 0) {
+    memset(args.out().data, 0, tensor_bytes(args.out()));
+    return kOk;
+  }
   SCONCE_TRY_STATUS(want_floating(args.out(), "result", context.diagnostic));
   double p = args.floating(1);
-  if (x.sizes[0] < 2) return kOk;
   with_floating(x.dtype, [&](auto tag) {
     Rows a(x, 2), b(x, 2), to(args.out(), 0);
     for (int64_t i = 0; i < x.sizes[0]; i++, a.next()) {

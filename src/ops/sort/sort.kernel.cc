@@ -157,7 +157,8 @@ int64_t picked(const OrderScratch<T>& scratch, int64_t count, int64_t kth) {
 
 // What torch gives for the median of no integers: NaN, converted.
 int64_t median_of_none(DType dtype) {
-  return dtype == DType::i64 ? INT64_MIN : dtype == DType::i32 ? INT32_MIN : 0;
+  if (dtype == DType::i64) return INT64_MIN;
+  return dtype == DType::i32 ? INT32_MIN : dtype == DType::b8;
 }
 
 template <class T, Pick pick>
