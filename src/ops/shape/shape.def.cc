@@ -184,7 +184,7 @@ Results split_sizes(Build& build, const Node& node) {
 Results split_by_slices(Build& build, const Node& node) {
   ValueId x = value(node, 0);
   auto dim = wrap(known_integer(node, 2).value_or(0), build.rank(x));
-  if (!dim || build.rank(x) == 0) return std::nullopt;
+  if (!dim || build.rank(x) == 0 || node.results.empty()) return std::nullopt;
   std::vector<ValueId> parts;
   SymInt start = 0;
   for (ValueId result : node.results) {
@@ -195,6 +195,7 @@ Results split_by_slices(Build& build, const Node& node) {
   return parts;
 }
 Results unbind_by_selects(Build& build, const Node& node) {
+  if (node.results.empty()) return std::nullopt;
   std::vector<ValueId> parts;
   const Argument dim = node.arguments.size() > 1 ? node.arguments[1] : Argument(int64_t(0));
   for (size_t i = 0; i < node.results.size(); i++)
