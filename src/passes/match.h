@@ -95,6 +95,7 @@ void for_each_root(Matcher& matcher, F f) {
     matcher.placed_.push_back(id);
   }
   graph.order = std::move(matcher.placed_);
+  matcher.placed_.clear();
   std::erase_if(graph.order, [&](NodeId id) { return graph.nodes[size_t(id)].removed; });
 }
 

@@ -344,11 +344,57 @@ class Attention {
   Scores scores_;
 };
 
+// Heads of key or value repeated for the queries that share them: view(expand(unsqueeze(x))), from
+// [.., h, s, e] over [.., h, n, s, e] to [.., h * n, s, e].
+ValueId before_repeat(Matcher& m, ValueId id) {
+  const Node* joined = m.match(id, {"aten::view", "aten::reshape"});
+  if (!joined) return kNoValue;
+  ValueId wide = Matcher::value(*joined, 0);
+  const Node* spread = m.match(wide, {"aten::expand", "aten::expand_copy"});
+  const Node* split = spread ? m.match(Matcher::value(*spread, 0), {"aten::unsqueeze", "aten::view"}) : nullptr;
+  if (!split) return kNoValue;
+  ValueId x = Matcher::value(*split, 0);
+  std::vector<SymInt> sizes = m.type(x).sizes;
+  const std::vector<SymInt>& all = m.type(wide).sizes;
+  size_t rank = sizes.size();
+  if (rank < 3 || all.size() != rank + 1 || m.type(id).sizes.size() != rank) return kNoValue;
+  // The operands of the spread: [.., h, 1, s, e].
+  std::vector<SymInt> one = sizes;
+  one.insert(one.end() - 2, SymInt(1));
+  if (m.type(Matcher::value(*spread, 0)).sizes != one) return kNoValue;
+  one[rank - 2] = all[rank - 2];
+  if (one != all) return kNoValue;
+  sizes[rank - 3] = m.type(id).sizes[rank - 3];
+  return sizes == m.type(id).sizes ? x : kNoValue;
+}
+
+// Repeated heads of both key and value are the operator's own business.
+bool try_grouped(Matcher& m, NodeId root) {
+  const Node node = m.node(root);
+  if (node.op != "aten::scaled_dot_product_attention") return false;
+  auto* grouped = std::get_if<bool>(&node.arguments[7]);
+  if (!grouped || *grouped) return false;
+  std::vector<Argument> arguments = node.arguments;
+  for (size_t i = 1; i <= 2; i++) {
+    ValueId x = before_repeat(m, Matcher::value(node, i));
+    if (x == kNoValue) return false;
+    arguments[i] = ValueRef{x};
+  }
+  ValueId key = std::get<ValueRef>(arguments[1]).id, value = std::get<ValueRef>(arguments[2]).id;
+  size_t rank = m.type(key).sizes.size();
+  if (m.type(value).sizes.size() != rank || m.type(Matcher::value(node, 0)).sizes.size() != rank) return false;
+  if (m.type(key).sizes[rank - 3] != m.type(value).sizes[rank - 3]) return false;
+  arguments[7] = true;
+  m.rewind(0);  // nothing is computed twice when others use the repeated heads
+  return m.replace(root, node.op, arguments);
+}
+
 }  // namespace
 
 Result<void> recognize_attention(Program& program, Graph& graph, const PassContext& context) {
   Matcher matcher(program, graph, context);
   for_each_root(matcher, [](Matcher& m, NodeId root) { Attention(m, root).run(); });
+  for_each_root(matcher, try_grouped);
   return {};
 }
 

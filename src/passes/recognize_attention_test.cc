@@ -93,6 +93,28 @@ method forward(%q: f32[s1, 3, s0, 4], %k: f32[s1, 3, s0, 4], %v: f32[s1, 3, s0, 
   EXPECT_EQ(text.find("aten::bmm"), std::string::npos) << text;
 }
 
+TEST(RecognizeAttention, leaves_the_repetition_of_heads_to_the_operator) {
+  const std::string text = R"(
+method forward(%q: f32[2, 4, 5, 8], %k: f32[2, 2, 5, 8], %v: f32[2, 2, 5, 8]) {
+  %k1: f32[2, 2, 1, 5, 8] = aten::unsqueeze(%k, 2)
+  %k2: f32[2, 2, 2, 5, 8] = aten::expand(%k1, [2, 2, 2, 5, 8])
+  %k3: f32[2, 4, 5, 8] = aten::view(%k2, [2, 4, 5, 8])
+  %v1: f32[2, 2, 1, 5, 8] = aten::unsqueeze(%v, DIM)
+  %v2: f32[2, 2, 2, 5, 8] = aten::expand(%v1, [2, 2, 2, 5, 8])
+  %v3: f32[2, 4, 5, 8] = aten::view(%v2, [2, 4, 5, 8])
+  %y: f32[2, 4, 5, 8] = aten::scaled_dot_product_attention(%q, %k3, %v3)
+  return %y
+})";
+  std::string right = text, wrong = text;
+  right.replace(right.find("DIM"), 3, "2");
+  EXPECT_EQ(after(recognize_attention, right),
+            "%y: f32[2, 4, 5, 8] = aten::scaled_dot_product_attention(%q, %k, %v, none, 0.0, false, none, true)\nreturn %y\n");
+  // Heads in turns (0, 1, 0, 1) are another thing.
+  wrong.replace(wrong.find("DIM"), 3, "1");
+  wrong.replace(wrong.find("%v1: f32[2, 2, 1, 5, 8]"), 23, "%v1: f32[2, 1, 2, 5, 8]");
+  EXPECT_EQ(ops_after(recognize_attention, wrong).find("expand"), 10u);
+}
+
 TEST(RecognizeAttention, leaves_weights_that_are_an_output_too) {
   EXPECT_EQ(ops_after(recognize_attention, R"(
 method forward(%q: f32[6, 5, 4], %k: f32[6, 5, 4], %v: f32[6, 5, 4]) {

@@ -2,6 +2,7 @@
 // products around a softmax.
 #include <cmath>
 
+#include "ops/elementwise.h"
 #include "ops/linear/decompose.h"
 
 namespace sconce {
@@ -38,6 +39,27 @@ ValueId causal_mask(Build& build, SymInt queries, SymInt keys) {
   return build.call1("aten::ne.Scalar", {Build::v(lower), int64_t{0}});
 }
 
+// True when every row of a constant mask lets some key be seen.
+bool keeps_some(Build& build, ValueId mask) {
+  const ValueInfo& info = build.graph().values[size_t(mask)];
+  if (info.origin != Origin::constant || !is_static(info.type.tensor)) return false;
+  const TensorType& type = info.type.tensor;
+  const Bytes bytes = build.program().constants[size_t(info.index)].bytes;
+  int64_t columns = type.sizes.empty() ? 1 : type.sizes.back().value;
+  uint64_t each = dtype_bytes(type.dtype);
+  if (columns < 1 || dtype_category(type.dtype) == DTypeCategory::complex) return false;
+  for (uint64_t row = 0; row < bytes.size(); row += uint64_t(columns) * each) {
+    bool some = false;
+    for (int64_t c = 0; c < columns && !some; c++) {
+      double value = 0;
+      load_elements<double>(&value, bytes.data() + row + uint64_t(c) * each, 1, 1, type.dtype);
+      some = type.dtype == DType::b8 ? value != 0 : value > -INFINITY;
+    }
+    if (!some) return false;
+  }
+  return true;
+}
+
 std::optional<ValueId> attend(Build& build, Attention a) {
   DType dtype = build.dtype(a.query);
   ValueId q = a.query, k = a.key, v = a.value;
@@ -70,10 +92,10 @@ std::optional<ValueId> attend(Build& build, Attention a) {
   if (mask != kNoValue && build.dtype(mask) == DType::b8) {
     ValueId out = build.call1("aten::logical_not", {Build::v(mask)});
     scores = build.call1("aten::masked_fill.Scalar", {Build::v(scores), Build::v(out), -INFINITY});
-    may_be_empty = !a.causal;
+    may_be_empty = !a.causal && !keeps_some(build, mask);
   } else if (mask != kNoValue) {
     scores = build.add(scores, build.cast(mask, compute));
-    may_be_empty = true;
+    may_be_empty = !keeps_some(build, mask);
   }
   ValueId weights = build.call1("aten::_softmax", {Build::v(scores), int64_t{-1}, false});
   if (may_be_empty) {  // torch gives zeros for such rows, softmax NaN
