@@ -445,9 +445,10 @@ Status linear_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic
 
 uint64_t linear_scratch(const Args& args) {
   const Tensor &x = args.tensor(0), &weight = args.tensor(1);
-  int64_t k = x.sizes[x.rank - 1];
-  return gemm_scratch_bytes(compute_of(x.dtype), k == 0 ? 0 : element_count(x) / k,
-                            weight.rank == 1 ? 1 : weight.sizes[0], k);
+  int64_t rows = 1;  // the input may be empty and still have rows
+  for (int i = 0; i < x.rank - 1; i++) rows *= x.sizes[i];
+  return gemm_scratch_bytes(compute_of(x.dtype), rows, weight.rank == 1 ? 1 : weight.sizes[0],
+                            x.sizes[x.rank - 1]);
 }
 
 Status linear_run(const Args& args, KernelContext& context) {
