@@ -507,7 +507,8 @@ Status weight_gradient(const Window& w, Side rows, Side windows_side, Tensor& ou
                        uint8_t* scratch, Diagnostic* diagnostic) {
   ImageStrides a = image_strides(*rows.tensor), b = image_strides(*windows_side.tensor);
   Compute compute = compute_of(out.dtype);
-  if (!is_even(a, rows.sizes) || !is_contiguous(out))
+  ImageStrides to = image_strides(out);
+  if (!is_even(a, rows.sizes) || !is_even(to, w.kernel))
     return SCONCE_FAIL(Code::unsupported, diagnostic,
                        "convolution_backward: gradients in this order of dimensions");
   int64_t row_channels = rows.channels / w.groups, channels = windows_side.channels / w.groups;
@@ -528,25 +529,29 @@ Status weight_gradient(const Window& w, Side rows, Side windows_side, Tensor& ou
   }
   Gemm g;
   g.m = row_channels;
-  g.n = channels * taps;
+  // All channels at once, or one by one when they do not follow each other in the gradient.
+  int64_t part = is_contiguous(out) ? channels : 1;
+  g.n = part * taps;
   g.k = rows.sizes[0] * rows.sizes[1] * rows.sizes[2];
   g.state = &windows;
   g.pack_columns = packers_of(compute).windows_transposed;
   g.out_dtype = out.dtype;
-  g.out_row_stride = g.n;
-  g.out_column_stride = 1;
-  for (int64_t group = 0; group < w.groups; group++) {
-    g.out = out.as<char>() + group * row_channels * g.n * element_bytes;
-    g.added = {g.out, out.dtype, g.n, 1};  // images add up
-    for (int64_t batch = 0; batch < w.batch; batch++) {
-      g.a = {rows.tensor->as<char>() +
-                 (batch * a.batch + group * row_channels * a.channel) * element_bytes,
-             out.dtype, a.channel, a.spatial[2]};
-      windows.image = windows_side.tensor->as<char>() +
-                      (batch * b.batch + group * channels * b.channel) * element_bytes;
-      gemm(g, compute, scratch);
+  g.out_row_stride = to.batch;
+  g.out_column_stride = to.spatial[2];
+  for (int64_t group = 0; group < w.groups; group++)
+    for (int64_t channel = 0; channel < channels; channel += part) {
+      g.out = out.as<char>() +
+              (group * row_channels * to.batch + channel * to.channel) * element_bytes;
+      g.added = {g.out, out.dtype, to.batch, to.spatial[2]};  // images add up
+      for (int64_t batch = 0; batch < w.batch; batch++) {
+        g.a = {rows.tensor->as<char>() +
+                   (batch * a.batch + group * row_channels * a.channel) * element_bytes,
+               out.dtype, a.channel, a.spatial[2]};
+        windows.image = windows_side.tensor->as<char>() +
+                        (batch * b.batch + (group * channels + channel) * b.channel) * element_bytes;
+        gemm(g, compute, scratch);
+      }
     }
-  }
   return kOk;
 }
 
