@@ -356,6 +356,15 @@ Result<std::vector<Type>> infer_types(Program& program, const Graph& graph, cons
   return types;
 }
 
+// Types for results that could not be inferred. The caller goes on until it looks at status(), so every
+// dimension it may ask for has to exist, and every part of a list.
+static std::vector<Type> stand_ins(const Op& op) {
+  bool list = op.returns.size() == 1 && op.returns[0].type.ends_with("[]");
+  constexpr size_t kListLength = 64;
+  TensorType type{DType::f32, std::vector<SymInt>(size_t(kRankMax), SymInt(1)), {}};
+  return std::vector<Type>(list ? kListLength : std::max<size_t>(1, op.returns.size()), Type::of(type));
+}
+
 std::vector<ValueId> Build::call(std::string_view name, std::vector<Argument> arguments) {
   const Op* op = find_op(name);
   if (!op) fmt::print(stderr, "operator {} is not defined\n", name);
@@ -374,12 +383,14 @@ std::vector<ValueId> Build::call(std::string_view name, std::vector<Argument> ar
     if (results) return *results;
     if (status_.ok())
       status_ = error(Code::unsupported, "{}: no decomposition for these arguments", op->name);
-    return {graph_.add_value(Type(), "failed", Origin::constant, 0)};
+    std::vector<ValueId> results;
+    for (Type& type : stand_ins(*op)) results.push_back(graph_.add_value(std::move(type), "failed", Origin::constant, 0));
+    return results;
   }
   Result<std::vector<Type>> types = infer_types(program_, graph_, *op, arguments);
   if (!types.ok()) {
     if (status_.ok()) status_ = std::move(types.error());
-    types = std::vector<Type>(std::max<size_t>(1, op->returns.size()));
+    types = stand_ins(*op);
   }
   NodeId id = graph_.add_node(op->name, std::move(arguments), std::move(*types), source);
   if (position >= 0) {

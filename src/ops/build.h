@@ -30,7 +30,7 @@ class Build {
 
   // Adds `op` with positional arguments in schema order; missing trailing ones take defaults.
   // CHECKs that the op exists. Results are typed by inference. A failed inference is kept in
-  // status() and gives back values of type f32[].
+  // status() and gives back stand-ins of the highest rank, so that callers can go on.
   std::vector<ValueId> call(std::string_view op, std::vector<Argument> arguments);
   ValueId call1(std::string_view op, std::vector<Argument> arguments) { return call(op, std::move(arguments))[0]; }
 
