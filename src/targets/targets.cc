@@ -43,6 +43,9 @@ bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& 
       if (!other.removed) Graph::for_each_use(other, [&](ValueId used) { uses += used == weight->id; });
     return uses > 1 && graph.type(weight->id).tensor.dtype == DType::f32;
   }
+  // Stock's convolution knows one and two spatial dimensions.
+  if (std::string_view(op.kernel->name) == "aten::convolution.out")
+    return graph.type(std::get<ValueRef>(node.arguments[1]).id).tensor.sizes.size() <= 4;
   if (std::find(std::begin(kUnresized), std::end(kUnresized), op.kernel->name) != std::end(kUnresized))
     return std::all_of(node.results.begin(), node.results.end(),
                        [&](ValueId result) { return has_fixed_size(graph, result); });
