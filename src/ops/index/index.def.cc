@@ -194,7 +194,16 @@ Results embedding_bag(Build& build, const Node& node) {
     if (!rows.is_known()) return std::nullopt;
     *padding += rows.value;
   }
-  return build.call("aten::_embedding_bag", std::move(arguments));
+  return build.call("aten::_embedding_bag_forward_only", std::move(arguments));
+}
+// The same, but for sums torch gives the (unused) bag sizes an entry for the last offset too.
+Results embedding_bag_forward_only(Build& build, const Node& node) {
+  std::vector<ValueId> results = build.call("aten::_embedding_bag", node.arguments);
+  if (known_integer(node, 4) == 0 && flag(node, 7) && results.size() == 4) {
+    ValueId offsets = value(node, 2);
+    results[2] = results[3] = zeros(build, {build.size(offsets, 0)}, build.dtype(offsets));
+  }
+  return results;
 }
 
 // The bag of index k is the number of bags that begin at or before k, less one.
@@ -519,11 +528,11 @@ OP(_embedding_bag) = {
               "bool include_last_offset=False, int padding_idx=-1) -> (Tensor, Tensor, Tensor, Tensor)",
     .out = "aten::_embedding_bag.out",
     .decompose = decompose_embedding_bag};
-OP_ALIAS(_embedding_bag_forward_only,
-         "aten::_embedding_bag_forward_only(Tensor weight, Tensor indices, Tensor offsets, bool "
-         "scale_grad_by_freq=False, int mode=0, bool sparse=False, Tensor? per_sample_weights=None, "
-         "bool include_last_offset=False, int padding_idx=-1) -> (Tensor, Tensor, Tensor, Tensor)",
-         "aten::_embedding_bag")
+OP(_embedding_bag_forward_only) = {
+    .schema = "aten::_embedding_bag_forward_only(Tensor weight, Tensor indices, Tensor offsets, bool "
+              "scale_grad_by_freq=False, int mode=0, bool sparse=False, Tensor? per_sample_weights=None, "
+              "bool include_last_offset=False, int padding_idx=-1) -> (Tensor, Tensor, Tensor, Tensor)",
+    .decompose = embedding_bag_forward_only};
 OP(embedding_bag) = {
     .schema = "aten::embedding_bag(Tensor weight, Tensor indices, Tensor offsets, bool "
               "scale_grad_by_freq=False, int mode=0, bool sparse=False, Tensor? per_sample_weights=None, "
