@@ -383,9 +383,10 @@ std::vector<ValueId> Build::call(std::string_view name, std::vector<Argument> ar
     if (results) return *results;
     if (status_.ok())
       status_ = error(Code::unsupported, "{}: no decomposition for these arguments", op->name);
-    std::vector<ValueId> results;
-    for (Type& type : stand_ins(*op)) results.push_back(graph_.add_value(std::move(type), "failed", Origin::constant, 0));
-    return results;
+    std::vector<ValueId> failed;
+    for (Type& type : stand_ins(*op))
+      failed.push_back(graph_.add_value(std::move(type), "failed", Origin::constant, 0));
+    return failed;
   }
   Result<std::vector<Type>> types = infer_types(program_, graph_, *op, arguments);
   if (!types.ok()) {
