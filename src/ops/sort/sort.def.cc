@@ -90,6 +90,34 @@ Results median_parts(Build& build, const Node& node) {
   return one(build.call("aten::median.dim", {Build::v(flat), int64_t{0}, false})[0]);
 }
 
+// The lower middle of the numbers that are not NaN.
+Results nanmedian_dim_parts(Build& build, const Node& node) {  // self, dim, keepdim
+  ValueId x = value(node, 0);
+  auto dim = dim_at(build, node, 1);
+  if (!dim || build.rank(x) == 0) return std::nullopt;
+  if (!is_floating(build.dtype(x))) return build.call("aten::median.dim", node.arguments);
+  auto sorted = sort_as_topk(build, x, dim, false);
+  Argument list = Build::ints(std::vector{*dim});
+  ValueId nan = build.call1("aten::isnan", {Build::v(x)});
+  ValueId numbers = build.call1("aten::logical_not", {Build::v(nan)});
+  ValueId count = build.call1("aten::sum.dim_IntList", {Build::v(numbers), list, true, kNone});
+  ValueId middle = build.call1("aten::div.Scalar_mode",
+                               {Build::v(build.add(count, -1.0)), int64_t{2}, std::string("floor")});
+  middle = build.cast(build.call1("aten::clamp", {Build::v(middle), int64_t{0}, kNone}), DType::i64);
+  std::vector<ValueId> results;
+  for (ValueId from : *sorted) {
+    ValueId y = build.call1("aten::gather", {Build::v(from), *dim, Build::v(middle)});
+    results.push_back(boolean_at(node, 2) ? y
+                                          : build.call1("aten::squeeze.dim", {Build::v(y), *dim}));
+  }
+  return results;
+}
+Results nanmedian_parts(Build& build, const Node& node) {
+  ValueId flat = build.call1("aten::flatten.using_ints", {node.arguments[0], int64_t{0}, int64_t{-1}});
+  if (!build.size(flat, 0).is_known() || build.size(flat, 0).value < 1) return std::nullopt;
+  return one(build.call("aten::nanmedian.dim", {Build::v(flat), int64_t{0}, false})[0]);
+}
+
 // --- quantiles ----------------------------------------------------------------------------------
 
 // self, q (a number or a tensor), dim, keepdim, interpolation.
@@ -165,6 +193,44 @@ Results bucketize_parts(Build& build, const Node& node) {
   return count_before(build, value(node, 0), node.arguments[1], boolean_at(node, 2),
                       boolean_at(node, 3));
 }
+// A number against one row of boundaries.
+Results count_before_number(Build& build, const Argument& boundaries, const Argument& limit, bool int32,
+                            bool right) {
+  ValueId before = build.call1(right ? "aten::le.Scalar" : "aten::lt.Scalar", {boundaries, limit});
+  return one(build.call1("aten::sum.dim_IntList",
+                         {Build::v(before), kNone, false, int64_t(int32 ? DType::i32 : DType::i64)}));
+}
+Results bucketize_scalar_parts(Build& build, const Node& node) {
+  const auto& a = node.arguments;
+  return count_before_number(build, a[1], a[0], boolean_at(node, 2), boolean_at(node, 3));
+}
+Results searchsorted_scalar_parts(Build& build, const Node& node) {
+  auto* side = std::get_if<std::string>(&node.arguments[4]);
+  if (!is_none(node, 5)) return std::nullopt;
+  return count_before_number(build, node.arguments[0], node.arguments[1], boolean_at(node, 2),
+                             boolean_at(node, 3) || (side && *side == "right"));
+}
+// self, bins, min, max: how many elements have each bin as theirs.
+Results histc_parts(Build& build, const Node& node) {
+  auto bins = integer_at(node, 1);
+  auto low = number(node, 2), high = number(node, 3);
+  if (!bins || *bins < 1 || !low || !high || *low >= *high) return std::nullopt;
+  ValueId x = build.call1("aten::flatten.using_ints", {node.arguments[0], int64_t{0}, int64_t{-1}});
+  ValueId bin = build.call1("aten::div.Scalar",
+                            {Build::v(build.mul(build.add(x, -*low), double(*bins))), *high - *low});
+  bin = build.call1("aten::floor", {Build::v(bin)});
+  bin = build.call1("aten::clamp", {Build::v(bin), kNone, double(*bins - 1)});
+  ValueId above = build.call1("aten::ge.Scalar", {Build::v(x), *low});
+  ValueId below = build.call1("aten::le.Scalar", {Build::v(x), *high});
+  ValueId outside = build.call1("aten::logical_not", {Build::v(build.call1(
+                                    "aten::logical_and", {Build::v(above), Build::v(below)}))});
+  bin = build.call1("aten::masked_fill.Scalar", {Build::v(bin), Build::v(outside), -1.0});
+  ValueId numbers = build.call1("aten::arange", {*bins, int64_t(DType::f32)});
+  ValueId column = build.call1("aten::unsqueeze", {Build::v(bin), int64_t{-1}});
+  ValueId hit = build.call1("aten::eq.Tensor", {Build::v(column), Build::v(numbers)});
+  return one(build.call1("aten::sum.dim_IntList", {Build::v(hit), Build::ints(std::vector<int64_t>{0}),
+                                                   false, int64_t(build.dtype(x))}));
+}
 // sorted_sequence, self, out_int32, right, side, sorter.
 Results searchsorted_parts(Build& build, const Node& node) {
   ValueId sequence = value(node, 0), values = value_at(node, 1);
@@ -195,9 +261,10 @@ OP(median) = {.schema = "aten::median(Tensor self) -> Tensor", .out = "aten::med
               .decompose = median_parts};
 OP(median_dim) = {.schema = "aten::median.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
                   .out = "aten::median.dim_values", .decompose = median_dim_parts};
-OP(nanmedian) = {.schema = "aten::nanmedian(Tensor self) -> Tensor", .out = "aten::nanmedian.out"};
+OP(nanmedian) = {.schema = "aten::nanmedian(Tensor self) -> Tensor", .out = "aten::nanmedian.out",
+                .decompose = nanmedian_parts};
 OP(nanmedian_dim) = {.schema = "aten::nanmedian.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-                     .out = "aten::nanmedian.dim_values"};
+                     .out = "aten::nanmedian.dim_values", .decompose = nanmedian_dim_parts};
 OP(mode) = {.schema = "aten::mode(Tensor self, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)",
             .out = "aten::mode.values"};
 OP(quantile) = {.schema = "aten::quantile(Tensor self, Tensor q, int? dim=None, bool keepdim=False, *, str interpolation=\"linear\") -> Tensor",
@@ -215,14 +282,14 @@ OP(unique_consecutive) = {.schema = "aten::unique_consecutive(Tensor self, bool 
                           .out = "aten::unique_consecutive.out"};
 
 OP(histc) = {.schema = "aten::histc(Tensor self, int bins=100, Scalar min=0, Scalar max=0) -> Tensor",
-             .out = "aten::histc.out"};
+             .out = "aten::histc.out", .decompose = histc_parts};
 OP(searchsorted) = {.schema = "aten::searchsorted.Tensor(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
                     .out = "aten::searchsorted.Tensor_out", .decompose = searchsorted_parts};
 OP(searchsorted_scalar) = {.schema = "aten::searchsorted.Scalar(Tensor sorted_sequence, Scalar self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
-                           .out = "aten::searchsorted.Scalar_out"};
+                           .out = "aten::searchsorted.Scalar_out", .decompose = searchsorted_scalar_parts};
 OP(bucketize) = {.schema = "aten::bucketize.Tensor(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
                  .out = "aten::bucketize.Tensor_out", .decompose = bucketize_parts};
 OP(bucketize_scalar) = {.schema = "aten::bucketize.Scalar(Scalar self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
-                        .out = "aten::bucketize.Scalar_out"};
+                        .out = "aten::bucketize.Scalar_out", .decompose = bucketize_scalar_parts};
 
 }  // namespace sconce
