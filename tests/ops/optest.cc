@@ -32,6 +32,7 @@ enum Mode : int32_t { kModeGraph = 0, kModeDecomposed = 1, kModeKernel = 2, kMod
 struct Results {
   std::vector<EvalValue> values;
   std::vector<OptestValue> rows;
+  std::vector<ConstantData> keep_alive;
 };
 thread_local Results last;
 thread_local std::string all_names;
@@ -152,6 +153,7 @@ Result<std::vector<EvalValue>> run_graph(const Op& op, Span<const OptestValue> v
                      tensor->sizes[d], d, inputs.program.symbols.print(size));
     }
   }
+  last.keep_alive = inputs.program.constants;  // a result may be a constant
   return outputs;
 }
 
