@@ -21,7 +21,7 @@ bool contains(const std::vector<Label>& labels, Label label) {
 
 class Einsum {
  public:
-  Einsum(Build& build, DType dtype) : build_(build), sum_type_(int64_t(dtype)) {}
+  Einsum(Build& build) : build_(build) {}
 
   // False when the equation does not fit the operands.
   bool read(std::string equation, const std::vector<ValueRef>& tensors) {
@@ -77,8 +77,6 @@ class Einsum {
 
   std::optional<ValueId> run(const std::vector<int64_t>& path) {
     for (Operand& operand : operands_) take_diagonals(operand);
-    // One operand is only summed, and sums of integers are i64.
-    if (operands_.size() == 1) sum_type_ = None{};
     size_t at = 0;
     while (operands_.size() > 1) {
       size_t i = 0, j = 1;
@@ -131,7 +129,7 @@ class Einsum {
     }
     if (dims.empty()) return;
     operand.id = build_.call1("aten::sum.dim_IntList",
-                              {Build::v(operand.id), Build::ints(dims), false, sum_type_});
+                              {Build::v(operand.id), Build::ints(dims), false, None{}});
     operand.labels = kept;
   }
 
@@ -206,6 +204,10 @@ class Einsum {
       result.id = build_.mul(x, y);
       return result;
     }
+    // Sums of integers are i64; a matrix product wants one type.
+    DType dtype = build_.dtype(a.id) == build_.dtype(b.id) ? build_.dtype(a.id) : DType::i64;
+    a.id = build_.cast(a.id, dtype);
+    b.id = build_.cast(b.id, dtype);
     SymInt n = product(batch_sizes), rows = product(a_sizes), columns = product(b_sizes);
     SymInt depth = product(summed_sizes);
     ValueId x = arrange(a, with(with(batch, only_a), summed));
@@ -225,7 +227,6 @@ class Einsum {
   }
 
   Build& build_;
-  Argument sum_type_;
   std::vector<Operand> operands_;
   std::vector<Label> out_;
 };
@@ -240,7 +241,7 @@ Results einsum(Build& build, const Node& node) {
     if (!given) return std::nullopt;
     path = *given;
   }
-  Einsum sum(build, build.dtype((*tensors)[0].id));
+  Einsum sum(build);
   if (!sum.read(*equation, *tensors)) return std::nullopt;
   auto result = sum.run(path);
   if (!result) return std::nullopt;
