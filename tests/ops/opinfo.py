@@ -542,13 +542,14 @@ WIDER = [
     ("aten::*linear*", 20, "long sums in another order"),
     ("aten::*bilinear*", 10, "weights computed in another order"),
     ("aten::*bicubic*", 20, "weights computed in another order"),
+    ("aten::grid_sampler*", 10, "weights computed in another order"),
     ("aten::*attention*", 20, "long sums in another order"),
     ("aten::*backward*", 10, "long sums in another order"),
     ("aten::*cdist*", 50, "torch may go through a matrix product"),
     ("aten::lgamma", 20, "cancellation near zeros"),
     ("aten::digamma", 20, "cancellation near zeros"),
     ("aten::*logcumsumexp*", 10, "sum in another order"),
-    ("aten::*_fft*", 50, "another factorisation"),
+    ("aten::*fft*", 50, "another factorisation"),
     ("aten::*stft*", 50, "another factorisation"),
     ("aten::*softmax*", 10, "sum in another order"),
     ("aten::*lstm*", 10, "long sums in another order"),
@@ -615,6 +616,12 @@ def check(name, wanted, found, tensors=(), bound=()):
             wide = torch.complex128 if w.is_complex() else torch.float64
             a, b = w.to(wide), f.to(wide)
             good = torch.isclose(b, a, rtol=relative * factor, atol=absolute * factor, equal_nan=True)
+            # Sums whose terms cancel, and 16-bit results of several rounded steps: the error is relative to
+            # the terms, whose size the largest result shows.
+            if factor > 1 or w.dtype in (torch.float16, torch.bfloat16):
+                finite = a.abs()[a.abs().isfinite()]
+                scale = float(finite.max()) if finite.numel() else 0.0
+                good |= (b - a).abs() <= relative * min(factor, 10) * scale
         else:
             good = w == f
         if name in UNCERTAIN and not bool(good.all()):
@@ -639,6 +646,12 @@ REFUSALS = [
     ("aten::linalg_matrix_norm*", "no decomposition", "spectral and nuclear norms need a singular value "
                                                       "decomposition"),
     ("aten::linalg_norm*", "no decomposition", "as linalg_matrix_norm"),
+    ("aten::batch_norm", "at least 2 is wanted", "torch lets rank 1 pass only when there is nothing to compute"),
+    ("aten::one_hot", "no decomposition", "num_classes=-1: the size depends on data without a bound"),
+    ("aten::complex", "of f16", "no 32-bit complex type"),
+    ("aten::view_as_complex", "of f16", "no 32-bit complex type"),
+    ("aten::*", "to c64 is not supported", "complex numbers appear only in Fourier transforms"),
+    ("aten::*", "to c128 is not supported", "complex numbers appear only in Fourier transforms"),
 ]
 
 
