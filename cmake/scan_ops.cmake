@@ -6,6 +6,7 @@
 #   ROW...(name     at the start of a line in *.rows.h     ->  both
 # A name defined twice, or a file without a definition, is an error here.
 
+cmake_minimum_required(VERSION 3.25)  # a script starts without policies
 set(kernels)
 set(ops)
 foreach(source IN LISTS SOURCES)
