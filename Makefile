@@ -10,7 +10,7 @@ REQUIREMENTS := tests/python/requirements.txt tests/python/requirements-weights.
 # Debian packages by what needs them; a C++20 compiler is expected to be there.
 PACKAGES_BUILD := cmake ninja-build libfmt-dev libflatbuffers-dev flatbuffers-compiler libsimdjson-dev \
                   libcli11-dev
-PACKAGES_TEST := libgtest-dev libbenchmark-dev python3-venv gcc-arm-none-eabi libnewlib-arm-none-eabi \
+PACKAGES_TEST := libgtest-dev libbenchmark-dev python3-venv python3-dev gcc-arm-none-eabi libnewlib-arm-none-eabi \
                  libstdc++-arm-none-eabi-newlib qemu-system-arm
 
 .PHONY: help deps deps-build venv release demo test clean
@@ -73,7 +73,8 @@ demo: release
 test: deps venv
 	cmake --workflow --preset release
 	cmake --preset dev -DSCONCE_PYTHON_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python \
-	      -DPython3_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python
+	      -DPython3_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python \
+	      -DPython_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python -DSCONCE_PYTHON=ON
 	cmake --build --preset dev -j $(JOBS)
 	ctest --preset dev -j $(JOBS)
 

@@ -1,0 +1,96 @@
+"""The Python package: compile and load, on torch tensors and numpy arrays."""
+
+import importlib.util
+import os
+import pathlib
+import sys
+
+import numpy
+import pytest
+import torch
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def sconce():
+    """The package as it stands in python/, with the extension of the build tree."""
+    built = os.environ.get("SCONCE_CORE_DIR")
+    if not built or not list(pathlib.Path(built).glob("_core*")):
+        pytest.skip("the extension is not built: configure with -DSCONCE_PYTHON=ON")
+    source = ROOT / "python" / "sconce"
+    spec = importlib.util.spec_from_file_location(
+        "sconce", source / "__init__.py", submodule_search_locations=[str(source), built])
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sconce"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def layers():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.GELU(), torch.nn.Linear(8, 2)).eval()
+
+
+def test_compiles_a_module_and_answers_as_torch_does(sconce, layers):
+    x = torch.randn(3, 6)
+    model = sconce.compile(layers, (x,))
+    assert model.method_names == ["forward"]
+    torch.testing.assert_close(model(x), layers(x).detach())
+
+
+def test_takes_and_gives_numpy(sconce, layers):
+    x = torch.randn(3, 6)
+    answer = sconce.compile(layers, (x,))(x.numpy())
+    assert isinstance(answer, numpy.ndarray)
+    numpy.testing.assert_allclose(answer, layers(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_loads_the_file_it_wrote(sconce, layers, tmp_path):
+    x = torch.randn(3, 6)
+    path = tmp_path / "model.pte"
+    sconce.compile(layers, (x,), output=path, target="portable")
+    torch.testing.assert_close(sconce.load(path)(x), layers(x).detach())
+
+
+def test_holds_several_methods(sconce, layers):
+    x = torch.randn(3, 6)
+    programs = {"forward": torch.export.export(layers, (x,)),
+                "double": torch.export.export(torch.nn.Sequential(layers, layers[0].__class__(2, 2)).eval(), (x,))}
+    model = sconce.compile(programs)
+    assert sorted(model.method_names) == ["double", "forward"]
+    torch.testing.assert_close(model(x), layers(x).detach())
+    torch.testing.assert_close(model.run("double", x), programs["double"].module()(x).detach())
+
+
+def test_keeps_state_and_gives_it_back(sconce):
+    class Counter(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("count", torch.full((2,), 3.0))
+
+        def forward(self, x):
+            self.count.add_(x)
+            return self.count * 1
+
+    one = torch.ones(2)
+    model = sconce.compile(Counter(), (one,))
+    assert [model(one).tolist(), model(one).tolist()] == [[4, 4], [5, 5]]
+    model.reset()
+    assert model(one).tolist() == [4, 4]
+
+
+def test_names_the_input_that_does_not_fit(sconce, layers):
+    model = sconce.compile(layers, (torch.randn(3, 6),))
+    with pytest.raises(sconce.Error, match="input 0"):
+        model(torch.randn(3, 7))
+    with pytest.raises(sconce.Error, match="input 0"):
+        model(torch.randn(3, 6).double())
+
+
+def test_refuses_a_broken_file(sconce, tmp_path):
+    path = tmp_path / "broken.pte"
+    path.write_bytes(b"no program" * 20)
+    with pytest.raises(sconce.Error, match="broken.pte"):
+        sconce.load(path)
