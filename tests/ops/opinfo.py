@@ -576,7 +576,18 @@ def pole(x, *_):  # torch divides by the square of an inexact sin(pi x)
     return (x <= 0) & (x == x.floor() if x.is_floating_point() else x == x)
 
 
-UNCERTAIN = {"aten::igamma": large, "aten::igammac": large, "aten::special_gammainc": large,
+def sixteen_bit(x, *_):  # torch rounds the coordinates to the 16-bit type before it picks a pixel
+    return torch.tensor(x.dtype in (torch.float16, torch.bfloat16))
+
+
+def both_zeros(x, *_):  # torch counts 0.0 and -0.0 apart, though they are equal
+    zero = x.double()[x.double() == 0]
+    return torch.tensor(bool(zero.signbit().any()) and not bool(zero.signbit().all()))
+
+
+UNCERTAIN = {"aten::grid_sampler_2d": sixteen_bit, "aten::grid_sampler": sixteen_bit,
+             "aten::grid_sampler_3d": sixteen_bit, "aten::mode": both_zeros,
+             "aten::igamma": large, "aten::igammac": large, "aten::special_gammainc": large,
              "aten::special_gammaincc": large,
              "aten::polygamma": pole, "aten::special_polygamma": pole,
              "aten::special_modified_bessel_i0": infinite, "aten::special_modified_bessel_i1": infinite,
@@ -647,6 +658,8 @@ REFUSALS = [
                                                       "decomposition"),
     ("aten::linalg_norm*", "no decomposition", "as linalg_matrix_norm"),
     ("aten::batch_norm", "at least 2 is wanted", "torch lets rank 1 pass only when there is nothing to compute"),
+    ("aten::fft_fftn", "no decomposition", "rank 0: there is nothing to transform"),
+    ("aten::fft_ifftn", "no decomposition", "rank 0: there is nothing to transform"),
     ("aten::one_hot", "no decomposition", "num_classes=-1: the size depends on data without a bound"),
     ("aten::complex", "of f16", "no 32-bit complex type"),
     ("aten::view_as_complex", "of f16", "no 32-bit complex type"),
