@@ -71,7 +71,7 @@ void add_ops(CLI::App& app) {
   CLI::App* command = app.add_subcommand("ops", "List operators: all there are, or those a file needs");
   command->add_option("file", options->file, "A .pt2 or .pte; without one, every operator is listed");
   command->add_flag("--table", options->table, "Operators and which target has them, as a Markdown table");
-  command->add_flag("--kernels", options->kernels, "C++ symbols of the kernels a .pte needs, one a line (for selective builds)");
+  command->add_flag("--kernels", options->kernels, "Kernels a .pte needs, one a line, as sconce_mcu_image() in mcu/CMakeLists.txt takes them");
   command->add_flag("--json", options->json, "As JSON");
   command->footer("Example:\n  sconce ops model.pte\n  sconce ops --table > docs/operators.md");
   command->callback([options] {
@@ -81,7 +81,7 @@ void add_ops(CLI::App& app) {
       for (const Row& row : rows) missing += !row.known;
       if (options->kernels) {
         for (const Row& row : rows)
-          if (!row.kernel_symbol.empty()) fmt::print("{}\n", row.kernel_symbol);
+          if (!row.kernel_symbol.empty()) fmt::print("{}\n", row.kernel_symbol.substr(strlen("kernel_")));
       } else if (options->json) {
         fmt::print("{{\"operators\": [");
         const char* comma = "";
