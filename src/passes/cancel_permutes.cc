@@ -1,10 +1,10 @@
 // Permutes that meet their inverse, or each other, across pointwise operators.
 //
-// From each permute a region of pointwise operators is grown that compute on permuted tensors. Their
-// operands may come from equal permutes and from constants. When computing in the original order takes
-// fewer permutes, the region is turned: permutes before it go away, inverse ones after it too, and
-// what else leaves it gets a permute of its own. Which order of dimensions a convolution likes is not
-// asked here; that is for the target to know.
+// From each permute a region of pointwise operators is grown that compute on permuted tensors.
+// Their operands may come from equal permutes and from constants. When computing in the original
+// order takes fewer permutes, the region is turned: permutes before it go away, inverse ones after
+// it too, and what else leaves it gets a permute of its own. Which order of dimensions a
+// convolution likes is not asked here; that is for the target to know.
 #include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
@@ -54,9 +54,11 @@ class Canceller {
     }
     std::vector<NodeId> order;
     for (NodeId id : graph_.order) {
-      if (auto before = before_.find(id); before != before_.end()) order.insert(order.end(), before->second.begin(), before->second.end());
+      if (auto before = before_.find(id); before != before_.end())
+        order.insert(order.end(), before->second.begin(), before->second.end());
       order.push_back(id);
-      if (auto after = after_.find(id); after != after_.end()) order.insert(order.end(), after->second.begin(), after->second.end());
+      if (auto after = after_.find(id); after != after_.end())
+        order.insert(order.end(), after->second.begin(), after->second.end());
     }
     graph_.order = std::move(order);
     drop_removed(graph_);
@@ -70,10 +72,12 @@ class Canceller {
     users_.assign(graph_.values.size(), {});
     for (NodeId id : graph_.order)
       Graph::for_each_use(graph_.nodes[size_t(id)], [&](ValueId used) {
-        if (users_[size_t(used)].empty() || users_[size_t(used)].back() != id) users_[size_t(used)].push_back(id);
+        if (users_[size_t(used)].empty() || users_[size_t(used)].back() != id)
+          users_[size_t(used)].push_back(id);
       });
     for (ValueId id : graph_.outputs) users_[size_t(id)].push_back(kOutside);
-    for (const WriteBack& write : graph_.write_backs) users_[size_t(write.value)].push_back(kOutside);
+    for (const WriteBack& write : graph_.write_backs)
+      users_[size_t(write.value)].push_back(kOutside);
   }
 
   // A node may compute in the original order when all its tensors can be had in it.
@@ -82,15 +86,20 @@ class Canceller {
     const Op* op = find_op(node.op);
     if (!op || !is_pointwise(*op) || !graph_.type(node.results[0]).is_tensor()) return false;
     if (sizes(node.results[0]).size() != dims_.size()) return false;
-    if (node.op == "aten::_to_copy" && node.arguments.size() > 6 && !std::holds_alternative<None>(node.arguments[6])) return false;
+    if (node.op == "aten::_to_copy" && node.arguments.size() > 6 &&
+        !std::holds_alternative<None>(node.arguments[6]))
+      return false;
     bool fits = true;
     Graph::for_each_use(node, [&](ValueId used) {
       const Type& type = graph_.type(used);
       if (!type.is_tensor() || inside_.count(used)) return;
-      bool one = std::all_of(type.tensor.sizes.begin(), type.tensor.sizes.end(), [](const SymInt& s) { return s == SymInt(1); });
+      bool one = std::all_of(type.tensor.sizes.begin(), type.tensor.sizes.end(),
+                             [](const SymInt& s) { return s == SymInt(1); });
       if (one && type.tensor.sizes.size() <= dims_.size()) return;
-      bool constant = graph_.values[size_t(used)].origin == Origin::constant && type.tensor.sizes.size() == dims_.size();
-      fits &= constant || (graph_.is_node(used) && permutation(graph_, graph_.producer(used)) == dims_);
+      bool constant = graph_.values[size_t(used)].origin == Origin::constant &&
+                      type.tensor.sizes.size() == dims_.size();
+      fits &=
+          constant || (graph_.is_node(used) && permutation(graph_, graph_.producer(used)) == dims_);
     });
     return fits;
   }
@@ -114,12 +123,15 @@ class Canceller {
       for (NodeId user : users_[size_t(value)]) {
         if (user == kOutside) continue;
         const Node& node = graph_.nodes[size_t(user)];
-        if (node.removed || (!node.results.empty() && inside_.count(node.results[0])) || !may_turn(node)) continue;
+        if (node.removed || (!node.results.empty() && inside_.count(node.results[0])) ||
+            !may_turn(node))
+          continue;
         region_.push_back(user);
         inside_.insert(node.results[0]);
         work.push_back(node.results[0]);
         Graph::for_each_use(node, [&](ValueId used) {
-          if (!inside_.count(used) && graph_.is_node(used) && permutation(graph_, graph_.producer(used)) == dims_)
+          if (!inside_.count(used) && graph_.is_node(used) &&
+              permutation(graph_, graph_.producer(used)) == dims_)
             enter(graph_.values[size_t(used)].index);
         });
       }
@@ -129,7 +141,8 @@ class Canceller {
   bool in_region(NodeId user) const {
     if (user == kOutside) return false;
     const Node& node = graph_.nodes[size_t(user)];
-    return !node.results.empty() && inside_.count(node.results[0]) && permutation(graph_, node).empty();
+    return !node.results.empty() && inside_.count(node.results[0]) &&
+           permutation(graph_, node).empty();
   }
   // Users that see the value as it is now. Permutes can be joined with the one before them.
   bool leaves(NodeId user) const {
@@ -158,9 +171,11 @@ class Canceller {
     return gain;
   }
 
-  ValueId add_permute(ValueId x, const std::vector<int64_t>& dims, const std::string& source, std::vector<NodeId>& place) {
+  ValueId add_permute(ValueId x, const std::vector<int64_t>& dims, const std::string& source,
+                      std::vector<NodeId>& place) {
     TensorType type{graph_.type(x).tensor.dtype, permuted(sizes(x), dims), {}};
-    NodeId id = graph_.add_node("aten::permute", {ValueRef{x}, items_of(dims)}, {Type::of(type)}, source);
+    NodeId id =
+        graph_.add_node("aten::permute", {ValueRef{x}, items_of(dims)}, {Type::of(type)}, source);
     graph_.order.pop_back();
     place.push_back(id);
     return graph_.nodes[size_t(id)].results[0];
@@ -170,7 +185,8 @@ class Canceller {
     std::vector<int64_t> back = inverse(dims_);
     std::unordered_map<ValueId, ValueId> original;  // of permuted inputs and constants
     for (NodeId permute : inputs_)
-      original[graph_.nodes[size_t(permute)].results[0]] = std::get<ValueRef>(graph_.nodes[size_t(permute)].arguments[0]).id;
+      original[graph_.nodes[size_t(permute)].results[0]] =
+          std::get<ValueRef>(graph_.nodes[size_t(permute)].arguments[0]).id;
     for (NodeId id : region_) {
       std::vector<ValueId> used;
       Graph::for_each_use(graph_.nodes[size_t(id)], [&](ValueId value) { used.push_back(value); });
@@ -178,7 +194,8 @@ class Canceller {
         bool constant = graph_.values[size_t(value)].origin == Origin::constant;
         if (!constant || original.count(value) || sizes(value).size() != dims_.size()) continue;
         std::string source = graph_.nodes[size_t(id)].source;
-        // Before the first node of all, as other nodes of the region may come earlier than this one.
+        // Before the first node of all, as other nodes of the region may come earlier than this
+        // one.
         original[value] = add_permute(value, back, source, before_[graph_.order.front()]);
       }
       Graph::for_each_use(graph_.nodes[size_t(id)], [&](ValueId& value) {
@@ -194,12 +211,17 @@ class Canceller {
       for (NodeId user : std::vector<NodeId>(users_[size_t(result)])) {
         if (in_region(user)) continue;
         if (leaves(user)) {
-          if (turned == kNoValue) turned = add_permute(result, dims_, graph_.nodes[size_t(id)].source, after_[id]);
+          if (turned == kNoValue)
+            turned = add_permute(result, dims_, graph_.nodes[size_t(id)].source, after_[id]);
           if (user == kOutside) {
-            for (ValueId& output : graph_.outputs) if (output == result) output = turned;
-            for (WriteBack& write : graph_.write_backs) if (write.value == result) write.value = turned;
+            for (ValueId& output : graph_.outputs)
+              if (output == result) output = turned;
+            for (WriteBack& write : graph_.write_backs)
+              if (write.value == result) write.value = turned;
           } else {
-            Graph::for_each_use(graph_.nodes[size_t(user)], [&](ValueId& value) { if (value == result) value = turned; });
+            Graph::for_each_use(graph_.nodes[size_t(user)], [&](ValueId& value) {
+              if (value == result) value = turned;
+            });
           }
           continue;
         }
@@ -224,16 +246,20 @@ class Canceller {
       for (auto& [at, ids] : *places)
         for (NodeId id : ids) {
           for (auto [from, to] : gone)
-            Graph::for_each_use(graph_.nodes[size_t(id)], [&](ValueId& value) { if (value == from) value = to; });
-          Graph::for_each_use(graph_.nodes[size_t(id)], [&](ValueId used) { users_[size_t(used)].push_back(id); });
+            Graph::for_each_use(graph_.nodes[size_t(id)], [&](ValueId& value) {
+              if (value == from) value = to;
+            });
+          Graph::for_each_use(graph_.nodes[size_t(id)],
+                              [&](ValueId used) { users_[size_t(used)].push_back(id); });
         }
   }
 
   Graph& graph_;
   std::vector<int64_t> dims_;
-  std::vector<std::vector<NodeId>> users_;      // by ValueId
+  std::vector<std::vector<NodeId>> users_;  // by ValueId
   std::unordered_set<NodeId> tried_;
-  std::unordered_set<ValueId> inside_;          // values in permuted order that can be had in the original one
+  std::unordered_set<ValueId>
+      inside_;  // values in permuted order that can be had in the original one
   std::vector<NodeId> region_, inputs_;
   std::unordered_map<NodeId, std::vector<NodeId>> before_, after_;  // new nodes beside old ones
 };

@@ -11,7 +11,9 @@ method forward(%x: f32[2, 3, 4, 5]) {
   %c: f32[2, 4, 5, 3] = aten::mul.Tensor(%b, 2.0)
   %d: f32[2, 3, 4, 5] = aten::permute(%c, [0, 3, 1, 2])
   return %d
-})"), "%b: f32[2, 3, 4, 5] = aten::relu(%x)\n%c: f32[2, 3, 4, 5] = aten::mul.Tensor(%b, 2.0)\nreturn %c\n");
+})"),
+            "%b: f32[2, 3, 4, 5] = aten::relu(%x)\n%c: f32[2, 3, 4, 5] = aten::mul.Tensor(%b, "
+            "2.0)\nreturn %c\n");
 }
 
 TEST(CancelPermutes, of_two_operands_become_one) {
@@ -21,7 +23,9 @@ method forward(%x: f32[2, 3], %z: f32[2, 3]) {
   %b: f32[3, 2] = aten::permute(%z, [1, 0])
   %c: f32[3, 2] = aten::add.Tensor(%a, %b)
   return %c
-})"), "%c: f32[2, 3] = aten::add.Tensor(%x, %z, 1)\n%5: f32[3, 2] = aten::permute(%c, [1, 0])\nreturn %5\n");
+})"),
+            "%c: f32[2, 3] = aten::add.Tensor(%x, %z, 1)\n%5: f32[3, 2] = aten::permute(%c, [1, "
+            "0])\nreturn %5\n");
 }
 
 TEST(CancelPermutes, turns_constants) {
@@ -33,7 +37,8 @@ method forward(%x: f32[3, 2]) {
   %c: f32[2, 3] = aten::add.Tensor(%a, %b)
   %d: f32[3, 2] = aten::transpose.int(%c, 0, 1)
   return %d
-})"), "permute add.Tensor");
+})"),
+            "permute add.Tensor");
 }
 
 TEST(CancelPermutes, leaves_what_would_gain_nothing) {
@@ -42,7 +47,8 @@ method forward(%x: f32[2, 3]) {
   %a: f32[3, 2] = aten::permute(%x, [1, 0])
   %c: f32[3, 2] = aten::relu(%a)
   return %c
-})"), "permute relu");
+})"),
+            "permute relu");
 }
 
 TEST(CancelPermutes, leaves_what_depends_on_the_order_of_dimensions) {
@@ -52,7 +58,8 @@ method forward(%x: f32[2, 3]) {
   %c: f32[3, 2] = aten::_softmax(%a, 1, false)
   %d: f32[2, 3] = aten::permute(%c, [1, 0])
   return %d
-})"), "permute _softmax permute");
+})"),
+            "permute _softmax permute");
   // A vector lies along the last dimension, which is another one afterwards.
   EXPECT_EQ(ops_after(cancel_permutes, R"(
 method forward(%x: f32[2, 3], %v: f32[2]) {
@@ -60,7 +67,8 @@ method forward(%x: f32[2, 3], %v: f32[2]) {
   %c: f32[3, 2] = aten::add.Tensor(%a, %v)
   %d: f32[2, 3] = aten::permute(%c, [1, 0])
   return %d
-})"), "permute add.Tensor permute");
+})"),
+            "permute add.Tensor permute");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Batch norm and per-channel multiplications and additions by constants after a convolution or linear
-// go into its weights and bias; multiplications before it go into its weights.
+// Batch norm and per-channel multiplications and additions by constants after a convolution or
+// linear go into its weights and bias; multiplications before it go into its weights.
 //
 // All that follows one convolution is collected first, in double, so new weights are rounded once.
 // Additions before it stay: at padded borders they are not what a bias would add.
@@ -50,7 +50,8 @@ class Folder {
   void find_users() {
     user_.assign(graph_.values.size(), -1);
     for (NodeId id : graph_.order)
-      Graph::for_each_use(graph_.nodes[size_t(id)], [&](ValueId used) { user_[size_t(used)] = id; });
+      Graph::for_each_use(graph_.nodes[size_t(id)],
+                          [&](ValueId used) { user_[size_t(used)] = id; });
   }
   static ValueId value(const Node& node, size_t i) {
     auto* ref = i < node.arguments.size() ? std::get_if<ValueRef>(&node.arguments[i]) : nullptr;
@@ -71,18 +72,20 @@ class Folder {
     size_t each = dtype_bytes(data.type.dtype), count = data.bytes.size() / each;
     std::vector<double> result(count);
     for (size_t i = 0; i < count; i += kBlockCount)
-      load_elements<double>(&result[i], data.bytes.data() + i * each, 1, int(std::min<size_t>(kBlockCount, count - i)),
-                            data.type.dtype);
+      load_elements<double>(&result[i], data.bytes.data() + i * each, 1,
+                            int(std::min<size_t>(kBlockCount, count - i)), data.type.dtype);
     return result;
   }
-  ValueId add_constant(const TensorType& type, std::shared_ptr<const std::vector<uint8_t>> bytes, const std::string& name) {
+  ValueId add_constant(const TensorType& type, std::shared_ptr<const std::vector<uint8_t>> bytes,
+                       const std::string& name) {
     int32_t index = program_.add_constant(type, std::move(bytes), name);
     ValueId id = graph_.add_value(Type::of(type), name, Origin::constant, index);
     uses_.push_back(1);
     user_.push_back(-1);
     return id;
   }
-  static std::shared_ptr<std::vector<uint8_t>> stored(const std::vector<double>& elements, DType dtype) {
+  static std::shared_ptr<std::vector<uint8_t>> stored(const std::vector<double>& elements,
+                                                      DType dtype) {
     size_t each = dtype_bytes(dtype);
     auto bytes = std::make_shared<std::vector<uint8_t>>(elements.size() * each);
     for (size_t i = 0; i < elements.size(); i += kBlockCount)
@@ -90,7 +93,8 @@ class Folder {
                              int(std::min<size_t>(kBlockCount, elements.size() - i)), dtype);
     return bytes;
   }
-  // How many graphs' nodes use the constant: a second copy for one of them would make the file grow.
+  // How many graphs' nodes use the constant: a second copy for one of them would make the file
+  // grow.
   int constant_users(int32_t index) const {
     int users = 0;
     for (const Method& method : program_.methods) users += count_users(method.graph, index);
@@ -102,10 +106,12 @@ class Folder {
     std::vector<bool> same(graph.values.size(), false);
     bool any = false;
     for (size_t v = 0; v < graph.values.size(); v++)
-      if (graph.values[v].origin == Origin::constant && graph.values[v].index == index) same[v] = any = true;
+      if (graph.values[v].origin == Origin::constant && graph.values[v].index == index)
+        same[v] = any = true;
     if (!any) return users;
     for (NodeId id : graph.order)
-      Graph::for_each_use(graph.nodes[size_t(id)], [&](ValueId used) { users += same[size_t(used)]; });
+      Graph::for_each_use(graph.nodes[size_t(id)],
+                          [&](ValueId used) { users += same[size_t(used)]; });
     for (ValueId id : graph.outputs) users += same[size_t(id)];
     return users;
   }
@@ -118,7 +124,8 @@ class Folder {
     l.weight = value(node, 1);
     l.bias = value(node, 2);
     const ConstantData* weight = constant(l.weight);
-    if (!weight || !is_floating(weight->type.dtype) || uses_[size_t(l.weight)] != 1) return std::nullopt;
+    if (!weight || !is_floating(weight->type.dtype) || uses_[size_t(l.weight)] != 1)
+      return std::nullopt;
     if (l.bias != kNoValue && !constant(l.bias)) return std::nullopt;
     const TensorType& out = graph_.type(node.results[0]).tensor;
     const auto& sizes = weight->type.sizes;
@@ -126,7 +133,8 @@ class Folder {
     if (!l.linear) {
       auto* transposed = std::get_if<bool>(&node.arguments[6]);
       auto* groups = std::get_if<int64_t>(&node.arguments[8]);
-      if (!transposed || !groups || *groups < 1 || out.sizes.size() != sizes.size()) return std::nullopt;
+      if (!transposed || !groups || *groups < 1 || out.sizes.size() != sizes.size())
+        return std::nullopt;
       l.transposed = *transposed;
       l.groups = *groups;
     }
@@ -137,10 +145,13 @@ class Folder {
   }
 
   // Dimension of `type` that counts the channels of a layer's result or input.
-  static size_t channel_dim(const Layer& l, const TensorType& type) { return l.linear ? type.sizes.size() - 1 : 1; }
+  static size_t channel_dim(const Layer& l, const TensorType& type) {
+    return l.linear ? type.sizes.size() - 1 : 1;
+  }
 
   // One value per channel, or one for all; empty when `argument` is no constant of that form.
-  std::vector<double> per_channel(const Argument& argument, const TensorType& type, size_t dim, int64_t channels) const {
+  std::vector<double> per_channel(const Argument& argument, const TensorType& type, size_t dim,
+                                  int64_t channels) const {
     auto* ref = std::get_if<ValueRef>(&argument);
     if (auto number = known_number(program_, graph_, argument)) {
       if (ref && graph_.type(ref->id).tensor.sizes.size() > type.sizes.size()) return {};
@@ -157,9 +168,13 @@ class Folder {
     return load(*data);
   }
 
-  static void compose(Affine& affine, const std::vector<double>& scale, const std::vector<double>& shift) {
-    size_t count = std::max({affine.scale.size(), affine.shift.size(), scale.size(), shift.size(), size_t(1)});
-    auto at = [](const std::vector<double>& v, size_t i, double none) { return v.empty() ? none : v[v.size() == 1 ? 0 : i]; };
+  static void compose(Affine& affine, const std::vector<double>& scale,
+                      const std::vector<double>& shift) {
+    size_t count =
+        std::max({affine.scale.size(), affine.shift.size(), scale.size(), shift.size(), size_t(1)});
+    auto at = [](const std::vector<double>& v, size_t i, double none) {
+      return v.empty() ? none : v[v.size() == 1 ? 0 : i];
+    };
     std::vector<double> s(count), t(count);
     for (size_t i = 0; i < count; i++) {
       s[i] = at(affine.scale, i, 1) * at(scale, i, 1);
@@ -186,7 +201,8 @@ class Folder {
       if (value(node, 1) != kNoValue) weight = elements(value(node, 1));
       if (value(node, 2) != kNoValue) bias = elements(value(node, 2));
       size_t count = size_t(l.outputs);
-      if (!eps || mean.size() != count || variance.size() != count || weight.size() != count || bias.size() != count)
+      if (!eps || mean.size() != count || variance.size() != count || weight.size() != count ||
+          bias.size() != count)
         return false;
       for (size_t c = 0; c < count; c++) {
         weight[c] /= std::sqrt(variance[c] + *eps);
@@ -214,15 +230,19 @@ class Folder {
       if (!alpha) return false;
       // x + a o, x - a o, o + a x, o - a x
       double sign = subtracts ? -*alpha : *alpha;
-      if (left) for (double& v : other) v *= sign;
+      if (left)
+        for (double& v : other) v *= sign;
       compose(affine, left ? std::vector<double>() : std::vector<double>{sign}, other);
     }
     return true;
   }
 
-  static double limit(DType dtype) { return dtype == DType::f16 ? 65504 : dtype == DType::f64 ? 1.7e308 : 3.4e38; }
+  static double limit(DType dtype) {
+    return dtype == DType::f16 ? 65504 : dtype == DType::f64 ? 1.7e308 : 3.4e38;
+  }
   static bool finite(const std::vector<double>& values, DType dtype) {
-    return std::all_of(values.begin(), values.end(), [&](double v) { return std::fabs(v) <= limit(dtype); });
+    return std::all_of(values.begin(), values.end(),
+                       [&](double v) { return std::fabs(v) <= limit(dtype); });
   }
 
   void fold(NodeId id) {
@@ -250,11 +270,15 @@ class Folder {
       if (divides || producer.op == "aten::mul.Tensor" || producer.op == "aten::mul.Scalar") {
         size_t x = value(producer, 0) != kNoValue && !constant(value(producer, 0)) ? 0 : 1;
         ValueId base = value(producer, x);
-        if (base != kNoValue && (x == 0 || !divides) && graph_.type(base).is_tensor() && graph_.type(base).tensor == type)
+        if (base != kNoValue && (x == 0 || !divides) && graph_.type(base).is_tensor() &&
+            graph_.type(base).tensor == type)
           before = per_channel(producer.arguments[1 - x], type, channel_dim(*l, type), l->inputs);
-        if (divides) for (double& v : before) v = 1 / v;
-        if (!before.empty() && finite(before, type.dtype)) scaled = graph_.values[size_t(input)].index;
-        else before.clear();
+        if (divides)
+          for (double& v : before) v = 1 / v;
+        if (!before.empty() && finite(before, type.dtype))
+          scaled = graph_.values[size_t(input)].index;
+        else
+          before.clear();
       }
     }
     if (!after.any && before.empty()) return;
@@ -269,7 +293,8 @@ class Folder {
     bool shifted = false;
     if (after.any) {
       for (size_t c = 0; c < bias.size(); c++) {
-        bias[c] = bias[c] * after.scale[after.scale.size() == 1 ? 0 : c] + after.shift[after.shift.size() == 1 ? 0 : c];
+        bias[c] = bias[c] * after.scale[after.scale.size() == 1 ? 0 : c] +
+                  after.shift[after.shift.size() == 1 ? 0 : c];
         shifted |= bias[c] != 0;
       }
     }
@@ -280,8 +305,12 @@ class Folder {
     ValueId new_weight = add_constant(weight_type, std::move(weight), name);
     graph_.nodes[size_t(id)].arguments[1] = ValueRef{new_weight};
     if (after.any && (l->bias != kNoValue || shifted)) {
-      std::string bias_name = l->bias != kNoValue ? program_.constants[size_t(graph_.values[size_t(l->bias)].index)].name : name + "_bias";
-      ValueId new_bias = add_constant({weight_type.dtype, {SymInt(l->outputs)}, {}}, stored(bias, weight_type.dtype), bias_name);
+      std::string bias_name =
+          l->bias != kNoValue
+              ? program_.constants[size_t(graph_.values[size_t(l->bias)].index)].name
+              : name + "_bias";
+      ValueId new_bias = add_constant({weight_type.dtype, {SymInt(l->outputs)}, {}},
+                                      stored(bias, weight_type.dtype), bias_name);
       graph_.nodes[size_t(id)].arguments[2] = ValueRef{new_bias};
     }
     if (scaled >= 0) {
@@ -302,9 +331,13 @@ class Folder {
 
   // Weights are [out][in / groups][kernel], of transposed convolutions [in][out / groups][kernel].
   // Null when the result would not be finite.
-  static std::shared_ptr<std::vector<uint8_t>> scaled_weight(const Layer& l, const ConstantData& data, const Affine& after,
+  static std::shared_ptr<std::vector<uint8_t>> scaled_weight(const Layer& l,
+                                                             const ConstantData& data,
+                                                             const Affine& after,
                                                              const std::vector<double>& before) {
-    auto at = [](const std::vector<double>& v, int64_t i) { return v.empty() ? 1.0 : v[v.size() == 1 ? 0 : size_t(i)]; };
+    auto at = [](const std::vector<double>& v, int64_t i) {
+      return v.empty() ? 1.0 : v[v.size() == 1 ? 0 : size_t(i)];
+    };
     DType dtype = data.type.dtype;
     int64_t rows = l.transposed ? l.inputs : l.outputs;
     int64_t columns = (l.transposed ? l.outputs : l.inputs) / l.groups;
@@ -323,15 +356,18 @@ class Folder {
       int64_t group = r / rows_per_group;
       for (int64_t c = 0; c < columns; c++) {
         int64_t other = group * columns + c;
-        double factor = at(after.scale, l.transposed ? other : r) * at(before, l.transposed ? r : other);
-        fits &= scale_elements(scaled->data() + offset, data.bytes.data() + offset, inner, dtype, factor, largest);
+        double factor =
+            at(after.scale, l.transposed ? other : r) * at(before, l.transposed ? r : other);
+        fits &= scale_elements(scaled->data() + offset, data.bytes.data() + offset, inner, dtype,
+                               factor, largest);
         offset += size_t(inner) * each;
       }
     }
     return fits ? scaled : nullptr;
   }
 
-  static bool scale_elements(uint8_t* to, const uint8_t* from, int64_t count, DType dtype, double factor, double largest) {
+  static bool scale_elements(uint8_t* to, const uint8_t* from, int64_t count, DType dtype,
+                             double factor, double largest) {
     size_t each = dtype_bytes(dtype);
     double block[kBlockCount];
     bool fits = true;

@@ -17,14 +17,20 @@
 namespace sconce {
 namespace {
 
-constexpr uint64_t kSmallBytes = 4096;          // always worth it
-constexpr uint64_t kAllowanceBytes = 64 << 10;  // for all larger growth of one graph, or 1/64 of the constants
+constexpr uint64_t kSmallBytes = 4096;  // always worth it
+constexpr uint64_t kAllowanceBytes =
+    64 << 10;  // for all larger growth of one graph, or 1/64 of the constants
 
 class Folder {
  public:
   Folder(Program& program, Graph& graph)
-      : program_(program), graph_(graph), evaluator_(program, false), values_(graph.values.size()),
-        known_(graph.values.size(), 0), from_bytes_(graph.values.size(), 0), uses_(graph.use_counts()),
+      : program_(program),
+        graph_(graph),
+        evaluator_(program, false),
+        values_(graph.values.size()),
+        known_(graph.values.size(), 0),
+        from_bytes_(graph.values.size(), 0),
+        uses_(graph.use_counts()),
         replacements_(graph) {}
 
   void run() {
@@ -40,7 +46,9 @@ class Folder {
     for (NodeId id : folded) {
       std::vector<ValueId> results = graph_.nodes[size_t(id)].results;
       for (ValueId result : results)
-        if (uses_[size_t(result)] > 0 && std::holds_alternative<EvalTensor>(values_[size_t(result)])) store(result);
+        if (uses_[size_t(result)] > 0 &&
+            std::holds_alternative<EvalTensor>(values_[size_t(result)]))
+          store(result);
       graph_.nodes[size_t(id)].removed = true;
     }
     put_numbers_in_arguments();
@@ -53,7 +61,8 @@ class Folder {
     for (size_t id = 0; id < graph_.values.size(); id++) {
       const ValueInfo& info = graph_.values[id];
       // A size that is the same whenever the model runs.
-      if (info.type.kind == Type::Kind::integer && info.origin == Origin::node && info.type.number.is_known()) {
+      if (info.type.kind == Type::Kind::integer && info.origin == Origin::node &&
+          info.type.number.is_known()) {
         values_[id] = info.type.number.value;
         known_[id] = 1;
       }
@@ -76,7 +85,8 @@ class Folder {
     for (ValueId id : graph_.outputs) pinned_[size_t(id)] = 1;
     for (NodeId id : graph_.order) {
       const Node& node = graph_.nodes[size_t(id)];
-      if (!is_operator(node)) Graph::for_each_use(node, [&](ValueId used) { pinned_[size_t(used)] = 1; });
+      if (!is_operator(node))
+        Graph::for_each_use(node, [&](ValueId used) { pinned_[size_t(used)] = 1; });
     }
   }
   bool must_stay(const Node& node) const {
@@ -89,7 +99,8 @@ class Folder {
     if (!is_operator(node) || node.results.empty()) return false;
     const Op* op = find_op(node.op);
     if (!op) return find_prim(node.op.data(), node.op.size()) != nullptr;
-    return !op->def->random && op->kernel && !op->kernel->data_dependent && !node.op.starts_with("aten::empty");
+    return !op->def->random && op->kernel && !op->kernel->data_dependent &&
+           !node.op.starts_with("aten::empty");
   }
 
   // Bytes of all results; nullopt when they are not fixed.
@@ -113,7 +124,8 @@ class Folder {
       auto* tensor = std::get_if<EvalTensor>(&values_[size_t(used)]);
       if (!tensor || tensor->bytes * 2 <= bytes) return;
       const ValueInfo& info = graph_.values[size_t(used)];
-      shares |= uses_[size_t(used)] > 1 || (info.origin == Origin::constant && other_graphs_use(info.index));
+      shares |= uses_[size_t(used)] > 1 ||
+                (info.origin == Origin::constant && other_graphs_use(info.index));
     });
     return shares;
   }
@@ -128,7 +140,8 @@ class Folder {
     if (&graph == &graph_) return false;
     std::vector<ValueId> same;
     for (size_t v = 0; v < graph.values.size(); v++)
-      if (graph.values[v].origin == Origin::constant && graph.values[v].index == constant) same.push_back(ValueId(v));
+      if (graph.values[v].origin == Origin::constant && graph.values[v].index == constant)
+        same.push_back(ValueId(v));
     if (same.empty()) return false;
     std::vector<int32_t> uses = graph.use_counts();
     return std::any_of(same.begin(), same.end(), [&](ValueId v) { return uses[size_t(v)] > 0; });
@@ -173,7 +186,9 @@ class Folder {
   }
 
   static bool fits(const EvalTensor& tensor, const Type& type) {
-    if (!type.is_tensor() || type.tensor.dtype != tensor.dtype || type.tensor.sizes.size() != tensor.sizes.size()) return false;
+    if (!type.is_tensor() || type.tensor.dtype != tensor.dtype ||
+        type.tensor.sizes.size() != tensor.sizes.size())
+      return false;
     for (size_t d = 0; d < tensor.sizes.size(); d++)
       if (type.tensor.sizes[d] != SymInt(tensor.sizes[d])) return false;
     return true;
@@ -184,7 +199,8 @@ class Folder {
     auto* tensor = std::get_if<EvalTensor>(&values_[size_t(id)]);
     if (!tensor) return;
     const ValueInfo& info = graph_.values[size_t(id)];
-    if (info.origin == Origin::constant) release_pages(program_.constants[size_t(info.index)].bytes);
+    if (info.origin == Origin::constant)
+      release_pages(program_.constants[size_t(info.index)].bytes);
     if (graph_.is_node(id)) tensor->owner.reset();
   }
 
@@ -214,9 +230,12 @@ class Folder {
         if (auto* ref = std::get_if<ValueRef>(&argument)) {
           const EvalValue* value = known(ref->id);
           if (!value) continue;
-          if (auto* integer = std::get_if<int64_t>(value)) argument = *integer;
-          else if (auto* number = std::get_if<double>(value)) argument = *number;
-          else if (auto* boolean = std::get_if<bool>(value)) argument = *boolean;
+          if (auto* integer = std::get_if<int64_t>(value))
+            argument = *integer;
+          else if (auto* number = std::get_if<double>(value))
+            argument = *number;
+          else if (auto* boolean = std::get_if<bool>(value))
+            argument = *boolean;
         } else if (auto* items = std::get_if<std::vector<IntItem>>(&argument)) {
           for (IntItem& item : *items) {
             const EvalValue* value = item.is_known() ? nullptr : known(item.value);

@@ -12,7 +12,8 @@ method forward(%x: f32[3]) {
   %c: f32[3] = aten::neg(%b)
   %y: f32[3] = aten::add.Tensor(%x, %c)
   return %y
-})"), "%c_1 = constant @c\n%y: f32[3] = aten::add.Tensor(%x, %c_1, 1)\nreturn %y\n");
+})"),
+            "%c_1 = constant @c\n%y: f32[3] = aten::add.Tensor(%x, %c_1, 1)\nreturn %y\n");
 }
 
 TEST(FoldConstants, keeps_one_constant_and_no_intermediate) {
@@ -45,12 +46,16 @@ method forward() {
 }
 
 TEST(FoldConstants, stores_no_large_result_of_little) {
-  EXPECT_EQ(ops_after(fold_constants, "method forward(%x: f32[1000, 1000]) {\n"
-                                      "  %z: f32[1000, 1000] = aten::full([1000, 1000], 0)\n"
-                                      "  %y: f32[1000, 1000] = aten::add.Tensor(%x, %z)\n  return %y\n}"), "full add.Tensor");
+  EXPECT_EQ(ops_after(fold_constants,
+                      "method forward(%x: f32[1000, 1000]) {\n"
+                      "  %z: f32[1000, 1000] = aten::full([1000, 1000], 0)\n"
+                      "  %y: f32[1000, 1000] = aten::add.Tensor(%x, %z)\n  return %y\n}"),
+            "full add.Tensor");
   // A table of positions is worth its place.
-  EXPECT_EQ(ops_after(fold_constants, "method forward(%x: i64[2000]) {\n  %z: i64[2000] = aten::arange(2000, 4)\n"
-                                      "  %y: i64[2000] = aten::add.Tensor(%x, %z)\n  return %y\n}"), "add.Tensor");
+  EXPECT_EQ(ops_after(fold_constants,
+                      "method forward(%x: i64[2000]) {\n  %z: i64[2000] = aten::arange(2000, 4)\n"
+                      "  %y: i64[2000] = aten::add.Tensor(%x, %z)\n  return %y\n}"),
+            "add.Tensor");
 }
 
 TEST(FoldConstants, stores_no_large_constant_in_two_forms) {
@@ -89,7 +94,8 @@ method forward(%x: f32[4, 3]) {
   %m: int(12) = executorch_prim::mul.Scalar(%n, 4)
   %y: f32[12] = aten::view(%x, [%m])
   return %y
-})"), "%y: f32[12] = aten::view(%x, [12])\nreturn %y\n");
+})"),
+            "%y: f32[12] = aten::view(%x, [12])\nreturn %y\n");
 }
 
 TEST(FoldConstants, keeps_the_node_of_a_number_that_is_an_output) {
@@ -97,7 +103,8 @@ TEST(FoldConstants, keeps_the_node_of_a_number_that_is_an_output) {
 method forward(%x: f32[4, 3]) {
   %n: int(3) = aten::sym_size.int(%x, 1)
   return %n
-})"), "sym_size.int");
+})"),
+            "sym_size.int");
 }
 
 TEST(FoldConstants, folds_inside_of_branches) {

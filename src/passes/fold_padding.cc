@@ -9,7 +9,8 @@ namespace {
 
 // Zeros before every dimension of a tensor of `rank`, the same after it; empty when the node is
 // something else.
-std::vector<int64_t> even_padding(const Program& program, const Graph& graph, const Node& node, size_t rank) {
+std::vector<int64_t> even_padding(const Program& program, const Graph& graph, const Node& node,
+                                  size_t rank) {
   if (node.op != "aten::constant_pad_nd") return {};
   auto* pads = std::get_if<std::vector<IntItem>>(&node.arguments[1]);
   if (!pads || pads->size() % 2 != 0 || pads->size() > 2 * rank) return {};

@@ -8,7 +8,9 @@ namespace {
 
 constexpr int kDepthMax = 16;  // decompositions of decompositions
 
-struct Missing { std::string op, source; };
+struct Missing {
+  std::string op, source;
+};
 
 // Rewrites nodes that the target lacks. One sweep builds a new order; what a decomposition adds is
 // looked at again at once.
@@ -49,7 +51,8 @@ class Legalizer {
     }
     const Op* op = find_op(node.op);
     if (!op) return error(Code::internal, "operator {} is not defined", node.op);
-    bool has = size_t(id) < asked_.size() ? asked_[size_t(id)] == kHas : context_.has_node(*op, program_, graph_, node);
+    bool has = size_t(id) < asked_.size() ? asked_[size_t(id)] == kHas
+                                          : context_.has_node(*op, program_, graph_, node);
     if (has) {
       graph_.order.push_back(id);
       return {};
@@ -63,16 +66,18 @@ class Legalizer {
     std::vector<NodeId> parts(graph_.order.begin() + int64_t(placed), graph_.order.end());
     graph_.order.resize(placed);
     if (!build.status().ok())
-      return Error(build.status().error()).with_context(node.source.empty() ? node.op : node.op + " at " + node.source);
+      return Error(build.status().error())
+          .with_context(node.source.empty() ? node.op : node.op + " at " + node.source);
     if (!results) return mark_missing(id, node);
     for (size_t r = 0; r < node.results.size() && r < results->size(); r++) {
       ValueId from = node.results[r], to = (*results)[r];
       const Type& wanted = graph_.type(from);
       ValueInfo& info = graph_.values[size_t(to)];
       if (wanted.is_tensor()) {
-        if (info.type.tensor.dtype != wanted.tensor.dtype || info.type.tensor.sizes.size() != wanted.tensor.sizes.size())
-          return error(Code::internal, "{}: decomposed into {} of rank {}, {} of rank {} is wanted", node.op,
-                       dtype_name(info.type.tensor.dtype), info.type.tensor.sizes.size(),
+        if (info.type.tensor.dtype != wanted.tensor.dtype ||
+            info.type.tensor.sizes.size() != wanted.tensor.sizes.size())
+          return error(Code::internal, "{}: decomposed into {} of rank {}, {} of rank {} is wanted",
+                       node.op, dtype_name(info.type.tensor.dtype), info.type.tensor.sizes.size(),
                        dtype_name(wanted.tensor.dtype), wanted.tensor.sizes.size());
         if (info.origin == Origin::node) info.type.tensor.sizes = wanted.tensor.sizes;
       }

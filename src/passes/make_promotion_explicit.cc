@@ -1,7 +1,7 @@
 // Mixed element types and numbers among the operands of pointwise operators.
 //
-// Torch converts operands to their common type as it computes; here these conversions become nodes. A
-// number becomes the Scalar overload when the target has one, which keeps it exact, else a 0-dim
+// Torch converts operands to their common type as it computes; here these conversions become nodes.
+// A number becomes the Scalar overload when the target has one, which keeps it exact, else a 0-dim
 // tensor of the common type.
 #include <cstring>
 #include <map>
@@ -25,8 +25,10 @@ class Promoter {
     std::vector<NodeId> order = std::move(graph_.order);
     graph_.order.clear();
     for (NodeId id : order) {
-      const Op* op = is_operator(graph_.nodes[size_t(id)]) ? find_op(graph_.nodes[size_t(id)].op) : nullptr;
-      if (op && op->kernel && strchr(op->kernel->signature, 'e') && !use_scalar_overload(id, *op)) promote(id, *op);
+      const Op* op =
+          is_operator(graph_.nodes[size_t(id)]) ? find_op(graph_.nodes[size_t(id)].op) : nullptr;
+      if (op && op->kernel && strchr(op->kernel->signature, 'e') && !use_scalar_overload(id, *op))
+        promote(id, *op);
       graph_.order.push_back(id);
     }
     return build_.status();
@@ -52,14 +54,19 @@ class Promoter {
     Node& node = graph_.nodes[size_t(id)];
     if (node.arguments.size() < 2) return false;
     const Argument& number = node.arguments[1];
-    if (!std::holds_alternative<int64_t>(number) && !std::holds_alternative<double>(number) && !std::holds_alternative<bool>(number))
+    if (!std::holds_alternative<int64_t>(number) && !std::holds_alternative<double>(number) &&
+        !std::holds_alternative<bool>(number))
       return false;
     size_t dot = op.name.rfind('.');
-    std::string_view overload = dot == std::string::npos ? std::string_view() : std::string_view(op.name).substr(dot);
+    std::string_view overload =
+        dot == std::string::npos ? std::string_view() : std::string_view(op.name).substr(dot);
     std::string name = op.name.substr(0, dot);
-    if (overload == ".Tensor") name += ".Scalar";
-    else if (overload == ".Tensor_mode") name += ".Scalar_mode";
-    else return false;
+    if (overload == ".Tensor")
+      name += ".Scalar";
+    else if (overload == ".Tensor_mode")
+      name += ".Scalar_mode";
+    else
+      return false;
     const Op* scalar = find_op(name);
     if (!scalar || !scalar->kernel || scalar->arguments.size() != op.arguments.size()) return false;
     for (size_t i = 0; i < op.arguments.size(); i++)
@@ -124,12 +131,15 @@ class Promoter {
   Argument converted(const Argument& argument, DType dtype) {
     if (auto* ref = std::get_if<ValueRef>(&argument)) {
       const Type& type = graph_.type(ref->id);
-      if (!type.is_tensor()) return ValueRef{build_.call1("aten::scalar_tensor", {argument, int64_t(dtype)})};
+      if (!type.is_tensor())
+        return ValueRef{build_.call1("aten::scalar_tensor", {argument, int64_t(dtype)})};
       return ValueRef{cast(ref->id, dtype)};
     }
-    if (auto* integer = std::get_if<int64_t>(&argument)) return ValueRef{scalar(*integer, double(*integer), dtype)};
+    if (auto* integer = std::get_if<int64_t>(&argument))
+      return ValueRef{scalar(*integer, double(*integer), dtype)};
     if (auto* number = std::get_if<double>(&argument)) return ValueRef{scalar(0, *number, dtype)};
-    if (auto* boolean = std::get_if<bool>(&argument)) return ValueRef{scalar(*boolean, *boolean, dtype)};
+    if (auto* boolean = std::get_if<bool>(&argument))
+      return ValueRef{scalar(*boolean, *boolean, dtype)};
     return argument;
   }
 
@@ -142,13 +152,17 @@ class Promoter {
 
   ValueId scalar(int64_t integer, double number, DType dtype) {
     auto bytes = std::make_shared<std::vector<uint8_t>>(dtype_bytes(dtype));
-    if (dtype == DType::b8) (*bytes)[0] = integer != 0 || number != 0;
-    else if (is_integral(dtype)) store_elements<int64_t>(bytes->data(), 1, &integer, 1, dtype);
-    else store_elements<double>(bytes->data(), 1, &number, 1, dtype);
+    if (dtype == DType::b8)
+      (*bytes)[0] = integer != 0 || number != 0;
+    else if (is_integral(dtype))
+      store_elements<int64_t>(bytes->data(), 1, &integer, 1, dtype);
+    else
+      store_elements<double>(bytes->data(), 1, &number, 1, dtype);
     auto [found, added] = scalars_.try_emplace({dtype, *bytes}, kNoValue);
     if (added) {
       int32_t index = program_.add_constant({dtype, {}, {}}, bytes, "scalar");
-      found->second = graph_.add_value(Type::of(TensorType{dtype, {}, {}}), "scalar", Origin::constant, index);
+      found->second =
+          graph_.add_value(Type::of(TensorType{dtype, {}, {}}), "scalar", Origin::constant, index);
     }
     return found->second;
   }

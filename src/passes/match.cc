@@ -51,7 +51,8 @@ bool Matcher::sum(ValueId id, ValueId* a, ValueId* b) {
 
 bool Matcher::plus(ValueId id, ValueId* x, double* c) {
   size_t before = mark();
-  const Node* node = match(id, {"aten::add.Tensor", "aten::add.Scalar", "aten::sub.Tensor", "aten::sub.Scalar"});
+  const Node* node =
+      match(id, {"aten::add.Tensor", "aten::add.Scalar", "aten::sub.Tensor", "aten::sub.Scalar"});
   if (node) {
     auto alpha = number(*node, 2);
     double sign = node->op.starts_with("aten::sub") ? -1 : 1;
@@ -78,7 +79,8 @@ bool Matcher::square(ValueId id, ValueId* x) {
     return *x != kNoValue;
   }
   rewind(before);
-  if (const Node* node = match(id, {"aten::mul.Tensor"}); node && value(*node, 0) == value(*node, 1)) {
+  if (const Node* node = match(id, {"aten::mul.Tensor"});
+      node && value(*node, 0) == value(*node, 1)) {
     *x = value(*node, 0);
     return *x != kNoValue;
   }
@@ -91,17 +93,16 @@ bool Matcher::square(ValueId id, ValueId* x) {
   return false;
 }
 
-bool Matcher::product(ValueId id, Product* out) {
-  return add_factor(id, 1, out, 0);
-}
+bool Matcher::product(ValueId id, Product* out) { return add_factor(id, 1, out, 0); }
 
 bool Matcher::add_factor(ValueId id, int sign, Product* out, int depth) {
   constexpr size_t kFactorsMax = 6;
   if (sign > 0 && depth < 8 && graph_.is_node(id) && uses(id) == 1) {
     size_t before = mark();
     Product saved = *out;
-    if (const Node* node = match(id, {"aten::mul.Tensor", "aten::mul.Scalar", "aten::div.Tensor", "aten::div.Scalar",
-                                      "aten::neg", "aten::pow.Tensor_Scalar", "aten::square"})) {
+    if (const Node* node = match(
+            id, {"aten::mul.Tensor", "aten::mul.Scalar", "aten::div.Tensor", "aten::div.Scalar",
+                 "aten::neg", "aten::pow.Tensor_Scalar", "aten::square"})) {
       if (add_factors(*node, sign, out, depth + 1)) return true;
     }
     *out = saved;
@@ -120,10 +121,13 @@ bool Matcher::add_factors(const Node& node, int sign, Product* out, int depth) {
     }
     ValueId id = value(node, i);
     // Mixed types are converted first; that is another computation.
-    if (id == kNoValue || !graph_.type(id).is_tensor() || type(id).dtype != type(node.results[0]).dtype) return false;
+    if (id == kNoValue || !graph_.type(id).is_tensor() ||
+        type(id).dtype != type(node.results[0]).dtype)
+      return false;
     return add_factor(id, s, out, depth);
   };
-  if (node.op == "aten::mul.Tensor" || node.op == "aten::mul.Scalar") return operand(0, sign) && operand(1, sign);
+  if (node.op == "aten::mul.Tensor" || node.op == "aten::mul.Scalar")
+    return operand(0, sign) && operand(1, sign);
   if (node.op == "aten::div.Tensor" || node.op == "aten::div.Scalar")
     return number(node, 1) && operand(0, sign) && operand(1, -sign);
   if (node.op == "aten::neg") {
@@ -211,7 +215,8 @@ bool Matcher::replace(NodeId root, std::string_view name, std::vector<Argument> 
   if (!op) return false;
   for (size_t i = arguments.size(); i < op->arguments.size(); i++) {
     if (!op->arguments[i].optional) return false;
-    arguments.push_back(op->arguments[i].has_default ? op->arguments[i].default_value : Argument(None{}));
+    arguments.push_back(op->arguments[i].has_default ? op->arguments[i].default_value
+                                                     : Argument(None{}));
   }
   if (!closed_at(root) || !target_has(name, arguments)) return false;
   Node& node = graph_.nodes[size_t(root)];
@@ -226,7 +231,8 @@ bool Matcher::replace(NodeId root, std::string_view name, std::vector<Argument> 
 
 ValueId Matcher::add(std::string op, std::vector<Argument> arguments, Type type, const Node& like) {
   std::string source = like.source;  // `like` may move
-  NodeId id = graph_.add_node(std::move(op), std::move(arguments), {std::move(type)}, std::move(source));
+  NodeId id =
+      graph_.add_node(std::move(op), std::move(arguments), {std::move(type)}, std::move(source));
   graph_.order.pop_back();
   placed_.push_back(id);
   count(graph_.nodes[size_t(id)], 1);
@@ -240,7 +246,8 @@ Argument Matcher::ints(const std::vector<SymInt>& sizes, const Node& like) {
   Build build(program_, graph_);
   build.source = like.source;
   Argument items = build.ints(sizes);
-  for (size_t k = before; k < graph_.order.size(); k++) count(graph_.nodes[size_t(graph_.order[k])], 1);
+  for (size_t k = before; k < graph_.order.size(); k++)
+    count(graph_.nodes[size_t(graph_.order[k])], 1);
   std::swap(graph_.order, placed_);
   uses_.resize(graph_.values.size(), 0);
   return items;

@@ -1,5 +1,5 @@
-// Matcher: looks back from a value at how it is computed, and puts one operator in place of a pattern.
-// What the recognizing passes share.
+// Matcher: looks back from a value at how it is computed, and puts one operator in place of a
+// pattern. What the recognizing passes share.
 //
 // Every node that is looked through becomes part of the pattern. A pattern is replaced only when
 // nothing outside of it uses what it computes inside, so no work is done twice.
@@ -30,7 +30,9 @@ class Matcher {
   Graph& graph() { return graph_; }
   const Node& node(NodeId id) const { return graph_.nodes[size_t(id)]; }
   const TensorType& type(ValueId id) const { return graph_.type(id).tensor; }
-  bool is_constant(ValueId id) const { return graph_.values[size_t(id)].origin == Origin::constant; }
+  bool is_constant(ValueId id) const {
+    return graph_.values[size_t(id)].origin == Origin::constant;
+  }
   int32_t uses(ValueId id) const { return uses_[size_t(id)]; }
 
   // --- looking. Node pointers are valid until the next node is added.
@@ -70,7 +72,8 @@ class Matcher {
   void set_argument(NodeId node, size_t index, Argument argument);
 
  private:
-  template <class F> friend void for_each_root(Matcher& matcher, F f);
+  template <class F>
+  friend void for_each_root(Matcher& matcher, F f);
   bool add_factors(const Node& node, int sign, Product* out, int depth);
   bool add_factor(ValueId id, int sign, Product* out, int depth);
   void count(const Node& node, int32_t change);

@@ -10,7 +10,8 @@ namespace sconce {
 namespace {
 
 bool less(double a, double b) {
-  return std::bit_cast<int64_t>(a) < std::bit_cast<int64_t>(b);  // by bits: -0 differs from 0, NaN equals itself
+  return std::bit_cast<int64_t>(a) <
+         std::bit_cast<int64_t>(b);  // by bits: -0 differs from 0, NaN equals itself
 }
 
 bool less(const Argument& a, const Argument& b) {
@@ -19,20 +20,27 @@ bool less(const Argument& a, const Argument& b) {
       [&](const auto& x) -> bool {
         using T = std::decay_t<decltype(x)>;
         const T& y = std::get<T>(b);
-        if constexpr (std::is_same_v<T, None>) return false;
-        else if constexpr (std::is_same_v<T, ValueRef>) return x.id < y.id;
-        else if constexpr (std::is_same_v<T, GraphRef>) return x.index < y.index;
-        else if constexpr (std::is_same_v<T, double>) return less(x, y);
+        if constexpr (std::is_same_v<T, None>)
+          return false;
+        else if constexpr (std::is_same_v<T, ValueRef>)
+          return x.id < y.id;
+        else if constexpr (std::is_same_v<T, GraphRef>)
+          return x.index < y.index;
+        else if constexpr (std::is_same_v<T, double>)
+          return less(x, y);
         else if constexpr (std::is_same_v<T, std::vector<IntItem>>)
-          return std::lexicographical_compare(x.begin(), x.end(), y.begin(), y.end(), [](const IntItem& p, const IntItem& q) {
-            return p.value != q.value ? p.value < q.value : p.known < q.known;
-          });
+          return std::lexicographical_compare(
+              x.begin(), x.end(), y.begin(), y.end(), [](const IntItem& p, const IntItem& q) {
+                return p.value != q.value ? p.value < q.value : p.known < q.known;
+              });
         else if constexpr (std::is_same_v<T, std::vector<ValueRef>>)
           return std::lexicographical_compare(x.begin(), x.end(), y.begin(), y.end(),
                                               [](ValueRef p, ValueRef q) { return p.id < q.id; });
         else if constexpr (std::is_same_v<T, std::vector<double>>)
-          return std::lexicographical_compare(x.begin(), x.end(), y.begin(), y.end(), [](double p, double q) { return less(p, q); });
-        else return x < y;
+          return std::lexicographical_compare(x.begin(), x.end(), y.begin(), y.end(),
+                                              [](double p, double q) { return less(p, q); });
+        else
+          return x < y;
       },
       a);
 }
@@ -40,8 +48,9 @@ bool less(const Argument& a, const Argument& b) {
 struct NodeLess {
   bool operator()(const Node* a, const Node* b) const {
     if (a->op != b->op) return a->op < b->op;
-    return std::lexicographical_compare(a->arguments.begin(), a->arguments.end(), b->arguments.begin(), b->arguments.end(),
-                                        [](const Argument& x, const Argument& y) { return less(x, y); });
+    return std::lexicographical_compare(
+        a->arguments.begin(), a->arguments.end(), b->arguments.begin(), b->arguments.end(),
+        [](const Argument& x, const Argument& y) { return less(x, y); });
   }
 };
 
@@ -71,10 +80,12 @@ Result<void> merge_common_subexpressions(Program&, Graph& graph, const PassConte
     bool same = first.results.size() == node.results.size();
     for (size_t r = 0; same && r < node.results.size(); r++) {
       const Type &a = graph.type(first.results[r]), &b = graph.type(node.results[r]);
-      same = a.kind == b.kind && a.tensor.dtype == b.tensor.dtype && a.tensor.dim_order == b.tensor.dim_order;
+      same = a.kind == b.kind && a.tensor.dtype == b.tensor.dtype &&
+             a.tensor.dim_order == b.tensor.dim_order;
     }
     if (!same) continue;
-    for (size_t r = 0; r < node.results.size(); r++) replacements.add(node.results[r], first.results[r]);
+    for (size_t r = 0; r < node.results.size(); r++)
+      replacements.add(node.results[r], first.results[r]);
     node.removed = true;
   }
   replacements.apply(graph);

@@ -4,7 +4,8 @@ namespace sconce {
 namespace {
 
 std::string merged(const std::string& body) {
-  return ops_after(merge_common_subexpressions, "method forward(%x: f32[2], %z: f32[2]) {\n" + body + "}\n");
+  return ops_after(merge_common_subexpressions,
+                   "method forward(%x: f32[2], %z: f32[2]) {\n" + body + "}\n");
 }
 
 TEST(MergeCommonSubexpressions, computes_the_same_once) {
@@ -15,7 +16,8 @@ TEST(MergeCommonSubexpressions, computes_the_same_once) {
   %d: f32[2] = aten::neg(%b)
   %y: f32[2] = aten::add.Tensor(%c, %d)
   return %y
-)"), "relu neg add.Tensor");
+)"),
+            "relu neg add.Tensor");
 }
 
 TEST(MergeCommonSubexpressions, tells_numbers_apart_by_their_bits) {
@@ -24,12 +26,14 @@ TEST(MergeCommonSubexpressions, tells_numbers_apart_by_their_bits) {
   %b: f32[2] = aten::mul.Tensor(%x, -0.0)
   %c: f32[2] = aten::mul.Tensor(%x, 0)
   return %a, %b, %c
-)"), "mul.Tensor mul.Tensor mul.Tensor");
+)"),
+            "mul.Tensor mul.Tensor mul.Tensor");
   EXPECT_EQ(merged(R"(
   %a: f32[2] = aten::mul.Tensor(%x, nan)
   %b: f32[2] = aten::mul.Tensor(%x, nan)
   return %a, %b
-)"), "mul.Tensor");
+)"),
+            "mul.Tensor");
 }
 
 TEST(MergeCommonSubexpressions, keeps_random_numbers_apart) {
@@ -52,7 +56,8 @@ method forward(%x: f32[2]) {
   %a: f32[2] = aten::mul.Tensor(%x, %w)
   %b: f32[2] = aten::mul.Tensor(%x, %v)
   return %a, %b
-})"), "mul.Tensor");
+})"),
+            "mul.Tensor");
 }
 
 TEST(MergeCommonSubexpressions, leaves_control_flow) {
@@ -67,7 +72,8 @@ method forward(%p: b8[], %x: f32[3]) {
   %y: f32[3] = cond(%p, graph 0, graph 1, {%x})
   %u: f32[3] = cond(%p, graph 0, graph 1, {%x})
   return %y, %u
-})"), "cond cond");
+})"),
+            "cond cond");
 }
 
 }  // namespace

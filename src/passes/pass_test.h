@@ -22,7 +22,8 @@ inline void complete(Graph& graph) {
   for (Node& node : graph.nodes) {
     const Op* op = find_op(node.op);
     for (size_t i = node.arguments.size(); op && i < op->arguments.size(); i++)
-      node.arguments.push_back(op->arguments[i].has_default ? op->arguments[i].default_value : Argument(None{}));
+      node.arguments.push_back(op->arguments[i].has_default ? op->arguments[i].default_value
+                                                            : Argument(None{}));
   }
 }
 
@@ -52,7 +53,8 @@ inline void apply(PassFunction pass, Program& program, Graph& graph, const PassC
 }
 
 // Inputs of the sizes that symbols had at export.
-inline std::vector<EvalValue> random_inputs(const Program& program, const Graph& graph, uint32_t seed) {
+inline std::vector<EvalValue> random_inputs(const Program& program, const Graph& graph,
+                                            uint32_t seed) {
   std::mt19937 random(seed);
   std::vector<EvalValue> inputs;
   for (ValueId id : graph.inputs) {
@@ -69,8 +71,10 @@ inline std::vector<EvalValue> random_inputs(const Program& program, const Graph&
       uint8_t* at = tensor.owner->data() + i * dtype_bytes(dtype);
       int64_t integer = dtype == DType::b8 ? int64_t(random() % 2) : int64_t(random() % 5);
       float number = float(int(random() % 4001) - 2000) / 1000;
-      if (is_integral(dtype)) store_elements<int64_t>(at, 1, &integer, 1, dtype);
-      else store_elements<float>(at, 1, &number, 1, dtype);
+      if (is_integral(dtype))
+        store_elements<int64_t>(at, 1, &integer, 1, dtype);
+      else
+        store_elements<float>(at, 1, &number, 1, dtype);
     }
     inputs.push_back(std::move(tensor));
   }
@@ -80,13 +84,14 @@ inline std::vector<EvalValue> random_inputs(const Program& program, const Graph&
 inline std::vector<double> elements(const EvalTensor& tensor) {
   std::vector<double> result(tensor.bytes / dtype_bytes(tensor.dtype));
   for (size_t i = 0; i < result.size(); i++)
-    load_elements<double>(&result[i], tensor.data + i * dtype_bytes(tensor.dtype), 1, 1, tensor.dtype);
+    load_elements<double>(&result[i], tensor.data + i * dtype_bytes(tensor.dtype), 1, 1,
+                          tensor.dtype);
   return result;
 }
 
 // Outputs and new buffers are the same, to a rounding or two of the element type.
-inline void expect_same_results(const Program& before, const Graph& old_graph, const Program& after, const Graph& new_graph,
-                                uint32_t seed = 1) {
+inline void expect_same_results(const Program& before, const Graph& old_graph, const Program& after,
+                                const Graph& new_graph, uint32_t seed = 1) {
   Evaluator old_run(before), new_run(after);
   std::vector<EvalValue> inputs = random_inputs(before, old_graph, seed);
   auto wanted = old_run.run(old_graph, inputs);
@@ -104,20 +109,26 @@ inline void expect_same_results(const Program& before, const Graph& old_graph, c
     }
     ASSERT_EQ(a->dtype, b->dtype);
     ASSERT_EQ(a->sizes, b->sizes);
-    double unit = a->dtype == DType::bf16 ? 1.6e-2 : a->dtype == DType::f16 ? 2e-3 : is_integral(a->dtype) ? 0 : 1e-5;
+    double unit = a->dtype == DType::bf16  ? 1.6e-2
+                  : a->dtype == DType::f16 ? 2e-3
+                  : is_integral(a->dtype)  ? 0
+                                           : 1e-5;
     std::vector<double> x = elements(*a), y = elements(*b);
     double scale = 1;
-    for (double v : x) if (std::isfinite(v)) scale = std::max(scale, std::fabs(v));
+    for (double v : x)
+      if (std::isfinite(v)) scale = std::max(scale, std::fabs(v));
     for (size_t i = 0; i < x.size(); i++) {
       if (std::isnan(x[i]) && std::isnan(y[i])) continue;
       if (x[i] == y[i]) continue;
-      ASSERT_LE(std::fabs(x[i] - y[i]), unit * scale) << "output " << k << ", element " << i << ": " << x[i] << " became " << y[i];
+      ASSERT_LE(std::fabs(x[i] - y[i]), unit * scale)
+          << "output " << k << ", element " << i << ": " << x[i] << " became " << y[i];
     }
   }
 }
 
 // The first method's nodes after the pass, dead ones removed, one per line without indentation.
-inline std::string after(PassFunction pass, const std::string& text, const PassContext& context = target_without()) {
+inline std::string after(PassFunction pass, const std::string& text,
+                         const PassContext& context = target_without()) {
   auto program = parse_completed(text);
   for (Method& method : program->methods) {
     apply(pass, *program, method.graph, context);
@@ -143,7 +154,8 @@ inline std::string after(PassFunction pass, const std::string& text, const PassC
 }
 
 // The names of the operators that are left, in order, with a space between.
-inline std::string ops_after(PassFunction pass, const std::string& text, const PassContext& context = target_without()) {
+inline std::string ops_after(PassFunction pass, const std::string& text,
+                             const PassContext& context = target_without()) {
   auto program = parse_completed(text);
   Graph& graph = program->methods.at(0).graph;
   apply(pass, *program, graph, context);

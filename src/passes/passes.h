@@ -15,7 +15,8 @@ struct PassContext;
 // graph. Unused constants stay in the program; emit stores only what is used.
 Result<void> remove_dead_code(Program& program, Graph& graph, const PassContext& context);
 // No two nodes compute the same from the same; random operators are kept apart.
-Result<void> merge_common_subexpressions(Program& program, Graph& graph, const PassContext& context);
+Result<void> merge_common_subexpressions(Program& program, Graph& graph,
+                                         const PassContext& context);
 // Nodes whose operands are all constants are constants, unless the result is much larger than what
 // it was made from (a full, an expand).
 Result<void> fold_constants(Program& program, Graph& graph, const PassContext& context);
@@ -29,13 +30,15 @@ Result<void> fold_batch_norm(Program& program, Graph& graph, const PassContext& 
 Result<void> recognize_linear(Program& program, Graph& graph, const PassContext& context);
 // SiLU, GELU, hardsigmoid, hardswish, mish and softplus written out are one operator.
 Result<void> recognize_activations(Program& program, Graph& graph, const PassContext& context);
-// Softmax, log softmax, layer norm and RMS norm written out are one operator, weight and bias inside.
+// Softmax, log softmax, layer norm and RMS norm written out are one operator, weight and bias
+// inside.
 Result<void> recognize_norms(Program& program, Graph& graph, const PassContext& context);
 // Attention written out is one operator.
 Result<void> recognize_attention(Program& program, Graph& graph, const PassContext& context);
 // Zeros around a convolution's input are the convolution's own padding.
 Result<void> fold_padding(Program& program, Graph& graph, const PassContext& context);
-// No two permutes of the same tensors cancel each other across the pointwise operators between them.
+// No two permutes of the same tensors cancel each other across the pointwise operators between
+// them.
 Result<void> cancel_permutes(Program& program, Graph& graph, const PassContext& context);
 // Operands of promoting operators have the type that the operator computes in; numbers in tensor
 // positions are 0-dim tensors.

@@ -49,7 +49,8 @@ Result<void> run_pipeline(Program& program, const PassContext& context,
     for (Method& method : program.methods) {
       Result<void> done = run_on(pass, program, method.graph, context);
       if (!done.ok())
-        return std::move(done.error()).with_context(fmt::format("method {}: {}", method.name, pass.name));
+        return std::move(done.error())
+            .with_context(fmt::format("method {}: {}", method.name, pass.name));
       nodes += node_count(method.graph);
     }
     if (options.runs) {

@@ -26,14 +26,18 @@ struct Pass {
 // All passes in their order.
 Span<const Pass> pipeline();
 
-struct PassRun { std::string name; double milliseconds; size_t nodes_after; };
+struct PassRun {
+  std::string name;
+  double milliseconds;
+  size_t nodes_after;
+};
 
 struct PipelineOptions {
-  bool verify = true;                     // after every pass
-  std::string stop_after;                 // a pass's name; empty = run all
+  bool verify = true;      // after every pass
+  std::string stop_after;  // a pass's name; empty = run all
   // Called after each pass that ran.
   std::function<void(const Pass&, const Program&)> after_pass;
-  std::vector<PassRun>* runs = nullptr;   // filled when given
+  std::vector<PassRun>* runs = nullptr;  // filled when given
 };
 
 Result<void> run_pipeline(Program& program, const PassContext& context,

@@ -30,9 +30,14 @@ class RandomGraph {
   }
 
  private:
-  template <class T> T pick(std::initializer_list<T> from) { return from.begin()[random_() % from.size()]; }
+  template <class T>
+  T pick(std::initializer_list<T> from) {
+    return from.begin()[random_() % from.size()];
+  }
   ValueId any() { return values_[random_() % values_.size()]; }
-  ValueId recent() { return values_[values_.size() - 1 - random_() % std::min<size_t>(values_.size(), 3)]; }
+  ValueId recent() {
+    return values_[values_.size() - 1 - random_() % std::min<size_t>(values_.size(), 3)];
+  }
 
   ValueId constant(DType dtype, std::vector<int64_t> sizes) {
     TensorType type{dtype, {}, {}};
@@ -59,19 +64,28 @@ class RandomGraph {
     for (int i = 0; i < rank; i++) dims.push_back(i);
     DType dtype = build.dtype(x);
     switch (random_() % 18) {
-      case 0: return keep(build.call1(pick<const char*>({"aten::relu", "aten::neg", "aten::tanh", "aten::sigmoid", "aten::abs"}), {v(x)}));
-      case 1: return keep(build.call1(pick<const char*>({"aten::mul.Tensor", "aten::add.Tensor", "aten::sub.Tensor"}),
-                                      {v(x), pick<Argument>({int64_t{1}, 0.5, 2.0, int64_t{0}})}));
-      case 2: case 3: {  // two operands that broadcast
+      case 0:
+        return keep(build.call1(pick<const char*>({"aten::relu", "aten::neg", "aten::tanh",
+                                                   "aten::sigmoid", "aten::abs"}),
+                                {v(x)}));
+      case 1:
+        return keep(build.call1(
+            pick<const char*>({"aten::mul.Tensor", "aten::add.Tensor", "aten::sub.Tensor"}),
+            {v(x), pick<Argument>({int64_t{1}, 0.5, 2.0, int64_t{0}})}));
+      case 2:
+      case 3: {  // two operands that broadcast
         ValueId y = any();
         const auto &a = build.tensor(x).sizes, &b = build.tensor(y).sizes;
         for (size_t i = 1; i <= std::min(a.size(), b.size()); i++) {
           SymInt p = a[a.size() - i], q = b[b.size() - i];
           if (p != q && p != SymInt(1) && q != SymInt(1)) return;
         }
-        return keep(build.call1(pick<const char*>({"aten::mul.Tensor", "aten::add.Tensor", "aten::maximum"}), {v(x), v(y)}));
+        return keep(build.call1(
+            pick<const char*>({"aten::mul.Tensor", "aten::add.Tensor", "aten::maximum"}),
+            {v(x), v(y)}));
       }
-      case 4: case 5: {
+      case 4:
+      case 5: {
         std::shuffle(dims.begin(), dims.end(), random_);
         return keep(build.permute(x, dims));
       }
@@ -98,7 +112,10 @@ class RandomGraph {
       case 9: {
         if (rank == 0) return;
         int64_t dim = int64_t(random_()) % rank;
-        return keep(build.call1("aten::slice.Tensor", {v(x), dim, int64_t(random_() % 2), pick<Argument>({int64_t{3}, int64_t{100}, int64_t{-1}}), int64_t(1 + random_() % 2)}));
+        return keep(build.call1(
+            "aten::slice.Tensor",
+            {v(x), dim, int64_t(random_() % 2),
+             pick<Argument>({int64_t{3}, int64_t{100}, int64_t{-1}}), int64_t(1 + random_() % 2)}));
       }
       case 10: return keep(build.cast(build.cast(x, DType::f64), dtype));
       case 11: return keep(build.call1("aten::clone", {v(x)}));
@@ -107,20 +124,28 @@ class RandomGraph {
         return keep(build.call1("aten::_softmax", {v(x), int64_t(random_()) % rank, false}));
       }
       case 13: {  // a convolution with its batch norm
-        if (rank != 4 || !build.size(x, 1).is_known() || build.size(x, 1).value < 1 || build.size(x, 2).value < 1 || build.size(x, 3).value < 1) return;
+        if (rank != 4 || !build.size(x, 1).is_known() || build.size(x, 1).value < 1 ||
+            build.size(x, 2).value < 1 || build.size(x, 3).value < 1)
+          return;
         int64_t channels = build.size(x, 1).value;
         ValueId w = constant(dtype, {4, channels, 1, 1}), b = constant(dtype, {4});
-        ValueId c = build.call1("aten::convolution", {v(x), v(w), v(b), Build::ints(std::vector<int64_t>{1, 1}), Build::ints(std::vector<int64_t>{1, 0}),
-                                                      Build::ints(std::vector<int64_t>{1, 1}), false, Build::ints(std::vector<int64_t>{0, 0}), int64_t{1}});
+        ValueId c = build.call1(
+            "aten::convolution",
+            {v(x), v(w), v(b), Build::ints(std::vector<int64_t>{1, 1}),
+             Build::ints(std::vector<int64_t>{1, 0}), Build::ints(std::vector<int64_t>{1, 1}),
+             false, Build::ints(std::vector<int64_t>{0, 0}), int64_t{1}});
         ValueId s = constant(dtype, {4, 1, 1}), t = constant(dtype, {1, 4, 1, 1});
         return keep(build.add(build.mul(c, s), t));
       }
       case 14: {
-        if (rank < 1 || !build.tensor(x).sizes.back().is_known() || build.tensor(x).sizes.back().value < 1) return;
+        if (rank < 1 || !build.tensor(x).sizes.back().is_known() ||
+            build.tensor(x).sizes.back().value < 1)
+          return;
         int64_t inputs = build.tensor(x).sizes.back().value;
         ValueId w = constant(dtype, {inputs, 5});
         std::vector<SymInt> flat = {1, inputs}, sizes = build.tensor(x).sizes;
-        for (size_t i = 0; i + 1 < sizes.size(); i++) flat[0] = SymInt(flat[0].value * sizes[i].value);
+        for (size_t i = 0; i + 1 < sizes.size(); i++)
+          flat[0] = SymInt(flat[0].value * sizes[i].value);
         sizes.back() = 5;
         ValueId product = build.call1("aten::mm", {v(build.view(x, flat)), v(w)});
         return keep(build.add(build.view(product, sizes), constant(dtype, {5})));
@@ -132,14 +157,20 @@ class RandomGraph {
         std::vector<SymInt> sizes = {n, build.size(x, rank - 2), build.size(x, rank - 1)};
         if (sizes[0] == SymInt(0) || sizes[1] == SymInt(0) || sizes[2] == SymInt(0)) return;
         ValueId q = build.view(x, sizes);
-        ValueId scores = build.call1("aten::bmm", {v(build.mul(q, 0.5)), v(build.permute(q, {0, 2, 1}))});
-        ValueId weights = build.call1("aten::_softmax", {v(build.add(scores, constant(dtype, {sizes[1].value, sizes[1].value}))), int64_t{-1}, false});
+        ValueId scores =
+            build.call1("aten::bmm", {v(build.mul(q, 0.5)), v(build.permute(q, {0, 2, 1}))});
+        ValueId weights =
+            build.call1("aten::_softmax",
+                        {v(build.add(scores, constant(dtype, {sizes[1].value, sizes[1].value}))),
+                         int64_t{-1}, false});
         return keep(build.call1("aten::bmm", {v(weights), v(q)}));
       }
       case 16: return keep(build.mul(x, build.call1("aten::sigmoid", {v(x)})));
       default: {
         if (rank == 0 || build.tensor(x).sizes.back() == SymInt(0)) return;
-        auto mean = [&](ValueId y) { return build.call1("aten::mean.dim", {v(y), Build::ints(std::vector<int64_t>{-1}), true}); };
+        auto mean = [&](ValueId y) {
+          return build.call1("aten::mean.dim", {v(y), Build::ints(std::vector<int64_t>{-1}), true});
+        };
         ValueId c = build.sub(x, mean(x));
         ValueId s = build.call1("aten::rsqrt", {v(build.add(mean(build.mul(c, c)), 0.01))});
         return keep(build.mul(c, s));
@@ -153,8 +184,9 @@ class RandomGraph {
 };
 
 PassContext plain_target() {
-  return target_without({"aten::linear", "aten::layer_norm", "aten::rms_norm", "aten::scaled_dot_product_attention",
-                         "aten::silu", "aten::hardswish", "aten::hardsigmoid", "aten::softplus", "aten::mish"});
+  return target_without({"aten::linear", "aten::layer_norm", "aten::rms_norm",
+                         "aten::scaled_dot_product_attention", "aten::silu", "aten::hardswish",
+                         "aten::hardsigmoid", "aten::softplus", "aten::mish"});
 }
 
 void check(uint32_t seed, const PassContext& context) {
@@ -171,8 +203,7 @@ TEST(Pipeline, keeps_the_results_of_random_graphs) {
 }
 
 TEST(Pipeline, keeps_the_results_of_random_graphs_on_a_plain_target) {
-  for (uint32_t seed = 1001; seed <= 1300 && !HasFailure(); seed++)
-    check(seed, plain_target());
+  for (uint32_t seed = 1001; seed <= 1300 && !HasFailure(); seed++) check(seed, plain_target());
 }
 
 TEST(Pipeline, takes_milliseconds_for_ten_thousand_nodes) {
@@ -185,7 +216,8 @@ TEST(Pipeline, takes_milliseconds_for_ten_thousand_nodes) {
   Result<void> done = run_pipeline(*program, plain_target(), options);
   ASSERT_TRUE(done.ok()) << done.error().text;
   std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-  for (const PassRun& run : runs) fmt::print("  {:34} {:8.2f} ms {:6} nodes\n", run.name, run.milliseconds, run.nodes_after);
+  for (const PassRun& run : runs)
+    fmt::print("  {:34} {:8.2f} ms {:6} nodes\n", run.name, run.milliseconds, run.nodes_after);
   fmt::print("  {} nodes, {:.1f} ms\n", nodes, time.count());
   EXPECT_LT(time.count(), 10000);  // sanitizers and busy machines take longer
 }
@@ -211,7 +243,8 @@ method forward(%x: f32[2]) {
   nothing.has_node = [](const Op&, const Program&, const Graph&, const Node&) { return false; };
   Result<void> done = run_pipeline(*program, nothing, {});
   ASSERT_FALSE(done.ok());
-  EXPECT_NE(done.error().text.find("aten::erf  at model.py:3"), std::string::npos) << done.error().text;
+  EXPECT_NE(done.error().text.find("aten::erf  at model.py:3"), std::string::npos)
+      << done.error().text;
   EXPECT_NE(done.error().text.find("aten::tan"), std::string::npos);
 }
 

@@ -1,7 +1,7 @@
 // Activations written out in their parts: SiLU, GELU, hardsigmoid, hardswish, mish, softplus.
 //
-// Only forms whose result is that of the operator for every x, rounding aside. So log(1 + exp(x)) is
-// no softplus (it overflows to infinity), and x * sigmoid(1.702 x) no GELU.
+// Only forms whose result is that of the operator for every x, rounding aside. So log(1 + exp(x))
+// is no softplus (it overflows to infinity), and x * sigmoid(1.702 x) no GELU.
 #include <cmath>
 
 #include "passes/match.h"
@@ -25,7 +25,9 @@ bool in_either_order(Matcher& m, const Product& product, F f) {
 // min(max(x + 3, 0), 6)
 bool clamped_to_six(Matcher& m, ValueId id, ValueId* x) {
   const Node* node = m.match(id, {"aten::hardtanh", "aten::clamp", "aten::relu6"});
-  if (!node || (node->op != "aten::relu6" && (m.number(*node, 1) != 0.0 || m.number(*node, 2) != 6.0))) return false;
+  if (!node ||
+      (node->op != "aten::relu6" && (m.number(*node, 1) != 0.0 || m.number(*node, 2) != 6.0)))
+    return false;
   double c = 0;
   return m.plus(Matcher::value(*node, 0), x, &c) && c == 3;
 }
@@ -37,7 +39,8 @@ bool one_plus_erf(Matcher& m, ValueId id, ValueId x) {
   if (!m.plus(id, &inner, &one) || one != 1) return false;
   const Node* erf = m.match(inner, {"aten::erf"});
   Product scaled;
-  return erf && m.product(Matcher::value(*erf, 0), &scaled) && scaled.is(std::sqrt(0.5), 1) && scaled.factors[0] == x;
+  return erf && m.product(Matcher::value(*erf, 0), &scaled) && scaled.is(std::sqrt(0.5), 1) &&
+         scaled.factors[0] == x;
 }
 
 // 1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)); also x * (1 + 0.044715 x^2) inside.
@@ -54,15 +57,16 @@ bool one_plus_tanh(Matcher& m, ValueId id, ValueId x) {
     if (!m.sum(scaled.factors[0], &a, &b)) return false;
     if (b == x) std::swap(a, b);
     Product cubic;
-    return a == x && m.product(b, &cubic) && cubic.is(kCubic, 3) && cubic.factors == std::vector<ValueId>{x, x, x};
+    return a == x && m.product(b, &cubic) && cubic.is(kCubic, 3) &&
+           cubic.factors == std::vector<ValueId>{x, x, x};
   }
   if (!scaled.is(kScale, 2)) return false;
   return in_either_order(m, scaled, [&](ValueId a, ValueId b) {
     ValueId rest;
     double c = 0;
     Product quadratic;
-    return a == x && m.plus(b, &rest, &c) && c == 1 && m.product(rest, &quadratic) && quadratic.is(kCubic, 2) &&
-           quadratic.factors == std::vector<ValueId>{x, x};
+    return a == x && m.plus(b, &rest, &c) && c == 1 && m.product(rest, &quadratic) &&
+           quadratic.is(kCubic, 2) && quadratic.factors == std::vector<ValueId>{x, x};
   });
 }
 
@@ -91,7 +95,8 @@ bool try_product(Matcher& m, NodeId root) {
   auto fits = [&](ValueId x) { return m.type(x) == type; };
   ValueId x = kNoValue;
   if (product.is(1.0 / 6, 1)) {
-    return clamped_to_six(m, product.factors[0], &x) && fits(x) && m.replace(root, "aten::hardsigmoid", {ValueRef{x}});
+    return clamped_to_six(m, product.factors[0], &x) && fits(x) &&
+           m.replace(root, "aten::hardsigmoid", {ValueRef{x}});
   }
   if (product.factors.size() != 2) return false;
   return in_either_order(m, product, [&](ValueId a, ValueId b) {
@@ -107,7 +112,8 @@ bool try_product(Matcher& m, NodeId root) {
     if (product.is(1, 2)) {
       const Node* sigmoid = m.match(b, {"aten::sigmoid", "aten::hardsigmoid"});
       if (sigmoid && Matcher::value(*sigmoid, 0) == a)
-        return m.replace(root, sigmoid->op == "aten::sigmoid" ? "aten::silu" : "aten::hardswish", operand);
+        return m.replace(root, sigmoid->op == "aten::sigmoid" ? "aten::silu" : "aten::hardswish",
+                         operand);
       return again() && tanh_of_softplus(m, b, a) && m.replace(root, "aten::mish", operand);
     }
     if (!product.is(0.5, 2)) return false;
@@ -131,13 +137,14 @@ bool try_softplus(Matcher& m, NodeId root) {
     return exp ? Matcher::value(*exp, 0) : kNoValue;
   };
   auto replace = [&](ValueId x) {
-    return m.type(x) == type && m.replace(root, "aten::softplus", {ValueRef{x}, int64_t{1}, int64_t{20}});
+    return m.type(x) == type &&
+           m.replace(root, "aten::softplus", {ValueRef{x}, int64_t{1}, int64_t{20}});
   };
   if (node.op == "aten::where.self") {
     ValueId x = Matcher::value(node, 1);
     const Node* large = m.match(Matcher::value(node, 0), {"aten::gt.Scalar", "aten::gt.Tensor"});
-    return large && x != kNoValue && Matcher::value(*large, 0) == x && m.number(*large, 1) == 20.0 &&
-           log1p_of_exp(Matcher::value(node, 2)) == x && replace(x);
+    return large && x != kNoValue && Matcher::value(*large, 0) == x &&
+           m.number(*large, 1) == 20.0 && log1p_of_exp(Matcher::value(node, 2)) == x && replace(x);
   }
   ValueId a, b;
   if (node.op != "aten::add.Tensor" || !m.sum(node.results[0], &a, &b)) return false;
@@ -160,7 +167,9 @@ bool try_softplus(Matcher& m, NodeId root) {
 
 Result<void> recognize_activations(Program& program, Graph& graph, const PassContext& context) {
   Matcher matcher(program, graph, context);
-  for_each_root(matcher, [](Matcher& m, NodeId root) { try_product(m, root) || (m.rewind(0), try_softplus(m, root)); });
+  for_each_root(matcher, [](Matcher& m, NodeId root) {
+    try_product(m, root) || (m.rewind(0), try_softplus(m, root));
+  });
   return {};
 }
 

@@ -1,9 +1,9 @@
 // Attention written out: softmax(q k^T * scale + mask) v, with batched products in any of the forms
 // that exporters give them, is aten::scaled_dot_product_attention.
 //
-// Between the two products may stand scales, masks (added, filled, chosen by where), views that split
-// and join batch dimensions, and casts to f32. Rows where all is masked by -inf become 0, as torch's
-// operator has it; written out they are NaN.
+// Between the two products may stand scales, masks (added, filled, chosen by where), views that
+// split and join batch dimensions, and casts to f32. Rows where all is masked by -inf become 0, as
+// torch's operator has it; written out they are NaN.
 #include <cmath>
 #include <cstring>
 
@@ -31,7 +31,8 @@ struct Scores {
 // The same last two dimensions, so that only batch dimensions differ.
 bool same_matrices(const TensorType& a, const TensorType& b) {
   size_t n = a.sizes.size(), k = b.sizes.size();
-  return n >= 2 && k >= 2 && a.dtype == b.dtype && a.sizes[n - 1] == b.sizes[k - 1] && a.sizes[n - 2] == b.sizes[k - 2];
+  return n >= 2 && k >= 2 && a.dtype == b.dtype && a.sizes[n - 1] == b.sizes[k - 1] &&
+         a.sizes[n - 2] == b.sizes[k - 2];
 }
 
 // Goes back through views that change batch dimensions only.
@@ -41,7 +42,8 @@ ValueId before_views(Matcher& m, ValueId id, bool count_in) {
     const Node& node = m.graph().producer(id);
     const Op* op = find_op(node.op);
     ValueId x = Matcher::value(node, 0);
-    if (!op || !keeps_element_order(*op) || x == kNoValue || !same_matrices(m.type(x), m.type(id))) return id;
+    if (!op || !keeps_element_order(*op) || x == kNoValue || !same_matrices(m.type(x), m.type(id)))
+      return id;
     if (count_in) m.match(id, {node.op});
     id = x;
   }
@@ -60,7 +62,8 @@ bool match_product(Matcher& m, ValueId id, Scores* scores) {
     if (!beta || !alpha || (*beta != 0 && *beta != 1)) return false;
     if (*beta == 1) {
       // A scale further on would be of the mask as well.
-      if (scores->scale != 1 || Matcher::value(*node, 0) == kNoValue || scores->batch != batch) return false;
+      if (scores->scale != 1 || Matcher::value(*node, 0) == kNoValue || scores->batch != batch)
+        return false;
       scores->masks.push_back({Mask::Kind::add, Matcher::value(*node, 0)});
     }
     scores->scale *= *alpha;
@@ -75,7 +78,8 @@ bool match_scores(Matcher& m, ValueId id, Scores* scores, int depth);
 // A mask at `id` over scores at `inner`.
 bool match_masked(Matcher& m, ValueId id, ValueId inner, Mask mask, Scores* scores, int depth) {
   if (inner == kNoValue || mask.value == kNoValue || scores->scale != 1) return false;
-  if (m.type(inner).sizes != m.type(id).sizes || m.type(inner).dtype != m.type(id).dtype) return false;
+  if (m.type(inner).sizes != m.type(id).sizes || m.type(inner).dtype != m.type(id).dtype)
+    return false;
   if (mask.kind != Mask::Kind::add && !(mask.fill <= -1e4)) return false;
   std::vector<SymInt> batch = m.type(id).sizes;
   if (batch.size() < 2) return false;
@@ -96,9 +100,10 @@ bool match_scores(Matcher& m, ValueId id, Scores* scores, int depth) {
   if (id == kNoValue || depth > kDepthMax) return false;
   id = before_views(m, id, true);
   if (match_product(m, id, scores)) return true;
-  const Node* node = m.match(id, {"aten::mul.Tensor", "aten::mul.Scalar", "aten::div.Tensor", "aten::div.Scalar",
-                                  "aten::add.Tensor", "aten::masked_fill.Scalar", "aten::masked_fill.Tensor",
-                                  "aten::where.self", "aten::_to_copy"});
+  const Node* node =
+      m.match(id, {"aten::mul.Tensor", "aten::mul.Scalar", "aten::div.Tensor", "aten::div.Scalar",
+                   "aten::add.Tensor", "aten::masked_fill.Scalar", "aten::masked_fill.Tensor",
+                   "aten::where.self", "aten::_to_copy"});
   if (!node) return false;
   ValueId x = Matcher::value(*node, 0);
   if (node->op == "aten::_to_copy") {  // the operator computes in f32 anyway
@@ -126,12 +131,15 @@ bool match_scores(Matcher& m, ValueId id, Scores* scores, int depth) {
   }
   if (node->op == "aten::where.self") {
     ValueId a = Matcher::value(*node, 1), b = Matcher::value(*node, 2);
-    if (auto fill = m.number(*node, 2)) return match_masked(m, id, a, {Mask::Kind::keep, x, *fill}, scores, depth);
-    if (auto fill = m.number(*node, 1)) return match_masked(m, id, b, {Mask::Kind::drop, x, *fill}, scores, depth);
+    if (auto fill = m.number(*node, 2))
+      return match_masked(m, id, a, {Mask::Kind::keep, x, *fill}, scores, depth);
+    if (auto fill = m.number(*node, 1))
+      return match_masked(m, id, b, {Mask::Kind::drop, x, *fill}, scores, depth);
     return false;
   }
   auto fill = m.number(*node, 2);
-  return fill && match_masked(m, id, x, {Mask::Kind::drop, Matcher::value(*node, 1), *fill}, scores, depth);
+  return fill &&
+         match_masked(m, id, x, {Mask::Kind::drop, Matcher::value(*node, 1), *fill}, scores, depth);
 }
 
 // The constant mask keeps exactly what is not after the row's own position, for all batches.
@@ -146,18 +154,21 @@ bool is_causal(const Program& program, const Graph& graph, const Mask& mask) {
   uint64_t matrix = uint64_t(n) * uint64_t(n) * bytes;
   if (matrix == 0 || constant.bytes.size() % matrix != 0) return false;
   bool boolean = constant.type.dtype == DType::b8;
-  if (boolean == (mask.kind == Mask::Kind::add) || (!boolean && !is_floating(constant.type.dtype))) return false;
+  if (boolean == (mask.kind == Mask::Kind::add) || (!boolean && !is_floating(constant.type.dtype)))
+    return false;
   std::vector<double> row(static_cast<size_t>(n));
   uint64_t rows = constant.bytes.size() / (uint64_t(n) * bytes);
   for (uint64_t r = 0; r < rows; r++) {
     const uint8_t* from = constant.bytes.data() + r * uint64_t(n) * bytes;
     for (int64_t c = 0; c < n; c += kBlockCount)
-      load_elements<double>(row.data() + c, from + uint64_t(c) * bytes, 1, int(std::min<int64_t>(n - c, kBlockCount)),
-                            constant.type.dtype);
+      load_elements<double>(row.data() + c, from + uint64_t(c) * bytes, 1,
+                            int(std::min<int64_t>(n - c, kBlockCount)), constant.type.dtype);
     for (int64_t c = 0; c < n; c++) {
       bool wanted = c <= int64_t(r % uint64_t(n));
       double value = row[size_t(c)];
-      bool kept = mask.kind == Mask::Kind::keep ? value != 0 : mask.kind == Mask::Kind::drop ? value == 0 : value == 0;
+      bool kept = mask.kind == Mask::Kind::keep   ? value != 0
+                  : mask.kind == Mask::Kind::drop ? value == 0
+                                                  : value == 0;
       if (mask.kind == Mask::Kind::add && !kept && !(value <= -1e4)) return false;
       if (kept != wanted) return false;
     }
@@ -166,7 +177,10 @@ bool is_causal(const Program& program, const Graph& graph, const Mask& mask) {
 }
 
 // k of q k^T: `right` is a permute that swaps the last two dimensions, among others.
-struct Key { ValueId base = kNoValue; std::vector<int64_t> dims; };  // dims empty: base itself
+struct Key {
+  ValueId base = kNoValue;
+  std::vector<int64_t> dims;
+};  // dims empty: base itself
 
 std::optional<Key> match_key(Matcher& m, ValueId right) {
   if (!m.graph().is_node(right)) return std::nullopt;
@@ -198,14 +212,21 @@ class Attention {
     if (!dim || (*dim != rank - 1 && *dim != -1)) return false;
     if (!match_scores(m_, Matcher::value(*softmax, 0), &scores_, 0)) return false;
     DType dtype = m_.type(node_.results[0]).dtype;
-    ValueId query = before_views(m_, scores_.left, false), right = before_views(m_, scores_.right, false);
+    ValueId query = before_views(m_, scores_.left, false),
+            right = before_views(m_, scores_.right, false);
     auto key = match_key(m_, right);
     if (!key || m_.type(query).dtype != dtype || m_.type(key->base).dtype != dtype) return false;
     value = before_views(m_, value, false);
     if (!masks_fit(dtype)) return false;
     // Ask first: what is added below stays.
-    std::vector<Argument> arguments = {ValueRef{query}, ValueRef{key->base}, ValueRef{value}, None{},
-                                       0.0, false, scores_.scale, false};
+    std::vector<Argument> arguments = {ValueRef{query},
+                                       ValueRef{key->base},
+                                       ValueRef{value},
+                                       None{},
+                                       0.0,
+                                       false,
+                                       scores_.scale,
+                                       false};
     if (!m_.target_has("aten::scaled_dot_product_attention", arguments)) return false;
     if (!m_.target_has("aten::view", {ValueRef{query}, std::vector<IntItem>()})) return false;
     if (!m_.closed_at(root_)) return false;
@@ -218,14 +239,17 @@ class Attention {
     arguments[1] = ValueRef{in_batches(k)};
     arguments[2] = ValueRef{in_batches(value)};
     arguments[6] = scores_.scale * factor;
-    if (scores_.masks.size() == 1 && is_causal(m_.program(), m_.graph(), scores_.masks[0])) arguments[5] = true;
-    else if (!scores_.masks.empty()) arguments[3] = ValueRef{joined_mask(dtype)};
+    if (scores_.masks.size() == 1 && is_causal(m_.program(), m_.graph(), scores_.masks[0]))
+      arguments[5] = true;
+    else if (!scores_.masks.empty())
+      arguments[3] = ValueRef{joined_mask(dtype)};
     TensorType type{dtype, scores_.batch, {}};
     const TensorType result = m_.type(node_.results[0]);
     type.sizes.push_back(result.sizes[result.sizes.size() - 2]);
     type.sizes.push_back(result.sizes.back());
     if (type == result) return m_.replace(root_, "aten::scaled_dot_product_attention", arguments);
-    ValueId attended = m_.add("aten::scaled_dot_product_attention", arguments, Type::of(type), node_);
+    ValueId attended =
+        m_.add("aten::scaled_dot_product_attention", arguments, Type::of(type), node_);
     return m_.replace(root_, "aten::view", {ValueRef{attended}, m_.ints(result.sizes, node_)});
   }
 
@@ -292,16 +316,20 @@ class Attention {
     return id;
   }
   ValueId joined_mask(DType dtype) {
-    if (scores_.masks.size() == 1 && scores_.masks[0].kind != Mask::Kind::add && std::isinf(scores_.masks[0].fill)) {
+    if (scores_.masks.size() == 1 && scores_.masks[0].kind != Mask::Kind::add &&
+        std::isinf(scores_.masks[0].fill)) {
       const Mask& mask = scores_.masks[0];
       if (mask.kind == Mask::Kind::keep) return mask.value;
       // not(not(keep)) is keep.
       if (m_.graph().is_node(mask.value)) {
         const Node& node = m_.graph().producer(mask.value);
         ValueId keep = Matcher::value(node, 0);
-        if ((node.op == "aten::bitwise_not" || node.op == "aten::logical_not") && m_.type(keep).dtype == DType::b8) return keep;
+        if ((node.op == "aten::bitwise_not" || node.op == "aten::logical_not") &&
+            m_.type(keep).dtype == DType::b8)
+          return keep;
       }
-      return m_.add("aten::logical_not", {ValueRef{mask.value}}, Type::of(m_.type(mask.value)), node_);
+      return m_.add("aten::logical_not", {ValueRef{mask.value}}, Type::of(m_.type(mask.value)),
+                    node_);
     }
     ValueId joined = kNoValue;
     for (const Mask& mask : scores_.masks) {
@@ -312,15 +340,18 @@ class Attention {
         // masked_fill of zeros would need zeros: where takes numbers as constants of no dimension.
         ValueId zero = scalar(0, dtype), fill = scalar(mask.fill, dtype);
         bool keeps = mask.kind == Mask::Kind::keep;
-        added = m_.add("aten::where.self", {ValueRef{mask.value}, ValueRef{keeps ? zero : fill}, ValueRef{keeps ? fill : zero}},
-                       Type::of(type), node_);
+        added = m_.add(
+            "aten::where.self",
+            {ValueRef{mask.value}, ValueRef{keeps ? zero : fill}, ValueRef{keeps ? fill : zero}},
+            Type::of(type), node_);
       }
       if (joined == kNoValue) {
         joined = added;
         continue;
       }
       TensorType type{dtype, broadcast(m_.type(joined).sizes, m_.type(added).sizes), {}};
-      joined = m_.add("aten::add.Tensor", {ValueRef{joined}, ValueRef{added}, int64_t{1}}, Type::of(type), node_);
+      joined = m_.add("aten::add.Tensor", {ValueRef{joined}, ValueRef{added}, int64_t{1}},
+                      Type::of(type), node_);
     }
     return joined;
   }
@@ -351,7 +382,8 @@ ValueId before_repeat(Matcher& m, ValueId id) {
   if (!joined) return kNoValue;
   ValueId wide = Matcher::value(*joined, 0);
   const Node* spread = m.match(wide, {"aten::expand", "aten::expand_copy"});
-  const Node* split = spread ? m.match(Matcher::value(*spread, 0), {"aten::unsqueeze", "aten::view"}) : nullptr;
+  const Node* split =
+      spread ? m.match(Matcher::value(*spread, 0), {"aten::unsqueeze", "aten::view"}) : nullptr;
   if (!split) return kNoValue;
   ValueId x = Matcher::value(*split, 0);
   std::vector<SymInt> sizes = m.type(x).sizes;
@@ -382,7 +414,8 @@ bool try_grouped(Matcher& m, NodeId root) {
   }
   ValueId key = std::get<ValueRef>(arguments[1]).id, value = std::get<ValueRef>(arguments[2]).id;
   size_t rank = m.type(key).sizes.size();
-  if (m.type(value).sizes.size() != rank || m.type(Matcher::value(node, 0)).sizes.size() != rank) return false;
+  if (m.type(value).sizes.size() != rank || m.type(Matcher::value(node, 0)).sizes.size() != rank)
+    return false;
   if (m.type(key).sizes[rank - 3] != m.type(value).sizes[rank - 3]) return false;
   arguments[7] = true;
   m.rewind(0);  // nothing is computed twice when others use the repeated heads

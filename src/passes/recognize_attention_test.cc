@@ -23,7 +23,8 @@ method forward(%q: f32[2, 5, 3, 4], %k: f32[2, 5, 3, 4], %v: f32[2, 5, 3, 4]) {
   return %y
 })";
 
-std::string eager(const std::string& mask, std::string constants = "", const std::string& input = "") {
+std::string eager(const std::string& mask, std::string constants = "",
+                  const std::string& input = "") {
   std::string text = kEager;
   text.replace(text.find("MASK"), 4, mask);
   if (!input.empty()) text.insert(text.find(") {"), ", " + input);
@@ -31,7 +32,8 @@ std::string eager(const std::string& mask, std::string constants = "", const std
 }
 
 TEST(RecognizeAttention, makes_one_operator_of_eager_attention) {
-  EXPECT_EQ(after(recognize_attention, eager("%s3: f32[2, 3, 5, 5] = aten::add.Tensor(%s2, %m)", "", "%m: f32[2, 1, 5, 5]")),
+  EXPECT_EQ(after(recognize_attention, eager("%s3: f32[2, 3, 5, 5] = aten::add.Tensor(%s2, %m)", "",
+                                             "%m: f32[2, 1, 5, 5]")),
             R"(%q1: f32[2, 3, 5, 4] = aten::permute(%q, [0, 2, 1, 3])
 %v1: f32[2, 3, 5, 4] = aten::transpose.int(%v, 1, 2)
 %18: f32[2, 3, 5, 4] = aten::permute(%k, [0, 2, 1, 3])
@@ -43,23 +45,31 @@ return %y
 }
 
 TEST(RecognizeAttention, keeps_what_a_filled_mask_does_not_drop) {
-  EXPECT_EQ(ops_after(recognize_attention,
-                      eager("%n: b8[5, 5] = aten::bitwise_not(%m)\n  %s3: f32[2, 3, 5, 5] = aten::masked_fill.Scalar(%s2, %n, -inf)",
-                            "", "%m: b8[5, 5]")),
-            "permute transpose.int permute scaled_dot_product_attention view view");
+  EXPECT_EQ(
+      ops_after(recognize_attention, eager("%n: b8[5, 5] = aten::bitwise_not(%m)\n  %s3: f32[2, 3, "
+                                           "5, 5] = aten::masked_fill.Scalar(%s2, %n, -inf)",
+                                           "", "%m: b8[5, 5]")),
+      "permute transpose.int permute scaled_dot_product_attention view view");
   // A finite fill is added: a row where all is masked stays even.
   EXPECT_EQ(ops_after(recognize_attention,
-                      eager("%s3: f32[2, 3, 5, 5] = aten::masked_fill.Scalar(%s2, %m, -1e9)", "", "%m: b8[5, 5]")),
+                      eager("%s3: f32[2, 3, 5, 5] = aten::masked_fill.Scalar(%s2, %m, -1e9)", "",
+                            "%m: b8[5, 5]")),
             "permute transpose.int permute where.self scaled_dot_product_attention view view");
 }
 
 TEST(RecognizeAttention, sees_that_a_constant_mask_is_causal) {
   std::string constants =
-      "constant @c: b8[5, 5] = {true, false, false, false, false, true, true, false, false, false, true, true, true, "
-      "false, false, true, true, true, true, false, true, true, true, true, true}\nconstant @low: f32[] = {-3e38}\n";
-  std::string text = after(recognize_attention, eager("%c = constant @c\n  %low = constant @low\n"
-                                                      "  %s3: f32[2, 3, 5, 5] = aten::where.self(%c, %s2, %low)", constants));
-  EXPECT_NE(text.find("scaled_dot_product_attention(%q1, %19, %v1, none, 0.0, true, 0.5, false)"), std::string::npos) << text;
+      "constant @c: b8[5, 5] = {true, false, false, false, false, true, true, false, false, false, "
+      "true, true, true, "
+      "false, false, true, true, true, true, false, true, true, true, true, true}\nconstant @low: "
+      "f32[] = {-3e38}\n";
+  std::string text =
+      after(recognize_attention, eager("%c = constant @c\n  %low = constant @low\n"
+                                       "  %s3: f32[2, 3, 5, 5] = aten::where.self(%c, %s2, %low)",
+                                       constants));
+  EXPECT_NE(text.find("scaled_dot_product_attention(%q1, %19, %v1, none, 0.0, true, 0.5, false)"),
+            std::string::npos)
+      << text;
 }
 
 TEST(RecognizeAttention, takes_scales_that_stand_before_the_product) {
@@ -72,7 +82,9 @@ method forward(%q: f32[6, 5, 4], %k: f32[6, 5, 4], %v: f32[6, 5, 4]) {
   %y: f32[6, 5, 4] = aten::bmm(%p, %v)
   return %y
 })");
-  EXPECT_EQ(text, "%y: f32[6, 5, 4] = aten::scaled_dot_product_attention(%q, %k, %v, none, 0.0, false, 0.25, false)\nreturn %y\n");
+  EXPECT_EQ(text,
+            "%y: f32[6, 5, 4] = aten::scaled_dot_product_attention(%q, %k, %v, none, 0.0, false, "
+            "0.25, false)\nreturn %y\n");
 }
 
 TEST(RecognizeAttention, takes_symbolic_sizes) {
@@ -108,7 +120,8 @@ method forward(%q: f32[2, 4, 5, 8], %k: f32[2, 2, 5, 8], %v: f32[2, 2, 5, 8]) {
   std::string right = text, wrong = text;
   right.replace(right.find("DIM"), 3, "2");
   EXPECT_EQ(after(recognize_attention, right),
-            "%y: f32[2, 4, 5, 8] = aten::scaled_dot_product_attention(%q, %k, %v, none, 0.0, false, none, true)\nreturn %y\n");
+            "%y: f32[2, 4, 5, 8] = aten::scaled_dot_product_attention(%q, %k, %v, none, 0.0, "
+            "false, none, true)\nreturn %y\n");
   // Heads in turns (0, 1, 0, 1) are another thing.
   wrong.replace(wrong.find("DIM"), 3, "1");
   wrong.replace(wrong.find("%v1: f32[2, 2, 1, 5, 8]"), 23, "%v1: f32[2, 1, 2, 5, 8]");
@@ -123,7 +136,8 @@ method forward(%q: f32[6, 5, 4], %k: f32[6, 5, 4], %v: f32[6, 5, 4]) {
   %p: f32[6, 5, 5] = aten::_softmax(%s, 2, false)
   %y: f32[6, 5, 4] = aten::bmm(%p, %v)
   return %y, %p
-})"), "transpose.int bmm _softmax bmm");
+})"),
+            "transpose.int bmm _softmax bmm");
 }
 
 TEST(RecognizeAttention, leaves_a_scale_of_the_masked_scores_and_a_softmax_of_columns) {
@@ -136,7 +150,8 @@ method forward(%q: f32[6, 5, 4], %k: f32[6, 5, 4], %v: f32[6, 5, 4], %m: f32[5, 
   %p: f32[6, 5, 5] = aten::_softmax(%b, 2, false)
   %y: f32[6, 5, 4] = aten::bmm(%p, %v)
   return %y
-})"), "transpose.int bmm add.Tensor mul.Tensor _softmax bmm");
+})"),
+            "transpose.int bmm add.Tensor mul.Tensor _softmax bmm");
   EXPECT_EQ(ops_after(recognize_attention, R"(
 method forward(%q: f32[6, 5, 4], %k: f32[6, 5, 4], %v: f32[6, 5, 4]) {
   %kt: f32[6, 4, 5] = aten::transpose.int(%k, 1, 2)
@@ -144,7 +159,8 @@ method forward(%q: f32[6, 5, 4], %k: f32[6, 5, 4], %v: f32[6, 5, 4]) {
   %p: f32[6, 5, 5] = aten::_softmax(%s, 1, false)
   %y: f32[6, 5, 4] = aten::bmm(%p, %v)
   return %y
-})"), "transpose.int bmm _softmax bmm");
+})"),
+            "transpose.int bmm _softmax bmm");
 }
 
 }  // namespace

@@ -26,14 +26,16 @@ bool try_product(Matcher& m, NodeId root) {
   Argument bias = None{};
   if (adds) {
     ValueId b = Matcher::value(node, 0);
-    if (m.number(node, 3) != 1.0 || m.number(node, 4) != 1.0 || b == kNoValue || !m.is_constant(b)) return false;
+    if (m.number(node, 3) != 1.0 || m.number(node, 4) != 1.0 || b == kNoValue || !m.is_constant(b))
+      return false;
     if (m.type(b).dtype != type.dtype || !is_vector(m.type(b), type.sizes[1])) return false;
     bias = ValueRef{b};
   }
   const Node* transposed = m.graph().is_node(right) ? &m.graph().producer(right) : nullptr;
   if (transposed && permutation(m.graph(), *transposed) == std::vector<int64_t>{1, 0}) {
     ValueId weight = Matcher::value(*transposed, 0);
-    return m.is_constant(weight) && m.replace(root, "aten::linear", {ValueRef{x}, ValueRef{weight}, bias});
+    return m.is_constant(weight) &&
+           m.replace(root, "aten::linear", {ValueRef{x}, ValueRef{weight}, bias});
   }
   if (!m.is_constant(right) || m.uses(right) != 1) return false;
   if (!m.target_has("aten::linear", {ValueRef{x}, ValueRef{right}, bias})) return false;
@@ -55,7 +57,8 @@ bool try_bias(Matcher& m, NodeId root) {
     const Node* linear = m.match(product, {"aten::linear"});
     if (!linear || !std::holds_alternative<None>(linear->arguments[2])) continue;
     const TensorType& type = m.type(product);
-    if (m.type(node.results[0]) != type || m.type(bias).dtype != type.dtype || !is_vector(m.type(bias), type.sizes.back()))
+    if (m.type(node.results[0]) != type || m.type(bias).dtype != type.dtype ||
+        !is_vector(m.type(bias), type.sizes.back()))
       continue;
     std::vector<Argument> arguments = linear->arguments;
     arguments[2] = ValueRef{bias};
@@ -73,14 +76,20 @@ bool try_views(Matcher& m, NodeId root) {
   };
   if (!is_view(node)) return false;
   const Node* linear = m.match(Matcher::value(node, 0), {"aten::linear"});
-  if (!linear || Matcher::value(*linear, 0) == kNoValue || !m.graph().is_node(Matcher::value(*linear, 0))) return false;
+  if (!linear || Matcher::value(*linear, 0) == kNoValue ||
+      !m.graph().is_node(Matcher::value(*linear, 0)))
+    return false;
   const Node& view = m.graph().producer(Matcher::value(*linear, 0));
   if (!is_view(view) || Matcher::value(view, 0) == kNoValue) return false;
-  ValueId x = Matcher::value(view, 0), flat = Matcher::value(*linear, 0), product = Matcher::value(node, 0);
+  ValueId x = Matcher::value(view, 0), flat = Matcher::value(*linear, 0),
+          product = Matcher::value(node, 0);
   std::vector<SymInt> from = m.type(x).sizes, to = m.type(node.results[0]).sizes;
-  if (m.type(x).dtype != m.type(flat).dtype || m.type(product).dtype != m.type(node.results[0]).dtype) return false;
+  if (m.type(x).dtype != m.type(flat).dtype ||
+      m.type(product).dtype != m.type(node.results[0]).dtype)
+    return false;
   if (from.empty() || from.size() != to.size()) return false;
-  if (from.back() != m.type(flat).sizes.back() || to.back() != m.type(product).sizes.back()) return false;
+  if (from.back() != m.type(flat).sizes.back() || to.back() != m.type(product).sizes.back())
+    return false;
   from.pop_back();
   to.pop_back();
   if (from != to) return false;

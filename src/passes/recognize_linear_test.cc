@@ -3,7 +3,8 @@
 namespace sconce {
 namespace {
 
-const char kConstants[] = "constant @w: f32[3, 4] = zeros\nconstant @t: f32[4, 3] = zeros\nconstant @b: f32[3] = zeros\n";
+const char kConstants[] =
+    "constant @w: f32[3, 4] = zeros\nconstant @t: f32[4, 3] = zeros\nconstant @b: f32[3] = zeros\n";
 
 TEST(RecognizeLinear, takes_the_weight_as_it_is_stored_and_the_bias) {
   EXPECT_EQ(after(recognize_linear, kConstants + std::string(R"(
@@ -16,7 +17,9 @@ method forward(%x: f32[2, 5, 4]) {
   %v: f32[2, 5, 3] = aten::view(%p, [2, 5, 3])
   %y: f32[2, 5, 3] = aten::add.Tensor(%v, %b)
   return %y
-})")), "%w = constant @w\n%b = constant @b\n%y: f32[2, 5, 3] = aten::linear(%x, %w, %b)\nreturn %y\n");
+})")),
+            "%w = constant @w\n%b = constant @b\n%y: f32[2, 5, 3] = aten::linear(%x, %w, "
+            "%b)\nreturn %y\n");
 }
 
 TEST(RecognizeLinear, transposes_a_weight_that_is_stored_the_other_way) {
@@ -26,7 +29,8 @@ method forward(%x: f32[2, 4]) {
   %b = constant @b
   %y: f32[2, 3] = aten::addmm(%b, %x, %t)
   return %y
-})")), "permute linear");
+})")),
+            "permute linear");
 }
 
 TEST(RecognizeLinear, leaves_products_of_two_results) {
@@ -34,7 +38,8 @@ TEST(RecognizeLinear, leaves_products_of_two_results) {
 method forward(%x: f32[2, 4], %z: f32[4, 3]) {
   %y: f32[2, 3] = aten::mm(%x, %z)
   return %y
-})"), "mm");
+})"),
+            "mm");
 }
 
 TEST(RecognizeLinear, leaves_scaled_products) {
@@ -44,7 +49,8 @@ method forward(%x: f32[2, 4]) {
   %b = constant @b
   %y: f32[2, 3] = aten::addmm(%b, %x, %t, 1, 2)
   return %y
-})")), "addmm");
+})")),
+            "addmm");
 }
 
 }  // namespace

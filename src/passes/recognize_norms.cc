@@ -1,7 +1,7 @@
 // Softmax, log softmax, layer norm and RMS norm written out in their parts.
 //
-// Each finds the bare operator first; weights, biases and casts around it are taken in when the sweep
-// comes to them.
+// Each finds the bare operator first; weights, biases and casts around it are taken in when the
+// sweep comes to them.
 #include <cmath>
 
 #include "passes/match.h"
@@ -80,8 +80,10 @@ bool over_square_root(Matcher& m, const Node& root, F f) {
   if (root.op == "aten::div.Tensor") {
     ValueId a = Matcher::value(root, 0), divisor = Matcher::value(root, 1);
     ValueId b = kNoValue;
-    if (const Node* sqrt = m.match(divisor, {"aten::sqrt"})) b = Matcher::value(*sqrt, 0);
-    else if (const Node* power = m.match(divisor, {"aten::pow.Tensor_Scalar"}); power && m.number(*power, 1) == 0.5)
+    if (const Node* sqrt = m.match(divisor, {"aten::sqrt"}))
+      b = Matcher::value(*sqrt, 0);
+    else if (const Node* power = m.match(divisor, {"aten::pow.Tensor_Scalar"});
+             power && m.number(*power, 1) == 0.5)
       b = Matcher::value(*power, 0);
     return a != kNoValue && b != kNoValue && f(a, b);
   }
@@ -106,10 +108,12 @@ std::optional<Argument> normalized_shape(const TensorType& type, size_t count) {
 }
 
 // (x - mean) * rsqrt(variance + eps), where `centred` is x - mean.
-bool centred_norm(Matcher& m, NodeId root, ValueId centred, ValueId spread, double eps, const TensorType& type) {
+bool centred_norm(Matcher& m, NodeId root, ValueId centred, ValueId spread, double eps,
+                  const TensorType& type) {
   const Node* difference = m.match(centred, {"aten::sub.Tensor"});
   if (!difference || m.number(*difference, 2) != 1.0) return false;
-  ValueId input = Matcher::value(*difference, 0), mu = Matcher::value(*difference, 1), averaged = kNoValue;
+  ValueId input = Matcher::value(*difference, 0), mu = Matcher::value(*difference, 1),
+          averaged = kNoValue;
   if (input == kNoValue || mu == kNoValue || m.type(input) != type) return false;
   size_t count = 0, mean_count = 0, before = m.mark();
   if (!mean(m, mu, &averaged, &mean_count)) {
@@ -119,9 +123,11 @@ bool centred_norm(Matcher& m, NodeId root, ValueId centred, ValueId spread, doub
     averaged = Matcher::value(*both, 0);
     mean_count = trailing(m, *both, 1, 3);
   }
-  if (averaged != input || !variance(m, spread, input, centred, &count) || count != mean_count) return false;
+  if (averaged != input || !variance(m, spread, input, centred, &count) || count != mean_count)
+    return false;
   auto shape = normalized_shape(type, count);
-  return shape && m.replace(root, "aten::layer_norm", {ValueRef{input}, *shape, None{}, None{}, eps});
+  return shape &&
+         m.replace(root, "aten::layer_norm", {ValueRef{input}, *shape, None{}, None{}, eps});
 }
 
 bool try_norm(Matcher& m, NodeId root) {
@@ -137,7 +143,9 @@ bool try_norm(Matcher& m, NodeId root) {
     m.rewind(before);
     // x * rsqrt(mean(x^2) + eps)
     ValueId squared, base;
-    if (!mean(m, spread, &squared, &count) || !m.square(squared, &base) || base != x || m.type(x) != type) return false;
+    if (!mean(m, spread, &squared, &count) || !m.square(squared, &base) || base != x ||
+        m.type(x) != type)
+      return false;
     auto shape = normalized_shape(type, count);
     return shape && m.replace(root, "aten::rms_norm", {ValueRef{x}, *shape, None{}, eps});
   });
@@ -162,7 +170,8 @@ bool try_affine(Matcher& m, NodeId root) {
     if (multiplies && !rms && !std::holds_alternative<None>(norm->arguments[3])) continue;
     auto* shape = std::get_if<std::vector<IntItem>>(&norm->arguments[1]);
     const TensorType& wanted = m.type(operand);
-    if (!shape || wanted.dtype != m.type(normed).dtype || wanted.sizes.size() != shape->size()) continue;
+    if (!shape || wanted.dtype != m.type(normed).dtype || wanted.sizes.size() != shape->size())
+      continue;
     bool same = true;
     for (size_t d = 0; d < shape->size(); d++)
       same &= (*shape)[d].is_known() && wanted.sizes[d] == SymInt((*shape)[d].known);
@@ -182,7 +191,9 @@ bool try_casts(Matcher& m, NodeId root) {
   DType narrow = m.type(node.results[0]).dtype;
   if (narrow != DType::f16 && narrow != DType::bf16) return false;
   ValueId wide = Matcher::value(node, 0);
-  const Node* inner = wide == kNoValue ? nullptr : m.match(wide, {"aten::rms_norm", "aten::layer_norm", "aten::_softmax"});
+  const Node* inner = wide == kNoValue
+                          ? nullptr
+                          : m.match(wide, {"aten::rms_norm", "aten::layer_norm", "aten::_softmax"});
   if (!inner || m.type(wide).dtype != DType::f32) return false;
   for (size_t i = 1; i < inner->arguments.size(); i++)
     if (Matcher::value(*inner, i) != kNoValue) return false;  // weights are f32
@@ -193,7 +204,9 @@ bool try_casts(Matcher& m, NodeId root) {
   const Node* cast = m.graph().is_node(converted) ? &m.graph().producer(converted) : nullptr;
   if (!cast || cast->op != "aten::_to_copy") return false;
   ValueId x = Matcher::value(*cast, 0);
-  if (x == kNoValue || m.type(x).dtype != narrow || m.type(x).sizes != m.type(node.results[0]).sizes) return false;
+  if (x == kNoValue || m.type(x).dtype != narrow ||
+      m.type(x).sizes != m.type(node.results[0]).sizes)
+    return false;
   arguments[0] = ValueRef{x};
   return m.replace(root, op, arguments);
 }
@@ -230,7 +243,8 @@ bool shifted_exp(Matcher& m, ValueId id, ValueId* shifted, ValueId* x, int64_t* 
 
 bool sum_of(Matcher& m, ValueId id, ValueId terms, int64_t dim) {
   const Node* sum = m.match(id, {"aten::sum.dim_IntList"});
-  return sum && Matcher::value(*sum, 0) == terms && one_dim(m, *sum, 2) == dim && m.type(id).dtype == m.type(terms).dtype;
+  return sum && Matcher::value(*sum, 0) == terms && one_dim(m, *sum, 2) == dim &&
+         m.type(id).dtype == m.type(terms).dtype;
 }
 
 bool try_softmax(Matcher& m, NodeId root) {
@@ -248,7 +262,8 @@ bool try_softmax(Matcher& m, NodeId root) {
       m.rewind(0);
       ValueId terms = Matcher::value(node, i);
       const Node* inverse = m.match(Matcher::value(node, 1 - i), {"aten::reciprocal"});
-      if (inverse && shifted_exp(m, terms, &shifted, &x, &dim) && sum_of(m, Matcher::value(*inverse, 0), terms, dim))
+      if (inverse && shifted_exp(m, terms, &shifted, &x, &dim) &&
+          sum_of(m, Matcher::value(*inverse, 0), terms, dim))
         return m.replace(root, "aten::_softmax", {ValueRef{x}, dim, false});
     }
     return false;
@@ -267,7 +282,8 @@ bool try_softmax(Matcher& m, NodeId root) {
   const Node* sum = log ? m.match(Matcher::value(*log, 0), {"aten::sum.dim_IntList"}) : nullptr;
   if (!sum) return false;
   ValueId total = Matcher::value(*log, 0), terms = Matcher::value(*sum, 0);
-  return shifted_exp(m, terms, &shifted, &x, &dim) && shifted == left && sum_of(m, total, terms, dim) &&
+  return shifted_exp(m, terms, &shifted, &x, &dim) && shifted == left &&
+         sum_of(m, total, terms, dim) &&
          m.replace(root, "aten::_log_softmax", {ValueRef{x}, dim, false});
 }
 

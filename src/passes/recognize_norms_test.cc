@@ -23,9 +23,13 @@ TEST(RecognizeNorms, makes_layer_norm_with_its_weight_and_bias) {
 }
 
 TEST(RecognizeNorms, makes_layer_norm_when_the_target_has_only_the_native_one) {
-  EXPECT_EQ(ops_after(recognize_norms, kLayerNorm, target_without({"aten::layer_norm"})), "layer_norm");
-  EXPECT_EQ(ops_after(recognize_norms, kLayerNorm, target_without({"aten::layer_norm", "aten::native_layer_norm", "aten::rms_norm"})),
-            "mean.dim sub.Tensor pow.Tensor_Scalar mean.dim add.Tensor sqrt div.Tensor mul.Tensor add.Tensor");
+  EXPECT_EQ(ops_after(recognize_norms, kLayerNorm, target_without({"aten::layer_norm"})),
+            "layer_norm");
+  EXPECT_EQ(
+      ops_after(recognize_norms, kLayerNorm,
+                target_without({"aten::layer_norm", "aten::native_layer_norm", "aten::rms_norm"})),
+      "mean.dim sub.Tensor pow.Tensor_Scalar mean.dim add.Tensor sqrt div.Tensor mul.Tensor "
+      "add.Tensor");
 }
 
 TEST(RecognizeNorms, makes_layer_norm_of_var_and_rsqrt) {
@@ -38,7 +42,8 @@ method forward(%x: f32[2, 8]) {
   %s: f32[2, 1] = aten::rsqrt(%e)
   %y: f32[2, 8] = aten::mul.Tensor(%c, %s)
   return %y
-})"), "layer_norm");
+})"),
+            "layer_norm");
 }
 
 TEST(RecognizeNorms, leaves_unbiased_variance_and_other_dimensions) {
@@ -51,7 +56,8 @@ method forward(%x: f32[2, 8]) {
   %s: f32[2, 1] = aten::rsqrt(%e)
   %y: f32[2, 8] = aten::mul.Tensor(%c, %s)
   return %y
-})"), "mean.dim sub.Tensor var.correction add.Tensor rsqrt mul.Tensor");
+})"),
+            "mean.dim sub.Tensor var.correction add.Tensor rsqrt mul.Tensor");
   EXPECT_EQ(ops_after(recognize_norms, R"(
 method forward(%x: f32[2, 8]) {
   %q: f32[2, 8] = aten::mul.Tensor(%x, %x)
@@ -60,7 +66,8 @@ method forward(%x: f32[2, 8]) {
   %s: f32[1, 8] = aten::rsqrt(%e)
   %y: f32[2, 8] = aten::mul.Tensor(%x, %s)
   return %y
-})"), "mul.Tensor mean.dim add.Tensor rsqrt mul.Tensor");
+})"),
+            "mul.Tensor mean.dim add.Tensor rsqrt mul.Tensor");
 }
 
 TEST(RecognizeNorms, makes_rms_norm_with_the_casts_around_it) {
@@ -75,7 +82,8 @@ method forward(%x: f16[2, 8], %w: f16[8]) {
   %d: f16[2, 8] = aten::_to_copy(%n, 5)
   %y: f16[2, 8] = aten::mul.Tensor(%w, %d)
   return %y
-})"), "%y: f16[2, 8] = aten::rms_norm(%x, [8], %w, 1e-06)\nreturn %y\n");
+})"),
+            "%y: f16[2, 8] = aten::rms_norm(%x, [8], %w, 1e-06)\nreturn %y\n");
 }
 
 TEST(RecognizeNorms, leaves_a_scale_of_another_shape_outside) {
@@ -84,7 +92,8 @@ method forward(%x: f32[2, 8], %w: f32[2, 8]) {
   %n: f32[2, 8] = aten::layer_norm(%x, [8])
   %y: f32[2, 8] = aten::mul.Tensor(%n, %w)
   return %y
-})"), "layer_norm mul.Tensor");
+})"),
+            "layer_norm mul.Tensor");
 }
 
 TEST(RecognizeNorms, makes_softmax) {
@@ -96,7 +105,8 @@ method forward(%x: f32[2, 8]) {
   %s: f32[2, 1] = aten::sum.dim_IntList(%e, [1], true)
   %y: f32[2, 8] = aten::div.Tensor(%e, %s)
   return %y
-})"), "%y: f32[2, 8] = aten::_softmax(%x, 1, false)\nreturn %y\n");
+})"),
+            "%y: f32[2, 8] = aten::_softmax(%x, 1, false)\nreturn %y\n");
 }
 
 TEST(RecognizeNorms, leaves_a_sum_along_another_dimension) {
@@ -108,7 +118,8 @@ method forward(%x: f32[2, 8]) {
   %s: f32[1, 8] = aten::sum.dim_IntList(%e, [0], true)
   %y: f32[2, 8] = aten::div.Tensor(%e, %s)
   return %y
-})"), "amax sub.Tensor exp sum.dim_IntList div.Tensor");
+})"),
+            "amax sub.Tensor exp sum.dim_IntList div.Tensor");
 }
 
 TEST(RecognizeNorms, makes_log_softmax) {
@@ -121,7 +132,8 @@ method forward(%x: f32[2, 8]) {
   %l: f32[2, 1] = aten::log(%s)
   %y: f32[2, 8] = aten::sub.Tensor(%d, %l)
   return %y
-})"), "_log_softmax");
+})"),
+            "_log_softmax");
 }
 
 TEST(RecognizeNorms, makes_softmax_of_its_cast_input) {
@@ -131,7 +143,8 @@ method forward(%x: bf16[2, 8]) {
   %s: f32[2, 8] = aten::_softmax(%u, -1, false)
   %y: bf16[2, 8] = aten::_to_copy(%s, 15)
   return %y
-})"), "%y: bf16[2, 8] = aten::_softmax(%x, -1, false)\nreturn %y\n");
+})"),
+            "%y: bf16[2, 8] = aten::_softmax(%x, -1, false)\nreturn %y\n");
 }
 
 }  // namespace

@@ -20,11 +20,15 @@ const ValueRef* operand(const Node& node, size_t i = 0) {
 bool converts_exactly(DType from, DType to) {
   switch (from) {
     case DType::b8: return true;
-    case DType::u8: return to == DType::i16 || to == DType::i32 || to == DType::i64 || is_floating(to);
-    case DType::i8: return to == DType::i16 || to == DType::i32 || to == DType::i64 || is_floating(to);
-    case DType::i16: return to == DType::i32 || to == DType::i64 || to == DType::f32 || to == DType::f64;
+    case DType::u8:
+      return to == DType::i16 || to == DType::i32 || to == DType::i64 || is_floating(to);
+    case DType::i8:
+      return to == DType::i16 || to == DType::i32 || to == DType::i64 || is_floating(to);
+    case DType::i16:
+      return to == DType::i32 || to == DType::i64 || to == DType::f32 || to == DType::f64;
     case DType::i32: return to == DType::i64 || to == DType::f64;
-    case DType::f16: case DType::bf16: return to == DType::f32 || to == DType::f64;
+    case DType::f16:
+    case DType::bf16: return to == DType::f32 || to == DType::f64;
     case DType::f32: return to == DType::f64;
     default: return false;
   }
@@ -49,7 +53,8 @@ std::vector<IntItem> known_items(const std::vector<SymInt>& sizes) {
 
 class Simplifier {
  public:
-  Simplifier(Program& program, Graph& graph) : program_(program), graph_(graph), replacements_(graph) {}
+  Simplifier(Program& program, Graph& graph)
+      : program_(program), graph_(graph), replacements_(graph) {}
 
   void run() {
     for (NodeId id : graph_.order) {
@@ -91,15 +96,16 @@ class Simplifier {
     return x && graph_.is_node(x->id) ? &graph_.producer(x->id) : nullptr;
   }
 
-  // Arithmetic that changes nothing: x * 1, x / 1, x ** 1, and x + 0 and x - 0 of integers (-0.0 + 0
-  // is not -0.0).
+  // Arithmetic that changes nothing: x * 1, x / 1, x ** 1, and x + 0 and x - 0 of integers (-0.0 +
+  // 0 is not -0.0).
   bool is_neutral(const Node& node, DType dtype) const {
     if (node.arguments.size() < 2) return false;
     std::string_view op = node.op;
-    if (op == "aten::mul.Scalar" || op == "aten::mul.Tensor" || op == "aten::div.Scalar" || op == "aten::div.Tensor" ||
-        op == "aten::pow.Tensor_Scalar")
+    if (op == "aten::mul.Scalar" || op == "aten::mul.Tensor" || op == "aten::div.Scalar" ||
+        op == "aten::div.Tensor" || op == "aten::pow.Tensor_Scalar")
       return is_number(node.arguments[1], 1);
-    if (op == "aten::add.Scalar" || op == "aten::add.Tensor" || op == "aten::sub.Scalar" || op == "aten::sub.Tensor")
+    if (op == "aten::add.Scalar" || op == "aten::add.Tensor" || op == "aten::sub.Scalar" ||
+        op == "aten::sub.Tensor")
       return is_number(node.arguments[1], 0) && is_integral(dtype);
     return false;
   }
@@ -109,20 +115,21 @@ class Simplifier {
     if (!(from == to)) return false;
     if (keeps_element_order(op) || is_neutral(node, from.dtype)) return true;
     std::string_view name = node.op;
-    if (name == "aten::dropout" || name == "aten::feature_dropout" || name == "aten::alpha_dropout" ||
-        name == "aten::feature_alpha_dropout") {
+    if (name == "aten::dropout" || name == "aten::feature_dropout" ||
+        name == "aten::alpha_dropout" || name == "aten::feature_alpha_dropout") {
       auto* train = std::get_if<bool>(&node.arguments[2]);
       return (train && !*train) || is_number(node.arguments[1], 0);
     }
     // Of all slices only the whole has the operand's size; zeros added nowhere are none.
-    return name == "aten::slice.Tensor" || name == "aten::slice_copy.Tensor" || name == "aten::narrow" ||
-           name == "aten::expand" || name == "aten::expand_copy" || name == "aten::broadcast_to" ||
-           name == "aten::expand_as" || name == "aten::type_as" || name == "aten::repeat" ||
-           (name == "aten::constant_pad_nd" && pads_nothing(node));
+    return name == "aten::slice.Tensor" || name == "aten::slice_copy.Tensor" ||
+           name == "aten::narrow" || name == "aten::expand" || name == "aten::expand_copy" ||
+           name == "aten::broadcast_to" || name == "aten::expand_as" || name == "aten::type_as" ||
+           name == "aten::repeat" || (name == "aten::constant_pad_nd" && pads_nothing(node));
   }
   static bool pads_nothing(const Node& node) {
     auto* pads = std::get_if<std::vector<IntItem>>(&node.arguments[1]);
-    return pads && std::all_of(pads->begin(), pads->end(), [](const IntItem& p) { return p.is_known() && p.known == 0; });
+    return pads && std::all_of(pads->begin(), pads->end(),
+                               [](const IntItem& p) { return p.is_known() && p.known == 0; });
   }
 
   void simplify_permute(Node& node, std::vector<int64_t> dims) {
@@ -157,20 +164,29 @@ class Simplifier {
     if (node.op != "aten::_to_copy") return false;
     const Node* before = inner(node);
     const ValueRef* x = before ? operand(*before) : nullptr;
-    if (!x || before->op != "aten::_to_copy" || !converts_exactly(type(x->id).dtype, type(operand(node)->id).dtype)) return false;
-    if (type(x->id) == type(node.results[0])) replace(node, x->id);
-    else node.arguments[0] = *x;
+    if (!x || before->op != "aten::_to_copy" ||
+        !converts_exactly(type(x->id).dtype, type(operand(node)->id).dtype))
+      return false;
+    if (type(x->id) == type(node.results[0]))
+      replace(node, x->id);
+    else
+      node.arguments[0] = *x;
     return true;
   }
 
   // Slices of a slice along the same dimension, with known ends.
-  struct Slice { int64_t dim, start, step, count; };
+  struct Slice {
+    int64_t dim, start, step, count;
+  };
   std::optional<Slice> slice_of(const Node& node) const {
-    if (node.op != "aten::slice.Tensor" && node.op != "aten::slice_copy.Tensor") return std::nullopt;
+    if (node.op != "aten::slice.Tensor" && node.op != "aten::slice_copy.Tensor")
+      return std::nullopt;
     const ValueRef* x = operand(node);
-    auto *dim = std::get_if<int64_t>(&node.arguments[1]), *step = std::get_if<int64_t>(&node.arguments[4]);
+    auto *dim = std::get_if<int64_t>(&node.arguments[1]),
+         *step = std::get_if<int64_t>(&node.arguments[4]);
     auto* start = std::get_if<int64_t>(&node.arguments[2]);
-    if (!x || !dim || !step || (!start && !std::holds_alternative<None>(node.arguments[2]))) return std::nullopt;
+    if (!x || !dim || !step || (!start && !std::holds_alternative<None>(node.arguments[2])))
+      return std::nullopt;
     const auto& sizes = type(x->id).sizes;
     int64_t d = *dim < 0 ? *dim + int64_t(sizes.size()) : *dim;
     if (d < 0 || d >= int64_t(sizes.size())) return std::nullopt;
@@ -186,7 +202,9 @@ class Simplifier {
     auto first = before ? slice_of(*before) : std::nullopt;
     if (!first || first->dim != outer->dim || outer->count == 0) return false;
     int64_t step = 0, end = 0;
-    if (!checked_multiply(first->step, outer->step, &step) || !checked_multiply(outer->count - 1, step, &end)) return false;
+    if (!checked_multiply(first->step, outer->step, &step) ||
+        !checked_multiply(outer->count - 1, step, &end))
+      return false;
     int64_t start = first->start + outer->start * first->step;
     node.arguments = {*operand(*before), outer->dim, start, start + end + 1, step};
     return true;
@@ -199,12 +217,14 @@ class Simplifier {
     const Node* before = inner(node);
     const ValueRef* x = before ? operand(*before) : nullptr;
     const Op* inner_op = before ? find_op(before->op) : nullptr;
-    if (!x || !inner_op || !keeps_element_order(*inner_op) || !graph_.type(x->id).is_tensor()) return false;
+    if (!x || !inner_op || !keeps_element_order(*inner_op) || !graph_.type(x->id).is_tensor())
+      return false;
     const TensorType& base = type(x->id);
     if (base.dtype != to.dtype || !base.dim_order.empty() || !to.dim_order.empty()) return false;
     if (base == to) {
       replace(node, x->id);
-    } else if (node.op == "aten::view" || node.op == "aten::view_copy" || node.op == "aten::reshape") {
+    } else if (node.op == "aten::view" || node.op == "aten::view_copy" ||
+               node.op == "aten::reshape") {
       node.arguments[0] = *x;
     } else if (is_static(to)) {
       node.op = "aten::view";
@@ -219,11 +239,12 @@ class Simplifier {
   // dimension of size 1.
   bool become_view(Node& node) {
     std::string_view op = node.op;
-    if (op != "aten::expand" && op != "aten::expand_copy" && op != "aten::broadcast_to" && op != "aten::select.int" &&
-        op != "aten::select_copy.int" && op != "aten::repeat")
+    if (op != "aten::expand" && op != "aten::expand_copy" && op != "aten::broadcast_to" &&
+        op != "aten::select.int" && op != "aten::select_copy.int" && op != "aten::repeat")
       return false;
     const TensorType &from = type(operand(node)->id), &to = type(node.results[0]);
-    if (from.dtype != to.dtype || !is_static(to) || !same_without_ones(from.sizes, to.sizes)) return false;
+    if (from.dtype != to.dtype || !is_static(to) || !same_without_ones(from.sizes, to.sizes))
+      return false;
     Argument base = *operand(node);
     node.arguments = {base, known_items(to.sizes)};
     node.op = "aten::view";
@@ -234,16 +255,20 @@ class Simplifier {
   void drop_expands(Node& node) {
     const std::vector<SymInt> wanted = type(node.results[0]).sizes;
     // What masked_fill fills keeps its sizes.
-    for (size_t i = node.op.starts_with("aten::masked_fill.") ? 1 : 0; i < node.arguments.size(); i++) {
+    for (size_t i = node.op.starts_with("aten::masked_fill.") ? 1 : 0; i < node.arguments.size();
+         i++) {
       const ValueRef* x = operand(node, i);
       if (!x || !graph_.is_node(x->id)) continue;
       const Node& before = graph_.producer(x->id);
-      if (before.op != "aten::expand" && before.op != "aten::expand_copy" && before.op != "aten::broadcast_to") continue;
+      if (before.op != "aten::expand" && before.op != "aten::expand_copy" &&
+          before.op != "aten::broadcast_to")
+        continue;
       const ValueRef* base = operand(before);
       if (!base) continue;
       Argument kept = node.arguments[i];
       node.arguments[i] = *base;
-      if (broadcast_sizes(node) != wanted || changes_promotion(before, *base)) node.arguments[i] = kept;
+      if (broadcast_sizes(node) != wanted || changes_promotion(before, *base))
+        node.arguments[i] = kept;
     }
   }
   // A 0-dim tensor ranks below others in type promotion.
@@ -258,12 +283,15 @@ class Simplifier {
       auto* ref = std::get_if<ValueRef>(&argument);
       if (!ref || !graph_.type(ref->id).is_tensor()) continue;
       const std::vector<SymInt>& more = type(ref->id).sizes;
-      if (more.size() > sizes.size()) sizes.insert(sizes.begin(), more.size() - sizes.size(), SymInt(1));
+      if (more.size() > sizes.size())
+        sizes.insert(sizes.begin(), more.size() - sizes.size(), SymInt(1));
       size_t skip = sizes.size() - more.size();
       for (size_t d = 0; d < more.size(); d++) {
         SymInt& size = sizes[skip + d];
-        if (size == SymInt(1)) size = more[d];
-        else fits &= more[d] == size || more[d] == SymInt(1);
+        if (size == SymInt(1))
+          size = more[d];
+        else
+          fits &= more[d] == size || more[d] == SymInt(1);
       }
     }
     if (!fits) return std::nullopt;
@@ -282,8 +310,10 @@ class Simplifier {
       // Its type counts in promotion.
       if (!empty || type(part.id).dtype != to.dtype) kept.push_back(part);
     }
-    if (kept.size() == 1 && type(kept[0].id) == to) replace(node, kept[0].id);
-    else if (!kept.empty() && kept.size() < parts->size()) node.arguments[0] = std::move(kept);
+    if (kept.size() == 1 && type(kept[0].id) == to)
+      replace(node, kept[0].id);
+    else if (!kept.empty() && kept.size() < parts->size())
+      node.arguments[0] = std::move(kept);
   }
 
   Program& program_;

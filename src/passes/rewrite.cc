@@ -17,7 +17,8 @@ std::optional<double> known_number(const Program& program, const Graph& graph,
   for (const SymInt& size : constant.type.sizes)
     if (size != SymInt(1)) return std::nullopt;
   DType dtype = constant.type.dtype;
-  if (dtype_category(dtype) == DTypeCategory::complex || constant.bytes.size() != dtype_bytes(dtype))
+  if (dtype_category(dtype) == DTypeCategory::complex ||
+      constant.bytes.size() != dtype_bytes(dtype))
     return std::nullopt;
   if (is_integral(dtype)) {
     int64_t value = 0;
