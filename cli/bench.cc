@@ -8,13 +8,18 @@
 namespace sconce::cli {
 namespace {
 
-struct OpTime { int64_t calls = 0; double seconds = 0; };
+struct OpTime {
+  int64_t calls = 0;
+  double seconds = 0;
+};
 
 // Collects the time of every instruction of one run.
 struct Observer {
   double start = 0;
   std::map<std::string, OpTime>* ops = nullptr;
-  static void before(void* context, const Step&) { static_cast<Observer*>(context)->start = seconds_now(); }
+  static void before(void* context, const Step&) {
+    static_cast<Observer*>(context)->start = seconds_now();
+  }
   static void after(void* context, const Step& step) {
     auto* self = static_cast<Observer*>(context);
     double seconds = seconds_now() - self->start;
@@ -33,22 +38,37 @@ double quantile(const std::vector<double>& sorted, double q) {
 }  // namespace
 
 void add_bench(CLI::App& app) {
-  struct Options { std::string model, inputs, method = "forward"; int threads = 1, runs = 10, warmup = 2; bool json = false; };
+  struct Options {
+    std::string model, inputs, method = "forward";
+    int threads = 1, runs = 10, warmup = 2;
+    bool json = false;
+  };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("bench", "Time a program: median and spread, and a table of its operators");
+  CLI::App* command = app.add_subcommand(
+      "bench", "Time a program: median and spread, and a table of its operators");
   command->add_option("model", options->model, "A .pte")->required();
-  command->add_option("--inputs", options->inputs, "Input tensors as for run; made up at the largest sizes when left out");
+  command->add_option("--inputs", options->inputs,
+                      "Input tensors as for run; made up at the largest sizes when left out");
   command->add_option("--method", options->method, "Which method")->capture_default_str();
-  command->add_option("--threads", options->threads, "How many threads (the reference kernels use one)")->check(CLI::Range(1, 256))->capture_default_str();
-  command->add_option("--runs", options->runs, "Timed runs")->check(CLI::Range(1, 100000))->capture_default_str();
-  command->add_option("--warmup", options->warmup, "Runs before them that do not count")->check(CLI::Range(0, 1000))->capture_default_str();
+  command
+      ->add_option("--threads", options->threads,
+                   "How many threads (the reference kernels use one)")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  command->add_option("--runs", options->runs, "Timed runs")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command->add_option("--warmup", options->warmup, "Runs before them that do not count")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
   command->add_flag("--json", options->json, "As JSON");
   command->footer("Example:\n  sconce bench model.pte --runs 20");
   command->callback([options] {
     bool json = options->json;
     Progress progress;
     Module module = value_or_exit(Module::load(options->model), json);
-    MethodMeta meta = value_or_exit(module.method_meta(options->method).with_context(options->model), json);
+    MethodMeta meta =
+        value_or_exit(module.method_meta(options->method).with_context(options->model), json);
     std::vector<std::vector<uint8_t>> storage;
     TensorFile file;
     std::vector<Argument> inputs;
@@ -77,23 +97,33 @@ void add_bench(CLI::App& app) {
     progress.clear();
     std::sort(times.begin(), times.end());
     std::vector<std::pair<std::string, OpTime>> rows(ops.begin(), ops.end());
-    std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
+    std::sort(rows.begin(), rows.end(),
+              [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
     double sum = 0;
     for (const auto& row : rows) sum += row.second.seconds;
     if (json) {
-      fmt::print("{{\"method\": {}, \"threads\": 1, \"load_ms\": {:.4f}, \"runs\": {}, \"min_ms\": {:.4f}, \"median_ms\": {:.4f}, \"p10_ms\": {:.4f}, \"p90_ms\": {:.4f}, \"operators\": [",
-                 json_string(options->method), load_seconds * 1e3, times.size(), times[0] * 1e3, quantile(times, 0.5) * 1e3, quantile(times, 0.1) * 1e3, quantile(times, 0.9) * 1e3);
+      fmt::print(
+          "{{\"method\": {}, \"threads\": 1, \"load_ms\": {:.4f}, \"runs\": {}, \"min_ms\": "
+          "{:.4f}, \"median_ms\": {:.4f}, \"p10_ms\": {:.4f}, \"p90_ms\": {:.4f}, \"operators\": [",
+          json_string(options->method), load_seconds * 1e3, times.size(), times[0] * 1e3,
+          quantile(times, 0.5) * 1e3, quantile(times, 0.1) * 1e3, quantile(times, 0.9) * 1e3);
       const char* comma = "";
       for (const auto& [name, op] : rows) {
-        fmt::print("{}{{\"name\": {}, \"calls\": {}, \"ms\": {:.4f}}}", comma, json_string(name), op.calls, op.seconds * 1e3);
+        fmt::print("{}{{\"name\": {}, \"calls\": {}, \"ms\": {:.4f}}}", comma, json_string(name),
+                   op.calls, op.seconds * 1e3);
         comma = ", ";
       }
       fmt::print("]}}\n");
       return;
     }
-    fmt::print("{}: median {:.3f} ms, from {:.3f} to {:.3f} (10 % to 90 %), least {:.3f}; {} runs, 1 thread, loaded in {:.3f} ms\n", options->method,
-               quantile(times, 0.5) * 1e3, quantile(times, 0.1) * 1e3, quantile(times, 0.9) * 1e3, times[0] * 1e3, times.size(), load_seconds * 1e3);
-    for (const auto& [name, op] : rows) fmt::print("  {:5.1f} %  {:10.3f} ms  {:6} x  {}\n", op.seconds / sum * 100, op.seconds * 1e3, op.calls, name);
+    fmt::print(
+        "{}: median {:.3f} ms, from {:.3f} to {:.3f} (10 % to 90 %), least {:.3f}; {} runs, 1 "
+        "thread, loaded in {:.3f} ms\n",
+        options->method, quantile(times, 0.5) * 1e3, quantile(times, 0.1) * 1e3,
+        quantile(times, 0.9) * 1e3, times[0] * 1e3, times.size(), load_seconds * 1e3);
+    for (const auto& [name, op] : rows)
+      fmt::print("  {:5.1f} %  {:10.3f} ms  {:6} x  {}\n", op.seconds / sum * 100, op.seconds * 1e3,
+                 op.calls, name);
   });
 }
 

@@ -13,12 +13,15 @@
 namespace sconce::cli {
 namespace {
 
-struct Finding { std::string where, what; };
+struct Finding {
+  std::string where, what;
+};
 
 bool stock_has(std::string_view name) {
-  return name.starts_with("executorch_prim::") || name == "aten::sym_size.int" || name == "aten::sym_numel" ||
-         name == "aten::_local_scalar_dense" ||
-         std::binary_search(std::begin(kStockKernels), std::end(kStockKernels), name, [](std::string_view a, std::string_view b) { return a < b; });
+  return name.starts_with("executorch_prim::") || name == "aten::sym_size.int" ||
+         name == "aten::sym_numel" || name == "aten::_local_scalar_dense" ||
+         std::binary_search(std::begin(kStockKernels), std::end(kStockKernels), name,
+                            [](std::string_view a, std::string_view b) { return a < b; });
 }
 
 bool we_have(const std::string& name) {
@@ -42,23 +45,32 @@ std::vector<Finding> missing_operators(const PteMethod& method, Has has) {
       std::string where = fmt::format("instruction {}", k);
       if (k < chain.stacks.size() && !chain.stacks[k].empty()) {
         const PteFrame& frame = chain.stacks[k].back();
-        where = fmt::format("{}:{}{}", frame.file, frame.line, frame.code.empty() ? "" : ": " + frame.code);
+        where = fmt::format("{}:{}{}", frame.file, frame.line,
+                            frame.code.empty() ? "" : ": " + frame.code);
       }
       found[name] = where;
     }
   std::vector<Finding> findings;
-  for (auto& [name, where] : found) findings.push_back({method.name + ": " + where, "operator " + name + " is missing"});
+  for (auto& [name, where] : found)
+    findings.push_back({method.name + ": " + where, "operator " + name + " is missing"});
   return findings;
 }
 
 }  // namespace
 
 void add_check(CLI::App& app) {
-  struct Options { std::string model; uint64_t ram = 0; bool json = false; };
+  struct Options {
+    std::string model;
+    uint64_t ram = 0;
+    bool json = false;
+  };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("check", "Will a .pte run here, on stock ExecuTorch, on a small target? Exit code 1 when not here");
+  CLI::App* command = app.add_subcommand(
+      "check",
+      "Will a .pte run here, on stock ExecuTorch, on a small target? Exit code 1 when not here");
   command->add_option("model", options->model, "A .pte")->required();
-  command->add_option("--ram", options->ram, "Bytes of memory that the small target has; 0 = only say what is needed");
+  command->add_option("--ram", options->ram,
+                      "Bytes of memory that the small target has; 0 = only say what is needed");
   command->add_flag("--json", options->json, "As JSON");
   command->footer("Example:\n  sconce check model.pte --ram 262144");
   command->callback([options] {
@@ -66,7 +78,9 @@ void add_check(CLI::App& app) {
     MappedFile file = value_or_exit(map_file(options->model), json);
     PteProgram program = value_or_exit(read_pte(file.bytes()).with_context(options->model), json);
     std::vector<Finding> here, stock, small;
-    auto append = [](std::vector<Finding>& to, std::vector<Finding> from) { to.insert(to.end(), from.begin(), from.end()); };
+    auto append = [](std::vector<Finding>& to, std::vector<Finding> from) {
+      to.insert(to.end(), from.begin(), from.end());
+    };
     uint64_t planned_max = 0;
     for (const PteMethod& method : program.methods) {
       append(here, missing_operators(method, we_have));
@@ -74,7 +88,8 @@ void add_check(CLI::App& app) {
       append(small, missing_operators(method, we_have));
       for (const PteDelegate& delegate : method.delegates) {
         here.push_back({method.name, "delegate " + delegate.id + " is not built in"});
-        small.push_back({method.name, "delegate " + delegate.id + " has no build for small targets"});
+        small.push_back(
+            {method.name, "delegate " + delegate.id + " has no build for small targets"});
       }
       uint64_t planned = 0;
       for (uint64_t bytes : method.memories) planned += bytes;
@@ -90,24 +105,39 @@ void add_check(CLI::App& app) {
     if (here.empty()) {
       // The loader has the last word: it checks every instruction.
       auto module = Module::load(options->model);
-      if (!module.ok()) here.push_back({"file", module.error().text});
+      if (!module.ok())
+        here.push_back({"file", module.error().text});
       else
         for (const std::string& method : module->method_names()) {
           Result<void> loaded = module->load_method(method);
-          if (!loaded.ok()) here.push_back({method, loaded.error().text});
-          else if (auto use = module->memory_use(method); use.ok()) tables = std::max(tables, use->tables + use->scratch);
+          if (!loaded.ok())
+            here.push_back({method, loaded.error().text});
+          else if (auto use = module->memory_use(method); use.ok())
+            tables = std::max(tables, use->tables + use->scratch);
         }
     }
     if (options->ram && planned_max + tables > options->ram)
-      small.push_back({"memory", fmt::format("{} bytes are needed ({} planned, {} for tables), {} are there", planned_max + tables, planned_max, tables, options->ram)});
-    struct Runtime { const char* name; const char* title; const std::vector<Finding>& findings; };
-    const Runtime runtimes[] = {{"sconce", "this runtime", here}, {"executorch", "stock ExecuTorch 1.5", stock}, {"mcu", "a small target", small}};
+      small.push_back(
+          {"memory", fmt::format("{} bytes are needed ({} planned, {} for tables), {} are there",
+                                 planned_max + tables, planned_max, tables, options->ram)});
+    struct Runtime {
+      const char* name;
+      const char* title;
+      const std::vector<Finding>& findings;
+    };
+    const Runtime runtimes[] = {{"sconce", "this runtime", here},
+                                {"executorch", "stock ExecuTorch 1.5", stock},
+                                {"mcu", "a small target", small}};
     if (json) {
       fmt::print("{{\"planned_bytes\": {}, \"tables_bytes\": {}", planned_max, tables);
       for (const Runtime& r : runtimes) {
         fmt::print(", \"{}\": {{\"runs\": {}, \"findings\": [", r.name, r.findings.empty());
         const char* comma = "";
-        for (const Finding& f : r.findings) { fmt::print("{}{{\"where\": {}, \"what\": {}}}", comma, json_string(f.where), json_string(f.what)); comma = ", "; }
+        for (const Finding& f : r.findings) {
+          fmt::print("{}{{\"where\": {}, \"what\": {}}}", comma, json_string(f.where),
+                     json_string(f.what));
+          comma = ", ";
+        }
         fmt::print("]}}");
       }
       fmt::print("}}\n");
@@ -116,7 +146,8 @@ void add_check(CLI::App& app) {
         fmt::print("{:24} {}\n", r.title, r.findings.empty() ? "yes" : "NO");
         for (const Finding& f : r.findings) fmt::print("    {}: {}\n", f.where, f.what);
       }
-      fmt::print("memory: {} planned, {} for tables and scratch\n", human_bytes(planned_max), human_bytes(tables));
+      fmt::print("memory: {} planned, {} for tables and scratch\n", human_bytes(planned_max),
+                 human_bytes(tables));
     }
     if (!here.empty()) exit(1);
   });

@@ -9,8 +9,8 @@
 
 namespace sconce::cli {
 
-// A failed command: text to stderr as "sconce: text" (or {"error": ...} with --json), exit code from
-// the error's code, which is stable (base/status.h): 3 invalid argument, 4 invalid file, ...
+// A failed command: text to stderr as "sconce: text" (or {"error": ...} with --json), exit code
+// from the error's code, which is stable (base/status.h): 3 invalid argument, 4 invalid file, ...
 [[noreturn]] void exit_with(const Error& error, bool json);
 template <class T>
 T value_or_exit(Result<T> result, bool json) {
@@ -36,8 +36,8 @@ class Progress {
 };
 
 double seconds_now();
-std::string human_bytes(uint64_t bytes);     // "13.6 MB"
-std::string json_string(std::string_view s); // quoted and escaped
+std::string human_bytes(uint64_t bytes);      // "13.6 MB"
+std::string json_string(std::string_view s);  // quoted and escaped
 
 void add_compile(CLI::App& app);
 void add_run(CLI::App& app);

@@ -1,6 +1,6 @@
 // sconce compile: .pt2 archives to one .pte.
-#include "cli.h"
 #include "sconce/compile.h"
+#include "cli.h"
 #include "targets/target.h"
 
 namespace sconce::cli {
@@ -14,35 +14,52 @@ void add_compile(CLI::App& app) {
     bool json = false, verbose = false, no_source_lines = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("compile", "Compile torch.export archives (.pt2) to a program (.pte)");
-  command->add_option("inputs", options->inputs, "IN.pt2, or METHOD=IN.pt2 for several methods in one file")->required();
-  command->add_option("-o,--output", options->output, "The .pte to write; replaced whole or not at all");
+  CLI::App* command =
+      app.add_subcommand("compile", "Compile torch.export archives (.pt2) to a program (.pte)");
+  command
+      ->add_option("inputs", options->inputs,
+                   "IN.pt2, or METHOD=IN.pt2 for several methods in one file")
+      ->required();
+  command->add_option("-o,--output", options->output,
+                      "The .pte to write; replaced whole or not at all");
   std::string targets;
-  for (const Target& target : all_targets()) targets += fmt::format("\n    {:9} {}", target.name, target.description);
-  command->add_option("--target", options->compile.target, "What the file is for:" + targets)->capture_default_str();
-  command->add_option("--constant-method", options->constants, "NAME=INTEGER: a method that returns a number (get_max_seq_len=128)");
-  command->add_option("--print-after", options->compile.print_after, "Print the IR after a pass, after \"import\", or after \"all\"");
-  command->add_option("--stop-after", options->compile.stop_after, "Stop after a pass; no file is written");
-  command->add_flag("--no-source-lines", options->no_source_lines, "Leave the model's source lines out of the file");
+  for (const Target& target : all_targets())
+    targets += fmt::format("\n    {:9} {}", target.name, target.description);
+  command->add_option("--target", options->compile.target, "What the file is for:" + targets)
+      ->capture_default_str();
+  command->add_option("--constant-method", options->constants,
+                      "NAME=INTEGER: a method that returns a number (get_max_seq_len=128)");
+  command->add_option("--print-after", options->compile.print_after,
+                      "Print the IR after a pass, after \"import\", or after \"all\"");
+  command->add_option("--stop-after", options->compile.stop_after,
+                      "Stop after a pass; no file is written");
+  command->add_flag("--no-source-lines", options->no_source_lines,
+                    "Leave the model's source lines out of the file");
   command->add_flag("-v,--verbose", options->verbose, "Show the time of every stage");
   command->add_flag("--json", options->json, "Report as JSON on standard output");
-  command->footer("Example:\n  sconce compile mobilenet_v2.pt2 -o mobilenet_v2.pte --target portable\n"
-                  "  sconce compile prefill=a.pt2 decode=b.pt2 --constant-method get_max_seq_len=128 -o llm.pte");
+  command->footer(
+      "Example:\n  sconce compile mobilenet_v2.pt2 -o mobilenet_v2.pte --target portable\n"
+      "  sconce compile prefill=a.pt2 decode=b.pt2 --constant-method get_max_seq_len=128 -o "
+      "llm.pte");
   command->callback([options] {
     bool json = options->json;
     std::vector<CompileInput> inputs;
     for (const std::string& text : options->inputs) {
       size_t equals = text.find('=');
       bool named = equals != std::string::npos && text.find('/') > equals;
-      inputs.push_back(named ? CompileInput{text.substr(equals + 1), text.substr(0, equals)} : CompileInput{text, "forward"});
+      inputs.push_back(named ? CompileInput{text.substr(equals + 1), text.substr(0, equals)}
+                             : CompileInput{text, "forward"});
     }
     std::vector<ConstantMethod> constants;
     for (const std::string& text : options->constants) {
       size_t equals = text.find('=');
       char* end = nullptr;
-      int64_t value = equals == std::string::npos ? 0 : strtoll(text.c_str() + equals + 1, &end, 10);
+      int64_t value =
+          equals == std::string::npos ? 0 : strtoll(text.c_str() + equals + 1, &end, 10);
       if (equals == std::string::npos || equals == 0 || end == text.c_str() + equals + 1 || *end)
-        exit_with(error(Code::invalid_argument, "--constant-method \"{}\": NAME=INTEGER is wanted", text), json);
+        exit_with(
+            error(Code::invalid_argument, "--constant-method \"{}\": NAME=INTEGER is wanted", text),
+            json);
       constants.push_back({text.substr(0, equals), value});
     }
     if (options->output.empty() && options->compile.stop_after.empty())
@@ -50,40 +67,51 @@ void add_compile(CLI::App& app) {
     Progress progress;
     options->compile.source_lines = !options->no_source_lines;
     options->compile.print = [](const std::string& text) { fmt::print("{}\n", text); };
-    options->compile.progress = [&](const char* stage, double share) { progress.show(stage, share); };
+    options->compile.progress = [&](const char* stage, double share) {
+      progress.show(stage, share);
+    };
     CompileReport report;
     CompileError failure;
     double start = seconds_now();
-    bool done = compile_file(inputs, constants, options->output, options->compile, &report, &failure);
+    bool done =
+        compile_file(inputs, constants, options->output, options->compile, &report, &failure);
     progress.clear();
     if (!done) exit_with(Error{Code(failure.code), failure.text}, json);
     double seconds = seconds_now() - start;
     if (json) {
-      fmt::print("{{\"output\": {}, \"target\": {}, \"bytes\": {}, \"constant_bytes\": {}, \"seconds\": {:.4f}, \"methods\": [",
-                 json_string(options->output), json_string(options->compile.target), report.file_bytes, report.constant_bytes, seconds);
+      fmt::print(
+          "{{\"output\": {}, \"target\": {}, \"bytes\": {}, \"constant_bytes\": {}, \"seconds\": "
+          "{:.4f}, \"methods\": [",
+          json_string(options->output), json_string(options->compile.target), report.file_bytes,
+          report.constant_bytes, seconds);
       const char* comma = "";
       for (const auto& m : report.methods) {
-        fmt::print("{}{{\"name\": {}, \"instructions\": {}, \"arena_bytes\": {}, \"arena_lower_bound_bytes\": {}}}", comma,
-                   json_string(m.name), m.instructions, m.arena_bytes, m.arena_lower_bound_bytes);
+        fmt::print(
+            "{}{{\"name\": {}, \"instructions\": {}, \"arena_bytes\": {}, "
+            "\"arena_lower_bound_bytes\": {}}}",
+            comma, json_string(m.name), m.instructions, m.arena_bytes, m.arena_lower_bound_bytes);
         comma = ", ";
       }
       fmt::print("], \"stages\": [");
       comma = "";
       for (const auto& s : report.stages) {
-        fmt::print("{}{{\"stage\": {}, \"milliseconds\": {:.3f}}}", comma, json_string(s.stage), s.milliseconds);
+        fmt::print("{}{{\"stage\": {}, \"milliseconds\": {:.3f}}}", comma, json_string(s.stage),
+                   s.milliseconds);
         comma = ", ";
       }
       fmt::print("]}}\n");
       return;
     }
     if (options->output.empty() || !options->compile.stop_after.empty()) return;
-    fmt::print("{}: {}, {} of it constants, in {:.2f} s\n", options->output, human_bytes(report.file_bytes),
-               human_bytes(report.constant_bytes), seconds);
+    fmt::print("{}: {}, {} of it constants, in {:.2f} s\n", options->output,
+               human_bytes(report.file_bytes), human_bytes(report.constant_bytes), seconds);
     for (const auto& m : report.methods)
-      fmt::print("  {}: {} instructions, {} of working memory (no plan needs less than {})\n", m.name, m.instructions,
-                 human_bytes(m.arena_bytes), human_bytes(m.arena_lower_bound_bytes));
+      fmt::print("  {}: {} instructions, {} of working memory (no plan needs less than {})\n",
+                 m.name, m.instructions, human_bytes(m.arena_bytes),
+                 human_bytes(m.arena_lower_bound_bytes));
     if (options->verbose)
-      for (const auto& s : report.stages) fmt::print("  {:32} {:9.2f} ms\n", s.stage, s.milliseconds);
+      for (const auto& s : report.stages)
+        fmt::print("  {:32} {:9.2f} ms\n", s.stage, s.milliseconds);
   });
 }
 

@@ -9,8 +9,11 @@
 namespace sconce::cli {
 
 void exit_with(const Error& error, bool json) {
-  if (json) fmt::print(stderr, "{{\"error\": {{\"code\": {}, \"text\": {}}}}}\n", int(error.code), json_string(error.text));
-  else fmt::print(stderr, "sconce: {}\n", error.text);
+  if (json)
+    fmt::print(stderr, "{{\"error\": {{\"code\": {}, \"text\": {}}}}}\n", int(error.code),
+               json_string(error.text));
+  else
+    fmt::print(stderr, "sconce: {}\n", error.text);
   exit(int(error.code));
 }
 
@@ -23,7 +26,8 @@ Progress::Progress() : terminal_(isatty(2) != 0), start_(seconds_now()) {}
 void Progress::show(const std::string& what, double share) {
   if (!terminal_ || seconds_now() - start_ < 1) return;
   int filled = int(share * 24 + 0.5);
-  fmt::print(stderr, "\r\033[K  {}{} {:3.0f} %  {}", std::string(size_t(filled), '#'), std::string(size_t(24 - filled), '.'), share * 100, what);
+  fmt::print(stderr, "\r\033[K  {}{} {:3.0f} %  {}", std::string(size_t(filled), '#'),
+             std::string(size_t(24 - filled), '.'), share * 100, what);
   fflush(stderr);
   shown_ = true;
 }
@@ -55,8 +59,10 @@ std::string json_string(std::string_view s) {
       case '\t': out += "\\t"; break;
       case '\r': out += "\\r"; break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", int(c));
-        else out += c;
+        if (static_cast<unsigned char>(c) < 0x20)
+          out += fmt::format("\\u{:04x}", int(c));
+        else
+          out += c;
     }
   }
   return out + "\"";
@@ -66,15 +72,19 @@ std::string json_string(std::string_view s) {
 
 int main(int argc, char** argv) {
   using namespace sconce::cli;
-  CLI::App app{"Sconce carries PyTorch models to every device: torch.export archives in (.pt2), programs for\n"
-               "ExecuTorch and for its own runtime out (.pte), no Python anywhere."};
+  CLI::App app{
+      "Sconce carries PyTorch models to every device: torch.export archives in (.pt2), programs "
+      "for\n"
+      "ExecuTorch and for its own runtime out (.pte), no Python anywhere."};
   app.require_subcommand(1);
   app.set_version_flag("--version", SCONCE_VERSION);
-  app.footer("Start here:\n"
-             "  sconce compile model.pt2 -o model.pte\n"
-             "  sconce run model.pte --inputs in.safetensors --outputs out.safetensors\n"
-             "Exit codes: 0 done, 1 differs or will not run (compare, check), 2 bad usage, 3 invalid argument,\n"
-             "4 invalid file, 5 unsupported, 6 not found, 7 too large, 8 input/output, 9 internal.");
+  app.footer(
+      "Start here:\n"
+      "  sconce compile model.pt2 -o model.pte\n"
+      "  sconce run model.pte --inputs in.safetensors --outputs out.safetensors\n"
+      "Exit codes: 0 done, 1 differs or will not run (compare, check), 2 bad usage, 3 invalid "
+      "argument,\n"
+      "4 invalid file, 5 unsupported, 6 not found, 7 too large, 8 input/output, 9 internal.");
   add_compile(app);
   add_run(app);
   add_inspect(app);

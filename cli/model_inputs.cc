@@ -7,7 +7,8 @@ namespace sconce::cli {
 std::string slot_text(const SlotMeta& slot) {
   if (slot.kind != Value::Kind::tensor) return "a number";
   std::string text = fmt::format("{}[", dtype_name(slot.dtype));
-  for (int i = 0; i < slot.rank; i++) text += fmt::format("{}{}", i ? ", " : slot.dynamic ? "<= " : "", slot.sizes[i]);
+  for (int i = 0; i < slot.rank; i++)
+    text += fmt::format("{}{}", i ? ", " : slot.dynamic ? "<= " : "", slot.sizes[i]);
   return text + "]";
 }
 
@@ -22,34 +23,44 @@ Result<std::vector<Argument>> method_inputs(const MethodMeta& meta, const Tensor
     }
     std::string name = fmt::format("input.{}", tensor_index++);
     const NamedTensor* found = nullptr;
-    for (const NamedTensor& t : file.tensors) if (t.name == name) found = &t;
+    for (const NamedTensor& t : file.tensors)
+      if (t.name == name) found = &t;
     if (!found) {
       const char* known = meta.input_name(i);
       return error(Code::invalid_argument, "tensor \"{}\" is missing{}: {} is wanted", name,
-                   *known ? fmt::format(" (input \"{}\" of the model)", known) : "", slot_text(slot));
+                   *known ? fmt::format(" (input \"{}\" of the model)", known) : "",
+                   slot_text(slot));
     }
     std::vector<int32_t> sizes;
     for (int64_t size : found->sizes) {
-      if (size > INT32_MAX) return error(Code::too_large, "\"{}\": size {} exceeds {}", name, size, INT32_MAX);
+      if (size > INT32_MAX)
+        return error(Code::too_large, "\"{}\": size {} exceeds {}", name, size, INT32_MAX);
       sizes.push_back(int32_t(size));
     }
     inputs.push_back(Argument::of(found->bytes.data(), found->dtype, std::move(sizes)));
   }
   for (const NamedTensor& t : file.tensors) {
-    size_t index = t.name.starts_with("input.") ? strtoul(t.name.c_str() + 6, nullptr, 10) : SIZE_MAX;
+    size_t index =
+        t.name.starts_with("input.") ? strtoul(t.name.c_str() + 6, nullptr, 10) : SIZE_MAX;
     if (index >= tensor_index)
-      return error(Code::invalid_argument, "tensor \"{}\" is no input: the method takes input.0 to input.{}", t.name, int64_t(tensor_index) - 1);
+      return error(Code::invalid_argument,
+                   "tensor \"{}\" is no input: the method takes input.0 to input.{}", t.name,
+                   int64_t(tensor_index) - 1);
   }
   return inputs;
 }
 
-std::vector<Argument> made_up_inputs(const MethodMeta& meta, std::vector<std::vector<uint8_t>>* storage) {
+std::vector<Argument> made_up_inputs(const MethodMeta& meta,
+                                     std::vector<std::vector<uint8_t>>* storage) {
   std::vector<Argument> inputs;
   storage->reserve(meta.input_count());
   uint64_t state = 1;
   for (uint32_t i = 0; i < meta.input_count(); i++) {
     SlotMeta slot = meta.input(i);
-    if (slot.kind != Value::Kind::tensor) { inputs.emplace_back(); continue; }
+    if (slot.kind != Value::Kind::tensor) {
+      inputs.emplace_back();
+      continue;
+    }
     storage->emplace_back(slot.bytes + 16);
     std::vector<uint8_t>& bytes = storage->back();
     if (is_floating(slot.dtype)) {
@@ -60,7 +71,8 @@ std::vector<Argument> made_up_inputs(const MethodMeta& meta, std::vector<std::ve
         store_elements<float>(bytes.data() + k * element, 1, &value, 1, slot.dtype);
       }
     }
-    inputs.push_back(Argument::of(bytes.data(), slot.dtype, std::vector<int32_t>(slot.sizes, slot.sizes + slot.rank)));
+    inputs.push_back(Argument::of(bytes.data(), slot.dtype,
+                                  std::vector<int32_t>(slot.sizes, slot.sizes + slot.rank)));
   }
   return inputs;
 }

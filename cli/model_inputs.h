@@ -10,7 +10,8 @@ namespace sconce::cli {
 // numbers or None keep the value seen at export. Errors name the input and what is wanted.
 Result<std::vector<Argument>> method_inputs(const MethodMeta& meta, const TensorFile& file);
 // Pseudo-random inputs at the upper bounds, for timing: floats in [-1, 1), integers 0.
-std::vector<Argument> made_up_inputs(const MethodMeta& meta, std::vector<std::vector<uint8_t>>* storage);
+std::vector<Argument> made_up_inputs(const MethodMeta& meta,
+                                     std::vector<std::vector<uint8_t>>* storage);
 // "f32[1, 3, 224, 224]".
 std::string slot_text(const SlotMeta& slot);
 

@@ -13,7 +13,12 @@
 namespace sconce::cli {
 namespace {
 
-struct Row { std::string name; int64_t uses = 0; bool known = false; std::string kernel_symbol; };
+struct Row {
+  std::string name;
+  int64_t uses = 0;
+  bool known = false;
+  std::string kernel_symbol;
+};
 
 void count_nodes(const pt2::Graph& graph, std::map<std::string, int64_t>* counts) {
   for (const pt2::Node& node : graph.nodes) {
@@ -45,7 +50,11 @@ Result<std::vector<Row>> needed_by(const std::string& path) {
             counts[op.overload.empty() ? op.name : op.name + "." + op.overload]++;
           }
     for (auto& [name, uses] : counts) {
-      Row row{name, uses, find_kernel(name) || find_prim(name.data(), name.size()) || name.starts_with("executorch_prim::et_"), {}};
+      Row row{name,
+              uses,
+              find_kernel(name) || find_prim(name.data(), name.size()) ||
+                  name.starts_with("executorch_prim::et_"),
+              {}};
       for (const KernelRow& kernel : all_kernels())
         if (name == kernel.kernel->name) row.kernel_symbol = kernel.symbol;
       rows.push_back(std::move(row));
@@ -66,12 +75,20 @@ Result<std::vector<Row>> needed_by(const std::string& path) {
 }  // namespace
 
 void add_ops(CLI::App& app) {
-  struct Options { std::string file; bool table = false, json = false, kernels = false; };
+  struct Options {
+    std::string file;
+    bool table = false, json = false, kernels = false;
+  };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("ops", "List operators: all there are, or those a file needs");
-  command->add_option("file", options->file, "A .pt2 or .pte; without one, every operator is listed");
-  command->add_flag("--table", options->table, "Operators and which target has them, as a Markdown table");
-  command->add_flag("--kernels", options->kernels, "Kernels a .pte needs, one a line, as sconce_mcu_image() in mcu/CMakeLists.txt takes them");
+  CLI::App* command =
+      app.add_subcommand("ops", "List operators: all there are, or those a file needs");
+  command->add_option("file", options->file,
+                      "A .pt2 or .pte; without one, every operator is listed");
+  command->add_flag("--table", options->table,
+                    "Operators and which target has them, as a Markdown table");
+  command->add_flag(
+      "--kernels", options->kernels,
+      "Kernels a .pte needs, one a line, as sconce_mcu_image() in mcu/CMakeLists.txt takes them");
   command->add_flag("--json", options->json, "As JSON");
   command->footer("Example:\n  sconce ops model.pte\n  sconce ops --table > docs/operators.md");
   command->callback([options] {
@@ -81,17 +98,20 @@ void add_ops(CLI::App& app) {
       for (const Row& row : rows) missing += !row.known;
       if (options->kernels) {
         for (const Row& row : rows)
-          if (!row.kernel_symbol.empty()) fmt::print("{}\n", row.kernel_symbol.substr(strlen("kernel_")));
+          if (!row.kernel_symbol.empty())
+            fmt::print("{}\n", row.kernel_symbol.substr(strlen("kernel_")));
       } else if (options->json) {
         fmt::print("{{\"operators\": [");
         const char* comma = "";
         for (const Row& row : rows) {
-          fmt::print("{}{{\"name\": {}, \"uses\": {}, \"known\": {}}}", comma, json_string(row.name), row.uses, row.known);
+          fmt::print("{}{{\"name\": {}, \"uses\": {}, \"known\": {}}}", comma,
+                     json_string(row.name), row.uses, row.known);
           comma = ", ";
         }
         fmt::print("], \"missing\": {}}}\n", missing);
       } else {
-        for (const Row& row : rows) fmt::print("{:6}  {}{}\n", row.uses, row.name, row.known ? "" : "   MISSING");
+        for (const Row& row : rows)
+          fmt::print("{:6}  {}{}\n", row.uses, row.name, row.known ? "" : "   MISSING");
         fmt::print("{} operators, {} missing\n", rows.size(), missing);
       }
       if (missing) exit(1);
@@ -105,16 +125,21 @@ void add_ops(CLI::App& app) {
         Node node;
         node.arguments.resize(op.arguments.size());
         bool stock = op.kernel && find_target("portable")->has_node(op, nothing, empty, node);
-        fmt::print("| `{}` | {} | {} |\n", op.name, op.kernel ? fmt::format("`{}`", op.kernel->name) : "by its parts",
-                   stock ? "as it is" : op.def->decompose ? "by its parts" : "no");
+        fmt::print("| `{}` | {} | {} |\n", op.name,
+                   op.kernel ? fmt::format("`{}`", op.kernel->name) : "by its parts",
+                   stock               ? "as it is"
+                   : op.def->decompose ? "by its parts"
+                                       : "no");
       }
       return;
     }
     if (options->json) fmt::print("[");
     const char* comma = "";
     for (const Op& op : all_ops()) {
-      if (options->json) fmt::print("{}{}", comma, json_string(op.name));
-      else fmt::print("{}\n", op.def->schema);
+      if (options->json)
+        fmt::print("{}{}", comma, json_string(op.name));
+      else
+        fmt::print("{}\n", op.def->schema);
       comma = ", ";
     }
     if (options->json) fmt::print("]\n");

@@ -15,10 +15,12 @@ std::vector<NamedTensor> named_results(const std::vector<Argument>& results) {
   for (size_t position = 0; position < results.size(); position++) {
     const Argument& result = results[position];
     NamedTensor tensor;
-    tensor.name = result.is_tensor() ? fmt::format("output.{}", tensor_index++) : fmt::format("number.{}", position);
+    tensor.name = result.is_tensor() ? fmt::format("output.{}", tensor_index++)
+                                     : fmt::format("number.{}", position);
     auto take = [&](DType dtype, const void* bytes) {
       tensor.dtype = dtype;
-      tensor.owned.assign(static_cast<const uint8_t*>(bytes), static_cast<const uint8_t*>(bytes) + dtype_bytes(dtype));
+      tensor.owned.assign(static_cast<const uint8_t*>(bytes),
+                          static_cast<const uint8_t*>(bytes) + dtype_bytes(dtype));
     };
     if (result.is_tensor()) {
       tensor.dtype = result.tensor.dtype;
@@ -32,7 +34,8 @@ std::vector<NamedTensor> named_results(const std::vector<Argument>& results) {
         for (size_t k = 0; k < count; k++) {
           int64_t offset = 0;
           for (size_t d = 0; d < index.size(); d++) offset += index[d] * strides[int(d)];
-          memcpy(tensor.owned.data() + k * element, tensor.bytes.data() + size_t(offset) * element, element);
+          memcpy(tensor.owned.data() + k * element, tensor.bytes.data() + size_t(offset) * element,
+                 element);
           for (size_t d = index.size(); d-- > 0;) {
             if (++index[d] < tensor.sizes[d]) break;
             index[d] = 0;
@@ -67,46 +70,67 @@ void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("run", "Run a program on input tensors");
   command->add_option("model", options->model, "A .pte")->required();
-  command->add_option("--inputs", options->inputs, "A .safetensors with input.0, input.1, ... (the tensor inputs in order), or a .npy for one; repeat it to call the method several times, keeping its state");
-  command->add_option("--outputs", options->outputs, "Where output.0, output.1, ... go (results that are numbers: number.POSITION); .safetensors, or .npy for one; as often as --inputs")->required();
+  command->add_option(
+      "--inputs", options->inputs,
+      "A .safetensors with input.0, input.1, ... (the tensor inputs in order), or a .npy for one; "
+      "repeat it to call the method several times, keeping its state");
+  command
+      ->add_option("--outputs", options->outputs,
+                   "Where output.0, output.1, ... go (results that are numbers: number.POSITION); "
+                   ".safetensors, or .npy for one; as often as --inputs")
+      ->required();
   command->add_option("--method", options->method, "Which method to run")->capture_default_str();
-  command->add_option("--threads", options->threads, "How many threads (the reference kernels use one)")->check(CLI::Range(1, 256))->capture_default_str();
+  command
+      ->add_option("--threads", options->threads,
+                   "How many threads (the reference kernels use one)")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
   command->add_flag("--json", options->json, "Report as JSON");
-  command->footer("Example:\n  sconce run model.pte --inputs in.safetensors --outputs out.safetensors");
+  command->footer(
+      "Example:\n  sconce run model.pte --inputs in.safetensors --outputs out.safetensors");
   command->callback([options] {
     bool json = options->json;
     size_t calls = options->outputs.size();
     if (options->inputs.size() != calls && !(options->inputs.empty() && calls == 1))
-      exit_with(error(Code::invalid_argument, "{} times --inputs and {} times --outputs: one of each per call", options->inputs.size(), calls), json);
+      exit_with(error(Code::invalid_argument,
+                      "{} times --inputs and {} times --outputs: one of each per call",
+                      options->inputs.size(), calls),
+                json);
     Progress progress;
     Module module = value_or_exit(Module::load(options->model), json);
-    MethodMeta meta = value_or_exit(module.method_meta(options->method).with_context(options->model), json);
+    MethodMeta meta =
+        value_or_exit(module.method_meta(options->method).with_context(options->model), json);
     done_or_exit(module.load_method(options->method).with_context(options->model), json);
     if (json) fmt::print("[");
     for (size_t call = 0; call < calls; call++) {
       TensorFile file;
       std::string from = options->inputs.empty() ? "--inputs" : options->inputs[call];
       if (!options->inputs.empty()) file = value_or_exit(load_tensors(from), json);
-      std::vector<Argument> inputs = value_or_exit(method_inputs(meta, file).with_context(from), json);
+      std::vector<Argument> inputs =
+          value_or_exit(method_inputs(meta, file).with_context(from), json);
       progress.show("running", double(call) / double(calls));
       double start = seconds_now();
-      std::vector<Argument> results = value_or_exit(module.execute(options->method, inputs).with_context(options->model), json);
+      std::vector<Argument> results =
+          value_or_exit(module.execute(options->method, inputs).with_context(options->model), json);
       double seconds = seconds_now() - start;
       progress.clear();
       std::vector<NamedTensor> outputs = named_results(results);
       done_or_exit(save_tensors(options->outputs[call], outputs), json);
       if (json) {
-        fmt::print("{}{{\"method\": {}, \"seconds\": {:.6f}, \"outputs\": [", call ? ", " : "", json_string(options->method), seconds);
+        fmt::print("{}{{\"method\": {}, \"seconds\": {:.6f}, \"outputs\": [", call ? ", " : "",
+                   json_string(options->method), seconds);
         const char* comma = "";
         for (const NamedTensor& t : outputs) {
-          fmt::print("{}{{\"name\": {}, \"dtype\": \"{}\", \"sizes\": [{}]}}", comma, json_string(t.name), dtype_name(t.dtype), fmt::join(t.sizes, ", "));
+          fmt::print("{}{{\"name\": {}, \"dtype\": \"{}\", \"sizes\": [{}]}}", comma,
+                     json_string(t.name), dtype_name(t.dtype), fmt::join(t.sizes, ", "));
           comma = ", ";
         }
         fmt::print("]}}");
         continue;
       }
       fmt::print("{} in {:.1f} ms\n", options->method, seconds * 1e3);
-      for (const NamedTensor& t : outputs) fmt::print("  {} {}[{}]\n", t.name, dtype_name(t.dtype), fmt::join(t.sizes, ", "));
+      for (const NamedTensor& t : outputs)
+        fmt::print("  {} {}[{}]\n", t.name, dtype_name(t.dtype), fmt::join(t.sizes, ", "));
     }
     if (json) fmt::print("]\n");
   });

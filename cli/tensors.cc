@@ -11,10 +11,13 @@ Result<TensorFile> load_tensors(const std::string& path) {
   if (path.ends_with(".npy")) {
     auto array = read_npy(result.file.bytes());
     if (!array.ok()) return std::move(array.error()).with_context(path);
-    NamedTensor tensor{"input.0", array->dtype, array->sizes, array->bytes, std::move(array->converted)};
+    NamedTensor tensor{"input.0", array->dtype, array->sizes, array->bytes,
+                       std::move(array->converted)};
     if (!tensor.owned.empty()) tensor.bytes = tensor.owned;
     result.tensors.push_back(std::move(tensor));
-    result.tensors.back().bytes = result.tensors.back().owned.empty() ? result.tensors.back().bytes : Bytes(result.tensors.back().owned);
+    result.tensors.back().bytes = result.tensors.back().owned.empty()
+                                      ? result.tensors.back().bytes
+                                      : Bytes(result.tensors.back().owned);
     return result;
   }
   auto file = read_safetensors(result.file.bytes());
@@ -35,7 +38,8 @@ Result<TensorFile> load_tensors(const std::string& path) {
 Result<void> save_tensors(const std::string& path, const std::vector<NamedTensor>& tensors) {
   if (path.ends_with(".npy")) {
     if (tensors.size() != 1)
-      return error(Code::invalid_argument, "{}: .npy holds one tensor, there are {}", path, tensors.size());
+      return error(Code::invalid_argument, "{}: .npy holds one tensor, there are {}", path,
+                   tensors.size());
     return write_npy(path, tensors[0].dtype, tensors[0].sizes, tensors[0].bytes);
   }
   std::vector<TensorEntry> entries;

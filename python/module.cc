@@ -43,8 +43,10 @@ nb::dlpack::dtype to_dlpack(DType dtype) {
     case DTypeCategory::complex: return {uint8_t(nb::dlpack::dtype_code::Complex), bits, 1};
     default: break;
   }
-  bool is_unsigned = dtype == DType::u8 || dtype == DType::u16 || dtype == DType::u32 || dtype == DType::u64;
-  return {uint8_t(is_unsigned ? nb::dlpack::dtype_code::UInt : nb::dlpack::dtype_code::Int), bits, 1};
+  bool is_unsigned =
+      dtype == DType::u8 || dtype == DType::u16 || dtype == DType::u32 || dtype == DType::u64;
+  return {uint8_t(is_unsigned ? nb::dlpack::dtype_code::UInt : nb::dlpack::dtype_code::Int), bits,
+          1};
 }
 
 DType from_dlpack(nb::dlpack::dtype type, size_t position) {
@@ -52,7 +54,8 @@ DType from_dlpack(nb::dlpack::dtype type, size_t position) {
   if (to_dlpack(DType::name) == type) return DType::name;
   SCONCE_DTYPES(SCONCE_ROW)
 #undef SCONCE_ROW
-  raise(error(Code::invalid_argument, "input {}: an element type of {} bits that is not known", position, int(type.bits)));
+  raise(error(Code::invalid_argument, "input {}: an element type of {} bits that is not known",
+              position, int(type.bits)));
 }
 
 using Array = nb::ndarray<nb::ro, nb::device::cpu, nb::c_contig>;
@@ -60,32 +63,49 @@ using Array = nb::ndarray<nb::ro, nb::device::cpu, nb::c_contig>;
 // A program that is loaded; one thread at a time, as in C++.
 class PyModule {
  public:
-  explicit PyModule(const std::string& path) : module_(value_or_raise(Module::load(path))), path_(path) {}
+  explicit PyModule(const std::string& path)
+      : module_(value_or_raise(Module::load(path))), path_(path) {}
 
   std::vector<std::string> method_names() const { return module_.method_names(); }
   const std::string& path() const { return path_; }
 
-  // Inputs are read where they are. Results are arrays of their own: numpy, or torch with `as_torch`.
+  // Inputs are read where they are. Results are arrays of their own: numpy, or torch with
+  // `as_torch`.
   nb::list execute(const std::string& method, nb::sequence inputs, bool as_torch) {
     std::vector<Argument> arguments;
     std::vector<Array> borrowed;
     size_t count = nb::len(inputs);
     for (size_t i = 0; i < count; i++) {
       nb::object item = inputs[i];
-      if (item.is_none()) { arguments.emplace_back(); continue; }
-      if (nb::isinstance<nb::bool_>(item)) { arguments.emplace_back(nb::cast<bool>(item)); continue; }
-      if (nb::isinstance<nb::int_>(item)) { arguments.emplace_back(nb::cast<int64_t>(item)); continue; }
-      if (nb::isinstance<nb::float_>(item)) { arguments.emplace_back(nb::cast<double>(item)); continue; }
+      if (item.is_none()) {
+        arguments.emplace_back();
+        continue;
+      }
+      if (nb::isinstance<nb::bool_>(item)) {
+        arguments.emplace_back(nb::cast<bool>(item));
+        continue;
+      }
+      if (nb::isinstance<nb::int_>(item)) {
+        arguments.emplace_back(nb::cast<int64_t>(item));
+        continue;
+      }
+      if (nb::isinstance<nb::float_>(item)) {
+        arguments.emplace_back(nb::cast<double>(item));
+        continue;
+      }
       Array array;
       if (!nb::try_cast<Array>(item, array, false))
-        raise(error(Code::invalid_argument, "input {}: a row-major tensor in CPU memory, a number or None is wanted", i));
+        raise(error(Code::invalid_argument,
+                    "input {}: a row-major tensor in CPU memory, a number or None is wanted", i));
       std::vector<int32_t> sizes;
       for (size_t d = 0; d < array.ndim(); d++) {
         if (array.shape(d) > INT32_MAX)
-          raise(error(Code::too_large, "input {}: size {} exceeds {}", i, array.shape(d), INT32_MAX));
+          raise(
+              error(Code::too_large, "input {}: size {} exceeds {}", i, array.shape(d), INT32_MAX));
         sizes.push_back(int32_t(array.shape(d)));
       }
-      arguments.push_back(Argument::of(array.data(), from_dlpack(array.dtype(), i), std::move(sizes)));
+      arguments.push_back(
+          Argument::of(array.data(), from_dlpack(array.dtype(), i), std::move(sizes)));
       borrowed.push_back(std::move(array));
     }
     Result<std::vector<Argument>> results = [&] {
@@ -93,7 +113,8 @@ class PyModule {
       return module_.execute(method, arguments);
     }();
     nb::list outputs;
-    for (const Argument& result : value_or_raise(std::move(results))) outputs.append(to_python(result, as_torch));
+    for (const Argument& result : value_or_raise(std::move(results)))
+      outputs.append(to_python(result, as_torch));
     return outputs;
   }
 
@@ -120,11 +141,14 @@ class PyModule {
     Strides strides = strides_of(result.tensor);
     std::vector<int64_t> steps(strides.of, strides.of + result.tensor.rank);
     if (as_torch) {
-      return nb::cast(nb::ndarray<nb::pytorch>(data, shape.size(), shape.data(), owner, steps.data(), to_dlpack(result.tensor.dtype)));
+      return nb::cast(nb::ndarray<nb::pytorch>(data, shape.size(), shape.data(), owner,
+                                               steps.data(), to_dlpack(result.tensor.dtype)));
     }
     if (result.tensor.dtype == DType::bf16)
-      raise(error(Code::unsupported, "numpy has no bfloat16: pass torch tensors to get torch tensors back"));
-    return nb::cast(nb::ndarray<nb::numpy>(data, shape.size(), shape.data(), owner, steps.data(), to_dlpack(result.tensor.dtype)));
+      raise(error(Code::unsupported,
+                  "numpy has no bfloat16: pass torch tensors to get torch tensors back"));
+    return nb::cast(nb::ndarray<nb::numpy>(data, shape.size(), shape.data(), owner, steps.data(),
+                                           to_dlpack(result.tensor.dtype)));
   }
 
   Module module_;
@@ -136,11 +160,14 @@ class PyModule {
 NB_MODULE(_core, m) {
   error_type = nb::steal(PyErr_NewException("sconce.Error", PyExc_RuntimeError, nullptr));
   m.attr("Error") = error_type;
-  nb::class_<PyModule>(m, "Module", "A .pte program, loaded. One thread at a time; make one Module per thread.")
+  nb::class_<PyModule>(m, "Module",
+                       "A .pte program, loaded. One thread at a time; make one Module per thread.")
       .def(nb::init<const std::string&>(), nb::arg("path"))
       .def_prop_ro("method_names", &PyModule::method_names)
       .def_prop_ro("path", &PyModule::path)
-      .def("execute", &PyModule::execute, nb::arg("method"), nb::arg("inputs"), nb::arg("as_torch") = false)
-      .def("reset", &PyModule::reset, nb::arg("method") = "forward", "Mutable state as after load.");
+      .def("execute", &PyModule::execute, nb::arg("method"), nb::arg("inputs"),
+           nb::arg("as_torch") = false)
+      .def("reset", &PyModule::reset, nb::arg("method") = "forward",
+           "Mutable state as after load.");
   add_compiler(m);
 }

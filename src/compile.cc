@@ -14,7 +14,8 @@ namespace {
 
 class Stages {
  public:
-  Stages(const CompileOptions& options, CompileReport* report) : options_(options), report_(report) {}
+  Stages(const CompileOptions& options, CompileReport* report)
+      : options_(options), report_(report) {}
 
   void begin(const char* stage, double done) {
     end();
@@ -36,14 +37,16 @@ class Stages {
   std::chrono::steady_clock::time_point start_;
 };
 
-Result<void> compile(const std::vector<CompileInput>& inputs, const std::vector<ConstantMethod>& constants,
-                     const std::string& output, const CompileOptions& options, CompileReport* report) {
+Result<void> compile(const std::vector<CompileInput>& inputs,
+                     const std::vector<ConstantMethod>& constants, const std::string& output,
+                     const CompileOptions& options, CompileReport* report) {
   Stages stages(options, report);
   const Target* target = find_target(options.target);
   if (!target) {
     std::string known;
     for (const Target& t : all_targets()) known += std::string(known.empty() ? "" : ", ") + t.name;
-    return error(Code::invalid_argument, "target \"{}\" is not known; there are {}", options.target, known);
+    return error(Code::invalid_argument, "target \"{}\" is not known; there are {}", options.target,
+                 known);
   }
   if (inputs.empty()) return error(Code::invalid_argument, "no input");
 
@@ -73,7 +76,9 @@ Result<void> compile(const std::vector<CompileInput>& inputs, const std::vector<
     if (!done.ok()) return std::move(done.error()).with_context(inputs[i].path);
   }
   stages.end();
-  if (report) for (const PassRun& run : runs) report->stages.push_back({"  " + run.name, run.milliseconds, run.nodes_after});
+  if (report)
+    for (const PassRun& run : runs)
+      report->stages.push_back({"  " + run.name, run.milliseconds, run.nodes_after});
   if (!options.stop_after.empty()) return {};
 
   // Plan the memory and lay out the tables.
@@ -99,7 +104,8 @@ Result<void> compile(const std::vector<CompileInput>& inputs, const std::vector<
     for (Bytes bytes : emitted.program.constants) report->constant_bytes += bytes.size();
     for (size_t m = 0; m < emitted.program.methods.size(); m++) {
       const PteMethod& method = emitted.program.methods[m];
-      CompileReport::Method entry{method.name, 0, 0, method.chains.empty() ? 0 : method.chains[0].instructions.size()};
+      CompileReport::Method entry{method.name, 0, 0,
+                                  method.chains.empty() ? 0 : method.chains[0].instructions.size()};
       if (m < emitted.plans.size()) {
         entry.arena_bytes = emitted.plans[m].arena_bytes;
         entry.arena_lower_bound_bytes = emitted.plans[m].lower_bound_bytes;
@@ -113,9 +119,9 @@ Result<void> compile(const std::vector<CompileInput>& inputs, const std::vector<
 
 }  // namespace
 
-bool compile_file(const std::vector<CompileInput>& inputs, const std::vector<ConstantMethod>& constants,
-                  const std::string& output, const CompileOptions& options, CompileReport* report,
-                  CompileError* error) {
+bool compile_file(const std::vector<CompileInput>& inputs,
+                  const std::vector<ConstantMethod>& constants, const std::string& output,
+                  const CompileOptions& options, CompileReport* report, CompileError* error) {
   Result<void> done = compile(inputs, constants, output, options, report);
   if (done.ok()) return true;
   if (error) *error = {int(done.error().code), done.error().text};

@@ -28,8 +28,8 @@ class MappedFile {
 
 Result<MappedFile> map_file(const std::string& path);
 
-// Tells the system that these bytes of a mapped file are not needed soon, so that they do not count as
-// memory in use. They stay readable; bytes that are in no MappedFile are left alone.
+// Tells the system that these bytes of a mapped file are not needed soon, so that they do not count
+// as memory in use. They stay readable; bytes that are in no MappedFile are left alone.
 void release_pages(Bytes bytes);
 
 // Writes beside `path` under a temporary name and renames: readers see the old file or the new one.

@@ -35,13 +35,34 @@ class [[nodiscard]] Result {
 
   bool ok() const { return value_.has_value(); }
   explicit operator bool() const { return ok(); }
-  T& operator*() & { CHECK(ok()); return *value_; }
-  const T& operator*() const& { CHECK(ok()); return *value_; }
-  T&& operator*() && { CHECK(ok()); return std::move(*value_); }
-  T* operator->() { CHECK(ok()); return &*value_; }
-  const T* operator->() const { CHECK(ok()); return &*value_; }
-  Error& error() { CHECK(!ok()); return error_; }
-  const Error& error() const { CHECK(!ok()); return error_; }
+  T& operator*() & {
+    CHECK(ok());
+    return *value_;
+  }
+  const T& operator*() const& {
+    CHECK(ok());
+    return *value_;
+  }
+  T&& operator*() && {
+    CHECK(ok());
+    return std::move(*value_);
+  }
+  T* operator->() {
+    CHECK(ok());
+    return &*value_;
+  }
+  const T* operator->() const {
+    CHECK(ok());
+    return &*value_;
+  }
+  Error& error() {
+    CHECK(!ok());
+    return error_;
+  }
+  const Error& error() const {
+    CHECK(!ok());
+    return error_;
+  }
   Result with_context(const std::string& context) && {
     if (ok()) return std::move(*this);
     return std::move(error_).with_context(context);
@@ -61,8 +82,14 @@ class [[nodiscard]] Result<void> {
 
   bool ok() const { return !error_.has_value(); }
   explicit operator bool() const { return ok(); }
-  Error& error() { CHECK(!ok()); return *error_; }
-  const Error& error() const { CHECK(!ok()); return *error_; }
+  Error& error() {
+    CHECK(!ok());
+    return *error_;
+  }
+  const Error& error() const {
+    CHECK(!ok());
+    return *error_;
+  }
   Result with_context(const std::string& context) && {
     if (ok()) return {};
     return std::move(*error_).with_context(context);
@@ -91,10 +118,10 @@ inline Error to_error(Status status, const Diagnostic& diagnostic) {
 // TRY(auto header, decode_header(file)); passes an error up, or binds the value.
 #define TRY(target, ...) SCONCE_TRY_IMPL(SCONCE_JOIN(sconce_result_, __LINE__), target, __VA_ARGS__)
 // TRY_VOID(write(file)); passes an error up.
-#define TRY_VOID(...)                                                                \
-  do {                                                                               \
-    if (auto sconce_result_ = (__VA_ARGS__); !sconce_result_.ok())                   \
-      return std::move(sconce_result_.error());                                      \
+#define TRY_VOID(...)                                              \
+  do {                                                             \
+    if (auto sconce_result_ = (__VA_ARGS__); !sconce_result_.ok()) \
+      return std::move(sconce_result_.error());                    \
   } while (0)
 
 }  // namespace sconce

@@ -41,7 +41,8 @@ struct [[nodiscard]] Status {
 inline constexpr Status kOk{};
 
 #if SCONCE_TEXT
-// Formats with a printf subset: %s %d (int) %lld (long long) %u %llu %zu %c. `diagnostic` may be null.
+// Formats with a printf subset: %s %d (int) %lld (long long) %u %llu %zu %c. `diagnostic` may be
+// null.
 __attribute__((format(printf, 3, 4))) Status fail(Code code, Diagnostic* diagnostic,
                                                   const char* format, ...);
 // Puts "context: " before the text that is there.
@@ -55,10 +56,10 @@ __attribute__((format(printf, 2, 3))) void add_context(Diagnostic* diagnostic, c
 #endif
 
 // Passes a failed Status up.
-#define SCONCE_TRY_STATUS(expression)                                 \
-  do {                                                                \
+#define SCONCE_TRY_STATUS(expression)                                         \
+  do {                                                                        \
     if (::sconce::Status sconce_status_ = (expression); !sconce_status_.ok()) \
-      return sconce_status_;                                          \
+      return sconce_status_;                                                  \
   } while (0)
 
 // "We are wrong": stops the program. Never for input from outside.

@@ -7,12 +7,16 @@ namespace sconce {
 namespace {
 
 // size = scale * symbol + offset; false for any other form.
-bool linear_form(const SymbolTable& table, SymInt size, ExprId* symbol, int64_t* scale, int64_t* offset) {
+bool linear_form(const SymbolTable& table, SymInt size, ExprId* symbol, int64_t* scale,
+                 int64_t* offset) {
   if (size.is_known()) return false;
   const Expr& expr = table.expr(size.expr);
   *scale = 1;
   *offset = 0;
-  if (expr.kind == ExprKind::symbol) { *symbol = size.expr; return true; }
+  if (expr.kind == ExprKind::symbol) {
+    *symbol = size.expr;
+    return true;
+  }
   auto constant = [&](ExprId id) -> std::optional<int64_t> {
     const Expr& e = table.expr(id);
     if (e.kind == ExprKind::constant) return e.value;
@@ -20,10 +24,15 @@ bool linear_form(const SymbolTable& table, SymInt size, ExprId* symbol, int64_t*
   };
   auto scaled = [&](ExprId id) {
     const Expr& e = table.expr(id);
-    if (e.kind == ExprKind::symbol) { *symbol = id; *scale = 1; return true; }
+    if (e.kind == ExprKind::symbol) {
+      *symbol = id;
+      *scale = 1;
+      return true;
+    }
     if (e.kind != ExprKind::multiply || e.operands.size() != 2) return false;
     for (int i = 0; i < 2; i++)
-      if (auto c = constant(e.operands[size_t(i)]); c && table.expr(e.operands[size_t(1 - i)]).kind == ExprKind::symbol) {
+      if (auto c = constant(e.operands[size_t(i)]);
+          c && table.expr(e.operands[size_t(1 - i)]).kind == ExprKind::symbol) {
         *symbol = e.operands[size_t(1 - i)];
         *scale = *c;
         return true;
@@ -45,12 +54,16 @@ int32_t clamp32(int64_t value) { return int32_t(std::clamp<int64_t>(value, INT32
 
 }  // namespace
 
-std::optional<PteMethodConstraints> input_constraints(const Program& program, const Method& method) {
+std::optional<PteMethodConstraints> input_constraints(const Program& program,
+                                                      const Method& method) {
   const SymbolTable& table = program.symbols;
   PteMethodConstraints constraints;
   constraints.method = method.name;
   constraints.input_names = method.input_names;
-  struct Seen { uint16_t input, dim; int64_t scale, offset; };
+  struct Seen {
+    uint16_t input, dim;
+    int64_t scale, offset;
+  };
   std::map<ExprId, Seen> seen;
   auto add = [&](size_t input, size_t dim, SymInt size) {
     if (size.is_known()) return;
@@ -62,8 +75,10 @@ std::optional<PteMethodConstraints> input_constraints(const Program& program, co
     rule.max = clamp32(bounds.max);
     ExprId symbol = -1;
     int64_t scale = 1, offset = 0;
-    if (linear_form(table, size, &symbol, &scale, &offset) && scale != 0 && scale == clamp32(scale) && offset == clamp32(offset)) {
-      int64_t divisor = scale * std::max<int64_t>(1, table.symbols()[size_t(table.expr(symbol).value)].divisor);
+    if (linear_form(table, size, &symbol, &scale, &offset) && scale != 0 &&
+        scale == clamp32(scale) && offset == clamp32(offset)) {
+      int64_t divisor =
+          scale * std::max<int64_t>(1, table.symbols()[size_t(table.expr(symbol).value)].divisor);
       if (divisor > 1) {
         rule.divisor = clamp32(divisor);
         rule.remainder = int32_t(((offset % divisor) + divisor) % divisor);

@@ -33,15 +33,21 @@ struct Place {
   uint64_t offset = 0;
 };
 
-struct Loop { uint32_t first, last; };
-struct Use { int32_t storage; uint32_t step; };
+struct Loop {
+  uint32_t first, last;
+};
+struct Use {
+  int32_t storage;
+  uint32_t step;
+};
 
 struct Constants {
   PteProgram& program;
   std::map<std::pair<const uint8_t*, uint64_t>, uint32_t> index;
 
   uint32_t add(Bytes bytes) {
-    auto [found, added] = index.try_emplace({bytes.data(), bytes.size()}, uint32_t(program.constants.size()));
+    auto [found, added] =
+        index.try_emplace({bytes.data(), bytes.size()}, uint32_t(program.constants.size()));
     if (added) program.constants.push_back(bytes);
     return found->second;
   }
@@ -75,7 +81,8 @@ class MethodEmitter {
   Result<uint64_t> bytes_of(const TensorType& type) const {
     auto bytes = bytes_max(type, program_.symbols);
     if (!bytes)
-      return error(Code::unsupported, "a tensor has no upper bound: give its dynamic dimension a maximum at export");
+      return error(Code::unsupported,
+                   "a tensor has no upper bound: give its dynamic dimension a maximum at export");
     return *bytes;
   }
 
@@ -149,7 +156,8 @@ class MethodEmitter {
   std::vector<Storage> storages_;
   std::vector<Use> uses_;
   std::vector<Loop> loops_;
-  std::vector<std::pair<int32_t, std::pair<int32_t, uint64_t>>> placed_;  // value -> storage, offset
+  std::vector<std::pair<int32_t, std::pair<int32_t, uint64_t>>>
+      placed_;  // value -> storage, offset
   std::map<std::string, int32_t> operators_;
   std::map<PteValue, int32_t, bool (*)(const PteValue&, const PteValue&)> constant_values_{
       [](const PteValue& a, const PteValue& b) {
@@ -158,11 +166,16 @@ class MethodEmitter {
             [&](const auto& x) -> bool {
               using T = std::decay_t<decltype(x)>;
               const T& y = std::get<T>(b);
-              if constexpr (std::is_same_v<T, std::monostate>) return false;
-              else if constexpr (std::is_same_v<T, double>) return memcmp(&x, &y, sizeof(x)) < 0;
-              else if constexpr (requires { x < y; }) return x < y;
-              else if constexpr (requires { x.items < y.items; }) return x.items < y.items;
-              else return false;
+              if constexpr (std::is_same_v<T, std::monostate>)
+                return false;
+              else if constexpr (std::is_same_v<T, double>)
+                return memcmp(&x, &y, sizeof(x)) < 0;
+              else if constexpr (requires { x < y; })
+                return x < y;
+              else if constexpr (requires { x.items < y.items; })
+                return x.items < y.items;
+              else
+                return false;
             },
             a);
       }};
@@ -185,7 +198,8 @@ std::vector<PteFrame> MethodEmitter::frames(const std::string& source) {
 int32_t MethodEmitter::operator_index(std::string_view name) {
   auto [found, added] = operators_.try_emplace(std::string(name), int32_t(out_.operators.size()));
   if (added) {
-    size_t colons = name.find("::"), dot = name.find('.', colons == std::string_view::npos ? 0 : colons);
+    size_t colons = name.find("::"),
+           dot = name.find('.', colons == std::string_view::npos ? 0 : colons);
     PteOperator op;
     op.name = std::string(name.substr(0, dot));
     if (dot != std::string_view::npos) op.overload = std::string(name.substr(dot + 1));
@@ -215,7 +229,8 @@ Result<Place> MethodEmitter::new_tensor(const TensorType& type, int32_t storage,
   tensor.scalar_type = int8_t(type.dtype);
   auto sizes = sizes_max(type, program_.symbols);
   if (!sizes)
-    return error(Code::unsupported, "a tensor has no upper bound: give its dynamic dimension a maximum at export");
+    return error(Code::unsupported,
+                 "a tensor has no upper bound: give its dynamic dimension a maximum at export");
   for (int64_t size : *sizes) {
     if (size > INT32_MAX) return error(Code::too_large, "size {} exceeds {}", size, INT32_MAX);
     tensor.sizes.push_back(int32_t(size));
@@ -262,7 +277,8 @@ Result<void> MethodEmitter::place_constants(const Graph& graph, Env& env,
       s.pinned = true;
       s.first = 0;
       s.last = UINT32_MAX;  // from call to call
-      bool zero = std::all_of(buffer.initial.begin(), buffer.initial.end(), [](uint8_t b) { return b == 0; });
+      bool zero = std::all_of(buffer.initial.begin(), buffer.initial.end(),
+                              [](uint8_t b) { return b == 0; });
       if (!zero) {
         s.data_index = uint32_t(file_.initial_values.size());
         file_.initial_values.push_back(buffer.initial);
@@ -275,7 +291,8 @@ Result<void> MethodEmitter::place_constants(const Graph& graph, Env& env,
   return {};
 }
 
-Result<int32_t> MethodEmitter::argument(const Argument& argument, const std::string& type, const Env& env) {
+Result<int32_t> MethodEmitter::argument(const Argument& argument, const std::string& type,
+                                        const Env& env) {
   auto place_of = [&](ValueId id) -> Result<int32_t> {
     const Place& place = env[size_t(id)];
     if (place.value < 0) return error(Code::internal, "a value is used before it is placed");
@@ -306,13 +323,17 @@ Result<int32_t> MethodEmitter::argument(const Argument& argument, const std::str
     if (type.starts_with("Tensor")) return constant_value(PteTensorList{});
     PteIntList list;
     for (const IntItem& item : *items) {
-      if (item.is_known()) { list.items.push_back(constant_value(item.known)); continue; }
+      if (item.is_known()) {
+        list.items.push_back(constant_value(item.known));
+        continue;
+      }
       TRY(int32_t value, place_of(item.value));
       list.items.push_back(value);
     }
     return constant_value(list);
   }
-  if (auto* list = std::get_if<std::vector<double>>(&argument)) return constant_value(PteDoubleList{*list});
+  if (auto* list = std::get_if<std::vector<double>>(&argument))
+    return constant_value(PteDoubleList{*list});
   if (auto* list = std::get_if<std::vector<bool>>(&argument)) {
     PteBoolList booleans;
     for (bool b : *list) booleans.items.push_back(b);
@@ -322,7 +343,10 @@ Result<int32_t> MethodEmitter::argument(const Argument& argument, const std::str
     bool optional = type.starts_with("Tensor?");
     std::vector<int32_t> items;
     for (const ValueRef& ref : *refs) {
-      if (ref.id == kNoValue) { items.push_back(-1); continue; }
+      if (ref.id == kNoValue) {
+        items.push_back(-1);
+        continue;
+      }
       TRY(int32_t value, place_of(ref.id));
       items.push_back(value);
     }
@@ -333,7 +357,8 @@ Result<int32_t> MethodEmitter::argument(const Argument& argument, const std::str
 }
 
 // A result that is its operand's memory under other sizes. True when nothing more is to be done.
-Result<bool> MethodEmitter::emit_view(const Graph& graph, const Node& node, const Op& op, Env& env) {
+Result<bool> MethodEmitter::emit_view(const Graph& graph, const Node& node, const Op& op,
+                                      Env& env) {
   const auto* ref = node.arguments.empty() ? nullptr : std::get_if<ValueRef>(&node.arguments[0]);
   if (!ref) return false;
   const Type& from = graph.type(ref->id);
@@ -342,10 +367,11 @@ Result<bool> MethodEmitter::emit_view(const Graph& graph, const Node& node, cons
   const Storage& storage = storages_[size_t(base.storage)];
   if (storage.kind == Storage::Kind::caller) return false;
   const std::vector<int32_t>& uses = use_counts_[&graph];
-  // Outputs that are views of inputs, constants or buffers are copied: what the caller holds must not
-  // change under it.
+  // Outputs that are views of inputs, constants or buffers are copied: what the caller holds must
+  // not change under it.
   auto escapes = [&](ValueId id) {
-    return storage.pinned && std::find(graph.outputs.begin(), graph.outputs.end(), id) != graph.outputs.end();
+    return storage.pinned &&
+           std::find(graph.outputs.begin(), graph.outputs.end(), id) != graph.outputs.end();
   };
   for (ValueId id : node.results) {
     if (escapes(id)) return false;
@@ -364,7 +390,8 @@ Result<bool> MethodEmitter::emit_view(const Graph& graph, const Node& node, cons
     for (const SymInt& s : graph.type(node.results[0]).tensor.sizes) after *= s.value;
     if (before != after) return false;
     offsets.push_back(0);
-  } else if (std::vector<int64_t> dims = permutation_of(op.name, node.arguments, int(from.tensor.sizes.size()));
+  } else if (std::vector<int64_t> dims =
+                 permutation_of(op.name, node.arguments, int(from.tensor.sizes.size()));
              !dims.empty()) {
     // Free when nothing moves: dimensions of size 1 may stand anywhere.
     int64_t last = -1;
@@ -374,12 +401,14 @@ Result<bool> MethodEmitter::emit_view(const Graph& graph, const Node& node, cons
       last = dim;
     }
     offsets.push_back(0);
-  } else if (op.name == "aten::select.int" || op.name == "aten::slice.Tensor" || op.name == "aten::split.Tensor" ||
-             op.name == "aten::split_with_sizes" || op.name == "aten::unbind.int" ||
-             op.name == "aten::select_copy.int" || op.name == "aten::slice_copy.Tensor") {
+  } else if (op.name == "aten::select.int" || op.name == "aten::slice.Tensor" ||
+             op.name == "aten::split.Tensor" || op.name == "aten::split_with_sizes" ||
+             op.name == "aten::unbind.int" || op.name == "aten::select_copy.int" ||
+             op.name == "aten::slice_copy.Tensor") {
     // A range of the outermost dimension: the same memory further on.
     int rank = int(from.tensor.sizes.size());
-    const Argument& dim_argument = op.name.starts_with("aten::split") ? node.arguments[2] : node.arguments[1];
+    const Argument& dim_argument =
+        op.name.starts_with("aten::split") ? node.arguments[2] : node.arguments[1];
     auto* dim_given = std::get_if<int64_t>(&dim_argument);
     if (!dim_given || rank == 0) return false;
     int64_t dim = *dim_given < 0 ? *dim_given + rank : *dim_given;
@@ -412,13 +441,15 @@ Result<bool> MethodEmitter::emit_view(const Graph& graph, const Node& node, cons
     // their own inside another constant.
     for (uint64_t o : offsets)
       if ((base.offset + o) % kAlignment != 0) return false;
-    if (storage.kind == Storage::Kind::constant && (offsets.size() > 1 || offsets[0] != 0)) return false;
+    if (storage.kind == Storage::Kind::constant && (offsets.size() > 1 || offsets[0] != 0))
+      return false;
   } else {
     return false;
   }
   // Zero bytes: a result that shares nothing is simpler.
   for (size_t r = 0; r < node.results.size(); r++) {
-    TRY(Place place, new_tensor(graph.type(node.results[r]).tensor, base.storage, base.offset + offsets[r]));
+    TRY(Place place,
+        new_tensor(graph.type(node.results[r]).tensor, base.storage, base.offset + offsets[r]));
     bind(node.results[r], place, env, uses);
   }
   return true;
@@ -484,7 +515,8 @@ Result<void> MethodEmitter::emit_node(const Graph& graph, const Node& node, Env&
       bool overlaps = false;
       Graph::for_each_use(node, [&](ValueId other) {
         const Place& p = env[size_t(other)];
-        overlaps |= p.storage == place.storage && (p.offset != place.offset || !(graph.type(other) == type));
+        overlaps |= p.storage == place.storage &&
+                    (p.offset != place.offset || !(graph.type(other) == type));
       });
       if (overlaps) return;
       reuse = place.storage;
@@ -519,14 +551,17 @@ Result<void> MethodEmitter::emit_node(const Graph& graph, const Node& node, Env&
     args.push_back(list);
   } else {
     args.insert(args.end(), outs.begin(), outs.end());
-    if (outs.size() == 1) args.push_back(outs[0]);
-    else args.push_back(add_value(PteTensorList{outs}));
+    if (outs.size() == 1)
+      args.push_back(outs[0]);
+    else
+      args.push_back(add_value(PteTensorList{outs}));
   }
   call(op->kernel->name, std::move(args), node.source);
   return {};
 }
 
-Result<void> MethodEmitter::emit_nodes(const Graph& graph, Env& env, const std::map<ValueId, Place>& targets) {
+Result<void> MethodEmitter::emit_nodes(const Graph& graph, Env& env,
+                                       const std::map<ValueId, Place>& targets) {
   for (NodeId id : graph.order) {
     const Node& node = graph.nodes[size_t(id)];
     Result<void> done = emit_node(graph, node, env, targets);
@@ -539,7 +574,8 @@ Result<void> MethodEmitter::emit_nodes(const Graph& graph, Env& env, const std::
   return {};
 }
 
-void MethodEmitter::copy(const Type& type, const Place& from, const Place& to, const std::string& source) {
+void MethodEmitter::copy(const Type& type, const Place& from, const Place& to,
+                         const std::string& source) {
   if (from.value == to.value) return;
   if (!type.is_tensor()) {
     add_instruction(PteMove{from.value, to.value}, source);
@@ -547,25 +583,28 @@ void MethodEmitter::copy(const Type& type, const Place& from, const Place& to, c
   }
   touch(from);
   touch(to);
-  call("aten::clone.out", {from.value, constant_value(std::monostate()), to.value, to.value}, source);
+  call("aten::clone.out", {from.value, constant_value(std::monostate()), to.value, to.value},
+       source);
 }
 
 Result<void> MethodEmitter::emit_subgraph(const Graph& graph, std::vector<Place> inputs,
                                           const std::vector<Place>& results, bool loop_state,
                                           const std::string& source) {
   if (inputs.size() != graph.inputs.size())
-    return error(Code::internal, "{}: {} operands, {} are wanted", graph.name, inputs.size(), graph.inputs.size());
+    return error(Code::internal, "{}: {} operands, {} are wanted", graph.name, inputs.size(),
+                 graph.inputs.size());
   Env env(graph.values.size());
   std::vector<int32_t> uses = graph.use_counts();
   use_counts_[&graph] = uses;
   for (size_t i = 0; i < inputs.size(); i++) {
     env[size_t(graph.inputs[i])] = inputs[i];
     // An extra use keeps the operand's memory from being given away: the outer graph still owns it.
-    if (inputs[i].storage >= 0) storages_[size_t(inputs[i].storage)].remaining += uses[size_t(graph.inputs[i])] + 1;
+    if (inputs[i].storage >= 0)
+      storages_[size_t(inputs[i].storage)].remaining += uses[size_t(graph.inputs[i])] + 1;
   }
   TRY_VOID(place_constants(graph, env, uses));
-  // An output made by a node here, and used for nothing else, is computed in its final place. Not in
-  // loops: there the place still holds the state that other nodes read.
+  // An output made by a node here, and used for nothing else, is computed in its final place. Not
+  // in loops: there the place still holds the state that other nodes read.
   std::map<ValueId, Place> targets;
   if (!loop_state) {
     for (size_t i = 0; i < results.size(); i++) {
@@ -585,7 +624,9 @@ Result<void> MethodEmitter::emit_subgraph(const Graph& graph, std::vector<Place>
     bool clash = false;
     for (size_t j = 0; j < results.size(); j++) {
       if (j == i) continue;
-      if (from[i].storage >= 0 ? from[i].storage == results[j].storage : from[i].value == results[j].value) clash = true;
+      if (from[i].storage >= 0 ? from[i].storage == results[j].storage
+                               : from[i].value == results[j].value)
+        clash = true;
     }
     if (!clash) continue;
     const Type& type = graph.type(graph.outputs[i]);
@@ -642,7 +683,8 @@ Result<void> MethodEmitter::emit_while(const Graph& graph, const Node& node, Env
   std::vector<ValueRef> carried = list(node.arguments[2]);
   for (size_t i = 0; i < carried.size(); i++) {
     // The state has the type of the result: sizes may grow up to its bounds.
-    TRY(Place place, new_result(graph.type(node.results.size() > i ? node.results[i] : carried[i].id)));
+    TRY(Place place,
+        new_result(graph.type(node.results.size() > i ? node.results[i] : carried[i].id)));
     if (place.storage >= 0) storages_[size_t(place.storage)].pinned = true;
     copy(graph.type(carried[i].id), env[size_t(carried[i].id)], place, node.source);
     state.push_back(place);
@@ -694,7 +736,8 @@ Result<void> MethodEmitter::emit_scan(const Graph& graph, const Node& node, Env&
   int32_t counter = add_value(int64_t{0}), count = add_value(int64_t{0}), done = add_value(false);
   add_instruction(PteMove{constant_value(int64_t{0}), counter}, node.source);
   touch(env[size_t(xs[0].id)]);
-  call("aten::sym_size.int", {env[size_t(xs[0].id)].value, constant_value(int64_t{0}), count}, node.source);
+  call("aten::sym_size.int", {env[size_t(xs[0].id)].value, constant_value(int64_t{0}), count},
+       node.source);
   uint32_t first = step();
   inputs = state;
   for (size_t i = 0; i < xs.size(); i++) {
@@ -705,7 +748,8 @@ Result<void> MethodEmitter::emit_scan(const Graph& graph, const Node& node, Env&
     TRY(Place slice, new_result(Type::of(type)));
     touch(whole);
     touch(slice);
-    call("aten::select_copy.int_out", {whole.value, constant_value(int64_t{0}), counter, slice.value, slice.value}, node.source);
+    call("aten::select_copy.int_out",
+         {whole.value, constant_value(int64_t{0}), counter, slice.value, slice.value}, node.source);
     inputs.push_back(slice);
   }
   for (ValueRef ref : additional) inputs.push_back(env[size_t(ref.id)]);
@@ -723,7 +767,8 @@ Result<void> MethodEmitter::emit_scan(const Graph& graph, const Node& node, Env&
       const Place& stack = stacks[i - state.size()];
       touch(results[i]);
       touch(stack);
-      call("executorch_prim::et_copy_index.tensor", {stack.value, results[i].value, counter}, node.source);
+      call("executorch_prim::et_copy_index.tensor", {stack.value, results[i].value, counter},
+           node.source);
     }
   }
   call("executorch_prim::add.Scalar", {counter, constant_value(int64_t{1}), counter}, node.source);
@@ -771,11 +816,16 @@ Result<void> MethodEmitter::run(PlanReport* report) {
       TRY(place, new_tensor(type.tensor, storage, 0));
     } else if (auto found = fixed.find(int32_t(i)); found != fixed.end()) {
       const auto& value = found->second->value;
-      if (auto* integer = std::get_if<int64_t>(&value)) place.value = add_value(*integer);
-      else if (auto* number = std::get_if<double>(&value)) place.value = add_value(*number);
-      else if (auto* boolean = std::get_if<bool>(&value)) place.value = add_value(*boolean);
-      else if (auto* text = std::get_if<std::string>(&value)) place.value = add_value(*text);
-      else place.value = add_value(std::monostate());
+      if (auto* integer = std::get_if<int64_t>(&value))
+        place.value = add_value(*integer);
+      else if (auto* number = std::get_if<double>(&value))
+        place.value = add_value(*number);
+      else if (auto* boolean = std::get_if<bool>(&value))
+        place.value = add_value(*boolean);
+      else if (auto* text = std::get_if<std::string>(&value))
+        place.value = add_value(*text);
+      else
+        place.value = add_value(std::monostate());
     } else {
       place.value = number_value(type);
     }
@@ -792,9 +842,11 @@ Result<void> MethodEmitter::run(PlanReport* report) {
     ValueId id = graph.outputs[i];
     Place place = env[size_t(id)];
     if (graph.type(id).is_tensor()) {
-      bool again = std::find(graph.outputs.begin(), graph.outputs.begin() + int64_t(i), id) != graph.outputs.begin() + int64_t(i);
+      bool again = std::find(graph.outputs.begin(), graph.outputs.begin() + int64_t(i), id) !=
+                   graph.outputs.begin() + int64_t(i);
       const Storage& s = storages_[size_t(place.storage)];
-      bool loop_state = s.pinned && graph.is_node(id) && graph.producer(id).op.find("::") == std::string::npos;
+      bool loop_state =
+          s.pinned && graph.is_node(id) && graph.producer(id).op.find("::") == std::string::npos;
       if (again || (s.pinned && !loop_state)) {
         TRY(Place fresh, new_result(graph.type(id)));
         copy(graph.type(id), place, fresh, {});
@@ -808,7 +860,8 @@ Result<void> MethodEmitter::run(PlanReport* report) {
   auto target_of = [&](const WriteBack& write) -> ValueId {
     if (write.target == WriteBack::Target::input) return graph.inputs[size_t(write.index)];
     for (size_t id = 0; id < graph.values.size(); id++)
-      if (graph.values[id].origin == Origin::buffer && graph.values[id].index == write.index) return ValueId(id);
+      if (graph.values[id].origin == Origin::buffer && graph.values[id].index == write.index)
+        return ValueId(id);
     return kNoValue;
   };
   std::vector<Place> targets;
@@ -818,7 +871,8 @@ Result<void> MethodEmitter::run(PlanReport* report) {
     if (place.value < 0) {  // written but never read: it still needs its memory
       Env scratch(graph.values.size());
       std::vector<int32_t> one(graph.values.size(), 0);
-      if (id == kNoValue) return error(Code::internal, "a write-back to a buffer that the graph does not have");
+      if (id == kNoValue)
+        return error(Code::internal, "a write-back to a buffer that the graph does not have");
       one[size_t(id)] = 1;
       TRY_VOID(place_constants(graph, scratch, one));
       place = env[size_t(id)] = scratch[size_t(id)];
@@ -828,7 +882,8 @@ Result<void> MethodEmitter::run(PlanReport* report) {
   for (size_t i = 0; i < graph.write_backs.size(); i++) {
     Place from = env[size_t(graph.write_backs[i].value)];
     bool clash = false;
-    for (size_t j = 0; j < targets.size(); j++) clash |= j != i && targets[j].storage == from.storage;
+    for (size_t j = 0; j < targets.size(); j++)
+      clash |= j != i && targets[j].storage == from.storage;
     if (clash) {
       const Type& type = graph.type(graph.write_backs[i].value);
       TRY(Place keep, new_result(type));
@@ -841,7 +896,8 @@ Result<void> MethodEmitter::run(PlanReport* report) {
     if (sources[i].value == targets[i].value) continue;
     touch(sources[i]);
     touch(targets[i]);
-    call("aten::copy_", {targets[i].value, sources[i].value, constant_value(false), targets[i].value}, {});
+    call("aten::copy_",
+         {targets[i].value, sources[i].value, constant_value(false), targets[i].value}, {});
   }
   for (const Place& place : outputs) {
     touch(place);
@@ -849,11 +905,13 @@ Result<void> MethodEmitter::run(PlanReport* report) {
   }
 
   // What is made outside a loop and used in it lives until the loop ends.
-  std::sort(loops_.begin(), loops_.end(), [](const Loop& a, const Loop& b) { return a.last - a.first < b.last - b.first; });
+  std::sort(loops_.begin(), loops_.end(),
+            [](const Loop& a, const Loop& b) { return a.last - a.first < b.last - b.first; });
   for (const Loop& loop : loops_)
     for (const Use& use : uses_) {
       Storage& s = storages_[size_t(use.storage)];
-      if (use.step >= loop.first && use.step <= loop.last && s.first < loop.first) s.last = std::max(s.last, loop.last);
+      if (use.step >= loop.first && use.step <= loop.last && s.first < loop.first)
+        s.last = std::max(s.last, loop.last);
     }
 
   std::vector<Block> blocks;
@@ -922,7 +980,8 @@ Result<Emitted> join(std::vector<Emitted> parts) {
     append(whole.program.initial_values, part.program.initial_values);
     whole.plans.insert(whole.plans.end(), part.plans.begin(), part.plans.end());
     whole.owned.insert(whole.owned.end(), part.owned.begin(), part.owned.end());
-    whole.constraints.insert(whole.constraints.end(), part.constraints.begin(), part.constraints.end());
+    whole.constraints.insert(whole.constraints.end(), part.constraints.begin(),
+                             part.constraints.end());
   }
   if (!whole.constraints.empty()) {
     auto bytes = std::make_shared<const std::vector<uint8_t>>(write_constraints(whole.constraints));

@@ -15,14 +15,16 @@ struct EmitOptions {
   bool source_lines = true;  // keep where each instruction came from, for messages
 };
 
-// What a memory plan achieved, for reports: bytes of the arena, and of the largest live set, which no
-// plan can go below.
-struct PlanReport { uint64_t arena_bytes = 0, lower_bound_bytes = 0; };
+// What a memory plan achieved, for reports: bytes of the arena, and of the largest live set, which
+// no plan can go below.
+struct PlanReport {
+  uint64_t arena_bytes = 0, lower_bound_bytes = 0;
+};
 
 struct Emitted {
   PteProgram program;
-  std::vector<PlanReport> plans;                   // one per method
-  std::vector<PteMethodConstraints> constraints;   // join() puts them into the file
+  std::vector<PlanReport> plans;                                   // one per method
+  std::vector<PteMethodConstraints> constraints;                   // join() puts them into the file
   std::vector<std::shared_ptr<const std::vector<uint8_t>>> owned;  // keeps bytes made here alive
 };
 

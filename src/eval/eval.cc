@@ -70,8 +70,9 @@ Result<std::vector<EvalValue>> Evaluator::run_values(const Graph& graph,
     const Node& node = graph.nodes[size_t(id)];
     Result<std::vector<EvalValue>> results = run_node(graph, node, values);
     if (!results.ok()) {
-      std::string where = fmt::format("{} (%{})", node.op,
-                                      node.results.empty() ? std::string("?") : graph.values[size_t(node.results[0])].name);
+      std::string where = fmt::format(
+          "{} (%{})", node.op,
+          node.results.empty() ? std::string("?") : graph.values[size_t(node.results[0])].name);
       if (!node.source.empty()) where += " at " + node.source;
       return std::move(results).with_context(where);
     }
@@ -87,8 +88,10 @@ Result<std::vector<EvalValue>> Evaluator::run_values(const Graph& graph,
     mutated_inputs_.clear();
     for (const WriteBack& write : graph.write_backs) {
       const EvalTensor& tensor = std::get<EvalTensor>(values[size_t(write.value)]);
-      if (write.target == WriteBack::Target::buffer) buffers_[size_t(write.index)] = tensor;
-      else mutated_inputs_.emplace_back(write.index, tensor);
+      if (write.target == WriteBack::Target::buffer)
+        buffers_[size_t(write.index)] = tensor;
+      else
+        mutated_inputs_.emplace_back(write.index, tensor);
     }
   }
   return outputs;
@@ -127,7 +130,8 @@ Result<std::vector<EvalValue>> Evaluator::run_node(const Graph& graph, const Nod
   }
   const Op* op = find_op(node.op);
   if (!op) return error(Code::unsupported, "operator is not known");
-  if (!op->kernel) return error(Code::internal, "operator has no kernel; it should have been decomposed");
+  if (!op->kernel)
+    return error(Code::internal, "operator has no kernel; it should have been decomposed");
   const Kernel& kernel = *op->kernel;
   if (node.arguments.size() != op->arguments.size())
     return error(Code::invalid_argument, "{} arguments, {} are wanted", node.arguments.size(),
@@ -164,29 +168,33 @@ Result<std::vector<EvalValue>> Evaluator::run_node(const Graph& graph, const Nod
     } else {
       tensor = make_eval_tensor(meta.dtype, std::move(sizes));
     }
-    outs.push_back(&call.add_tensor(tensor.dtype, tensor.sizes, tensor.owner->data(), tensor.bytes));
+    outs.push_back(
+        &call.add_tensor(tensor.dtype, tensor.sizes, tensor.owner->data(), tensor.bytes));
     results.push_back(std::move(tensor));
   }
   const char* out_letters = strchr(kernel.signature, '>') + 1;
-  if (*out_letters == 'v') call.add_out_list(outs);
-  else for (Tensor* out : outs) call.add_out(out);
+  if (*out_letters == 'v')
+    call.add_out_list(outs);
+  else
+    for (Tensor* out : outs) call.add_out(out);
   int matched = 0;
   if (Status status = match_signature(kernel, call.values(), &matched, &diagnostic); !status.ok())
     return to_error(status, diagnostic);
   Args args{call.values(), input_count};
   std::vector<uint64_t> scratch;
   if (kernel.scratch_bytes) scratch.resize(kernel.scratch_bytes(args) / 8 + 2);
-  KernelContext context{&diagnostic, {reinterpret_cast<uint8_t*>(scratch.data()), scratch.size() * 8},
+  KernelContext context{&diagnostic,
+                        {reinterpret_cast<uint8_t*>(scratch.data()), scratch.size() * 8},
                         &random_state_};
-  if ((uintptr_t(scratch.data()) & 15) != 0)
-    context.scratch = context.scratch.subspan(8);
+  if ((uintptr_t(scratch.data()) & 15) != 0) context.scratch = context.scratch.subspan(8);
   for (;;) {
     Status status = kernel.run(args, context);
     if (status.ok()) break;
     bool grown = false;
     for (size_t r = 0; r < results.size() && status.code == Code::too_large; r++) {
       EvalTensor& tensor = std::get<EvalTensor>(results[r]);
-      if (!metas[r].upper_bounds || tensor.bytes < kUnknownBytes || tensor.bytes > tensor_bytes_max / 4)
+      if (!metas[r].upper_bounds || tensor.bytes < kUnknownBytes ||
+          tensor.bytes > tensor_bytes_max / 4)
         continue;
       tensor.bytes *= 4;
       tensor.owner = std::make_shared<std::vector<uint8_t>>(tensor.bytes + 16);
@@ -212,7 +220,8 @@ Result<std::vector<EvalValue>> Evaluator::run_node(const Graph& graph, const Nod
 // Slice `index` along the first dimension, which is dropped.
 static Result<EvalTensor> take_slice(const EvalTensor& tensor, int64_t index) {
   if (tensor.sizes.empty() || index >= tensor.sizes[0])
-    return error(Code::invalid_argument, "slice {} of a tensor of rank {}", index, tensor.sizes.size());
+    return error(Code::invalid_argument, "slice {} of a tensor of rank {}", index,
+                 tensor.sizes.size());
   EvalTensor slice = tensor;
   slice.sizes.erase(slice.sizes.begin());
   slice.bytes = tensor.bytes / uint64_t(tensor.sizes[0]);
@@ -225,7 +234,8 @@ static EvalTensor stack_slices(const std::vector<EvalTensor>& slices) {
   sizes.insert(sizes.begin(), int64_t(slices.size()));
   EvalTensor stacked = make_eval_tensor(slices[0].dtype, sizes);
   for (size_t i = 0; i < slices.size(); i++)
-    if (slices[i].bytes) memcpy(stacked.owner->data() + i * slices[i].bytes, slices[i].data, slices[i].bytes);
+    if (slices[i].bytes)
+      memcpy(stacked.owner->data() + i * slices[i].bytes, slices[i].data, slices[i].bytes);
   return stacked;
 }
 
@@ -289,7 +299,8 @@ Result<std::vector<EvalValue>> Evaluator::run_control_flow(const Graph& graph, c
       inputs.insert(inputs.end(), additional.begin(), additional.end());
       TRY(auto results, run_values(subgraph(0), std::move(inputs), false));
       if (results.size() != node.results.size())
-        return error(Code::invalid_argument, "body has {} results, {} are wanted", results.size(), node.results.size());
+        return error(Code::invalid_argument, "body has {} results, {} are wanted", results.size(),
+                     node.results.size());
       for (size_t i = 0; i < stacks.size(); i++)
         stacks[i].push_back(std::get<EvalTensor>(results[carried.size() + i]));
       results.resize(carried.size());

@@ -1,6 +1,7 @@
 // Evaluator: runs any IR graph on the reference kernels. Oracle, constant folder, calibration.
 //
-// Plain and sequential: every result gets memory of its own, freed after its last use. Not for speed.
+// Plain and sequential: every result gets memory of its own, freed after its last use. Not for
+// speed.
 #pragma once
 
 #include <memory>
@@ -11,8 +12,8 @@
 
 namespace sconce {
 
-// A contiguous tensor, shared and never changed once made. `data` points into `owner` or into memory
-// that the caller keeps.
+// A contiguous tensor, shared and never changed once made. `data` points into `owner` or into
+// memory that the caller keeps.
 struct EvalTensor {
   DType dtype = DType::f32;
   std::vector<int64_t> sizes;
@@ -28,15 +29,17 @@ class Evaluator {
   // `program` must outlive this. Without buffers, only nodes that read none can be run.
   explicit Evaluator(const Program& program, bool with_buffers = true);
 
-  // Runs a method's graph. Inputs in the graph's order, numbers for integer inputs. Outputs in order.
-  // Buffers keep their values from call to call.
+  // Runs a method's graph. Inputs in the graph's order, numbers for integer inputs. Outputs in
+  // order. Buffers keep their values from call to call.
   Result<std::vector<EvalValue>> run(const Graph& graph, std::vector<EvalValue> inputs);
   // Runs one node whose operands are given by `value_of`; used by constant folding.
   Result<std::vector<EvalValue>> run_node(const Graph& graph, const Node& node,
                                           const std::vector<EvalValue>& values);
   const std::vector<EvalTensor>& buffers() const { return buffers_; }
   // New contents of the graph's inputs that the last run mutated, by position.
-  const std::vector<std::pair<int32_t, EvalTensor>>& mutated_inputs() const { return mutated_inputs_; }
+  const std::vector<std::pair<int32_t, EvalTensor>>& mutated_inputs() const {
+    return mutated_inputs_;
+  }
   // Limit for one result, so that a hostile program cannot exhaust memory.
   uint64_t tensor_bytes_max = uint64_t(1) << 34;
 

@@ -10,16 +10,17 @@ namespace {
 // Views that keep every element: the inverse is a view back to the sizes before.
 bool is_reshape(const std::string& op) {
   static const char* const names[] = {
-      "aten::view", "aten::reshape", "aten::_unsafe_view", "aten::flatten.using_ints",
-      "aten::unflatten.int", "aten::squeeze", "aten::squeeze.dim", "aten::squeeze.dims",
-      "aten::unsqueeze", "aten::view_as", "aten::reshape_as", "aten::_reshape_alias",
+      "aten::view",          "aten::reshape", "aten::_unsafe_view", "aten::flatten.using_ints",
+      "aten::unflatten.int", "aten::squeeze", "aten::squeeze.dim",  "aten::squeeze.dims",
+      "aten::unsqueeze",     "aten::view_as", "aten::reshape_as",   "aten::_reshape_alias",
       "aten::ravel"};
   return std::find(std::begin(names), std::end(names), op) != std::end(names);
 }
 
 bool is_permutation(const std::string& op) {
   return op == "aten::permute" || op == "aten::transpose.int" || op == "aten::t" ||
-         op == "aten::movedim.int" || op == "aten::swapaxes" || op == "aten::numpy_T" || op == "aten::mT" || op == "aten::adjoint";
+         op == "aten::movedim.int" || op == "aten::swapaxes" || op == "aten::numpy_T" ||
+         op == "aten::mT" || op == "aten::adjoint";
 }
 
 bool is_identity(const std::string& op) {
@@ -40,7 +41,8 @@ const char* scatter_of(const std::string& op) {
 
 bool is_split(const std::string& op) {
   return op == "aten::split.Tensor" || op == "aten::split_with_sizes" || op == "aten::chunk" ||
-         op == "aten::unbind.int" || op == "aten::split.sizes" || op == "aten::tensor_split.sections";
+         op == "aten::unbind.int" || op == "aten::split.sizes" ||
+         op == "aten::tensor_split.sections";
 }
 
 }  // namespace
@@ -138,7 +140,8 @@ Result<ValueId> Aliases::invert(const Slot& slot, ValueId viewed, ValueId value)
   }
   if (op == "aten::narrow") {
     auto start = known(a[2]), length = known(a[3]);
-    if (!start || !length) return error(Code::unsupported, "a write through narrow with symbolic bounds");
+    if (!start || !length)
+      return error(Code::unsupported, "a write through narrow with symbolic bounds");
     int64_t from = *start;
     int64_t dim = known(a[1]).value_or(INT64_MIN);
     if (dim < 0) dim += int64_t(type.sizes.size());
@@ -146,13 +149,16 @@ Result<ValueId> Aliases::invert(const Slot& slot, ValueId viewed, ValueId value)
       return error(Code::unsupported, "a write through narrow of an unknown dimension");
     const SymInt& size = type.sizes[size_t(dim)];
     if (from < 0) {
-      if (!size.is_known()) return error(Code::unsupported, "a write through narrow with symbolic bounds");
+      if (!size.is_known())
+        return error(Code::unsupported, "a write through narrow with symbolic bounds");
       from += size.value;
     }
-    return build_->call1("aten::slice_scatter", {ValueRef{viewed}, ValueRef{value}, a[1], from, from + *length, int64_t{1}});
+    return build_->call1("aten::slice_scatter", {ValueRef{viewed}, ValueRef{value}, a[1], from,
+                                                 from + *length, int64_t{1}});
   }
   if (op == "aten::unbind.int")
-    return build_->call1("aten::select_scatter", {ValueRef{viewed}, ValueRef{value}, a[1], int64_t(slot.result)});
+    return build_->call1("aten::select_scatter",
+                         {ValueRef{viewed}, ValueRef{value}, a[1], int64_t(slot.result)});
   if (op == "aten::split.Tensor" || op == "aten::chunk") {
     int64_t dim = known(a[2]).value_or(0);
     if (dim < 0) dim += int64_t(type.sizes.size());
@@ -165,19 +171,21 @@ Result<ValueId> Aliases::invert(const Slot& slot, ValueId viewed, ValueId value)
     int64_t each = op == "aten::chunk" ? (size.value + *first - 1) / *first : *first;
     int64_t from = each * slot.result;
     return build_->call1("aten::slice_scatter",
-                        {ValueRef{viewed}, ValueRef{value}, dim, from, from + each, int64_t{1}});
+                         {ValueRef{viewed}, ValueRef{value}, dim, from, from + each, int64_t{1}});
   }
   if (op == "aten::split_with_sizes" || op == "aten::split.sizes") {
     const auto& items = std::get<std::vector<IntItem>>(a[1]);
     int64_t dim = known(a[2]).value_or(0), from = 0;
     for (int i = 0; i < slot.result; i++) {
-      if (!items[size_t(i)].is_known()) return error(Code::unsupported, "a write through {} with symbolic sizes", op);
+      if (!items[size_t(i)].is_known())
+        return error(Code::unsupported, "a write through {} with symbolic sizes", op);
       from += items[size_t(i)].known;
     }
     if (!items[size_t(slot.result)].is_known())
       return error(Code::unsupported, "a write through {} with symbolic sizes", op);
-    return build_->call1("aten::slice_scatter", {ValueRef{viewed}, ValueRef{value}, dim, from,
-                                                from + items[size_t(slot.result)].known, int64_t{1}});
+    return build_->call1("aten::slice_scatter",
+                         {ValueRef{viewed}, ValueRef{value}, dim, from,
+                          from + items[size_t(slot.result)].known, int64_t{1}});
   }
   return error(Code::unsupported, "a write through {} cannot be made functional", op);
 }

@@ -1,4 +1,5 @@
-// Aliases: which exported tensors are views of which, so that in-place writes can be made functional.
+// Aliases: which exported tensors are views of which, so that in-place writes can be made
+// functional.
 //
 // Every exported tensor name is a Slot. A slot is a base of its own, or a view of another slot
 // through one view operator. Writing to a slot writes through to its base (by the inverse of each

@@ -22,14 +22,18 @@ std::string operator_name(std::string_view target) {
   target.remove_prefix(10);
   size_t dot = target.find('.');
   if (dot == std::string_view::npos) return std::string(target);
-  std::string name = std::string(target.substr(0, dot)) + "::" + std::string(target.substr(dot + 1));
+  std::string name =
+      std::string(target.substr(0, dot)) + "::" + std::string(target.substr(dot + 1));
   if (name.ends_with(".default")) name.resize(name.size() - 8);
   return name;
 }
 
 // The prim operator behind a Python function on symbolic numbers; null when there is none.
 const char* prim_name(std::string_view target) {
-  struct Row { std::string_view target; const char* prim; };
+  struct Row {
+    std::string_view target;
+    const char* prim;
+  };
   static constexpr Row kRows[] = {
       {"_operator.add", "executorch_prim::add.Scalar"},
       {"_operator.sub", "executorch_prim::sub.Scalar"},
@@ -81,8 +85,9 @@ const char* prim_name(std::string_view target) {
 // Checks that the exporter put in; their facts reach the file through the ranges of symbols.
 bool is_assertion(std::string_view op) {
   return op.starts_with("aten::_assert_") || op.starts_with("aten::sym_constrain_range") ||
-         op == "aten::_functional_assert_async.msg" || op == "aten::_functional_sym_constrain_range" ||
-         op == "aten::_print" || op == "aten::_functional_sym_constrain_range_for_size";
+         op == "aten::_functional_assert_async.msg" ||
+         op == "aten::_functional_sym_constrain_range" || op == "aten::_print" ||
+         op == "aten::_functional_sym_constrain_range_for_size";
 }
 
 // Name of the functional twin of an in-place operator; empty when the name is not one.
@@ -105,13 +110,17 @@ std::string functional_name(const std::string& op) {
   size_t colons = op.find("::"), dot = op.find('.', colons == std::string::npos ? 0 : colons);
   if (colons == std::string::npos) return {};
   std::string space = op.substr(0, colons + 2);
-  std::string base = op.substr(colons + 2, dot == std::string::npos ? std::string::npos : dot - colons - 2);
+  std::string base =
+      op.substr(colons + 2, dot == std::string::npos ? std::string::npos : dot - colons - 2);
   std::string overload = dot == std::string::npos ? "" : op.substr(dot);
   if (base.starts_with("__i") && base.ends_with("__")) {
     std::string inner = base.substr(3, base.size() - 5);
-    if (inner == "and" || inner == "or" || inner == "xor") inner = "bitwise_" + inner;
-    else if (inner == "lshift") inner = "bitwise_left_shift";
-    else if (inner == "rshift") inner = "bitwise_right_shift";
+    if (inner == "and" || inner == "or" || inner == "xor")
+      inner = "bitwise_" + inner;
+    else if (inner == "lshift")
+      inner = "bitwise_left_shift";
+    else if (inner == "rshift")
+      inner = "bitwise_right_shift";
     return space + inner + overload;
   }
   if (base.size() < 2 || base.back() != '_' || base.ends_with("__")) return {};
@@ -135,7 +144,8 @@ std::string source_line(std::string_view trace) {
   size_t quote = best.find('"', 6);
   if (quote == std::string_view::npos) return {};
   std::string_view file = best.substr(6, quote - 6);
-  if (size_t slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
+  if (size_t slash = file.rfind('/'); slash != std::string_view::npos)
+    file.remove_prefix(slash + 1);
   std::string text(file);
   if (size_t line = best.find("line ", quote); line != std::string_view::npos) {
     size_t end = best.find_first_not_of("0123456789", line + 5);
@@ -210,7 +220,8 @@ class GraphImporter {
 
   Result<ValueId> value_of(std::string_view name) {
     auto found = names_.find(name);
-    if (found == names_.end()) return error(Code::invalid_file, "\"{}\" is used before it is defined", name);
+    if (found == names_.end())
+      return error(Code::invalid_file, "\"{}\" is used before it is defined", name);
     if (found->second.slot >= 0) return aliases_.read(found->second.slot);
     return found->second.value;
   }
@@ -218,14 +229,33 @@ class GraphImporter {
   // A value for an argument where only a value will do (outputs, operands of control flow).
   Result<ValueId> operand(const pt2::Argument& argument) {
     switch (argument.kind) {
-      case Kind::tensor: case Kind::sym_int: case Kind::sym_float: case Kind::sym_bool:
-        return value_of(argument.name);
+      case Kind::tensor:
+      case Kind::sym_int:
+      case Kind::sym_float:
+      case Kind::sym_bool: return value_of(argument.name);
       case Kind::integer: return literal(argument.integer, Type::integer(SymInt(argument.integer)));
-      case Kind::floating: { Type type; type.kind = Type::Kind::floating; return literal(argument.floating, type); }
-      case Kind::boolean: { Type type; type.kind = Type::Kind::boolean; return literal(argument.boolean, type); }
-      case Kind::none: { Type type; type.kind = Type::Kind::none; return literal(None{}, type); }
-      case Kind::string: { Type type; type.kind = Type::Kind::none; return literal(argument.text.empty() ? std::string() : std::string(argument.text), type); }
-      default: return error(Code::unsupported, "an output of kind {}", pt2::kind_name(argument.kind));
+      case Kind::floating: {
+        Type type;
+        type.kind = Type::Kind::floating;
+        return literal(argument.floating, type);
+      }
+      case Kind::boolean: {
+        Type type;
+        type.kind = Type::Kind::boolean;
+        return literal(argument.boolean, type);
+      }
+      case Kind::none: {
+        Type type;
+        type.kind = Type::Kind::none;
+        return literal(None{}, type);
+      }
+      case Kind::string: {
+        Type type;
+        type.kind = Type::Kind::none;
+        return literal(argument.text.empty() ? std::string() : std::string(argument.text), type);
+      }
+      default:
+        return error(Code::unsupported, "an output of kind {}", pt2::kind_name(argument.kind));
     }
   }
 
@@ -234,7 +264,8 @@ class GraphImporter {
 
  private:
   ValueId literal(Argument value, Type type) {
-    NodeId id = to_.add_node("sconce_prim::constant", {std::move(value)}, {std::move(type)}, build_.source);
+    NodeId id =
+        to_.add_node("sconce_prim::constant", {std::move(value)}, {std::move(type)}, build_.source);
     return to_.nodes[size_t(id)].results[0];
   }
   Result<Argument> convert(const pt2::Argument& argument, const std::string& type);
@@ -244,7 +275,8 @@ class GraphImporter {
   Result<void> inline_region(const pt2::Node& node);
   Result<void> define_outputs(const pt2::Node& node, const std::vector<ValueId>& results);
   Result<Type> number_type(const pt2::Argument& output);
-  Result<void> check_types(const Op& op, const std::vector<Argument>& arguments, const std::vector<Type>& exported);
+  Result<void> check_types(const Op& op, const std::vector<Argument>& arguments,
+                           const std::vector<Type>& exported);
   Result<int> subgraph(const pt2::Argument& argument);
   void mark_missing(const std::string& op) {
     if (shared_.missing_names.insert(op).second) shared_.missing.push_back({op, build_.source});
@@ -261,8 +293,10 @@ class GraphImporter {
 // Names of the results in the order of the operator's results; lists are spread.
 void result_names(const pt2::Node& node, std::vector<const pt2::Argument*>* names) {
   for (const pt2::Argument& output : node.outputs) {
-    if (output.is_list()) for (const pt2::Argument& item : output.items) names->push_back(&item);
-    else names->push_back(&output);
+    if (output.is_list())
+      for (const pt2::Argument& item : output.items) names->push_back(&item);
+    else
+      names->push_back(&output);
   }
 }
 
@@ -272,21 +306,25 @@ Result<Argument> GraphImporter::convert(const pt2::Argument& argument, const std
     if (item.kind == Kind::sym_int) {
       TRY(ValueId id, value_of(item.name));
       const Type& known = to_.type(id);
-      if (known.kind == Type::Kind::integer && known.number.is_known()) return IntItem{known.number.value};
+      if (known.kind == Type::Kind::integer && known.number.is_known())
+        return IntItem{known.number.value};
       return IntItem{0, id};
     }
     return error(Code::unsupported, "a list item of kind {}", pt2::kind_name(item.kind));
   };
   switch (argument.kind) {
     case Kind::none: return Argument(None{});
-    case Kind::tensor: case Kind::sym_float: case Kind::sym_bool: {
+    case Kind::tensor:
+    case Kind::sym_float:
+    case Kind::sym_bool: {
       TRY(ValueId id, value_of(argument.name));
       return Argument(ValueRef{id});
     }
     case Kind::sym_int: {
       TRY(ValueId id, value_of(argument.name));
       const Type& known = to_.type(id);
-      if (known.kind == Type::Kind::integer && known.number.is_known()) return Argument(known.number.value);
+      if (known.kind == Type::Kind::integer && known.number.is_known())
+        return Argument(known.number.value);
       if (type.find('[') != std::string::npos) return Argument(std::vector<IntItem>{{0, id}});
       return Argument(ValueRef{id});
     }
@@ -296,7 +334,8 @@ Result<Argument> GraphImporter::convert(const pt2::Argument& argument, const std
         size_t count = 1;
         size_t bracket = type.find('[');
         std::from_chars(type.data() + bracket + 1, type.data() + type.size(), count);
-        return Argument(std::vector<IntItem>(std::max<size_t>(count, 1), IntItem{argument.integer}));
+        return Argument(
+            std::vector<IntItem>(std::max<size_t>(count, 1), IntItem{argument.integer}));
       }
       if (type.starts_with("float")) return Argument(double(argument.integer));
       if (type.starts_with("bool")) return Argument(argument.integer != 0);
@@ -317,7 +356,8 @@ Result<Argument> GraphImporter::convert(const pt2::Argument& argument, const std
         default: return Argument(None{});
       }
     }
-    case Kind::tensors: case Kind::optional_tensors: {
+    case Kind::tensors:
+    case Kind::optional_tensors: {
       if (argument.items.empty() && type.find("Tensor") == std::string::npos) {
         // The exporter writes an empty list of unknown type as a list of tensors.
         if (type.starts_with("float")) return Argument(std::vector<double>());
@@ -326,17 +366,22 @@ Result<Argument> GraphImporter::convert(const pt2::Argument& argument, const std
       }
       std::vector<ValueRef> refs;
       for (const pt2::Argument& item : argument.items) {
-        if (item.kind == Kind::none) { refs.push_back({kNoValue}); continue; }
+        if (item.kind == Kind::none) {
+          refs.push_back({kNoValue});
+          continue;
+        }
         TRY(ValueId id, value_of(item.name));
         refs.push_back({id});
       }
       return Argument(std::move(refs));
     }
-    case Kind::integers: case Kind::sym_ints: {
+    case Kind::integers:
+    case Kind::sym_ints: {
       if (type.starts_with("float")) {
         std::vector<double> floats;
         for (const pt2::Argument& item : argument.items) {
-          if (item.kind != Kind::integer) return error(Code::unsupported, "a symbolic list of floats");
+          if (item.kind != Kind::integer)
+            return error(Code::unsupported, "a symbolic list of floats");
           floats.push_back(double(item.integer));
         }
         return Argument(std::move(floats));
@@ -348,15 +393,18 @@ Result<Argument> GraphImporter::convert(const pt2::Argument& argument, const std
       }
       return Argument(std::move(items));
     }
-    case Kind::floats: case Kind::sym_floats: {
+    case Kind::floats:
+    case Kind::sym_floats: {
       std::vector<double> floats;
       for (const pt2::Argument& item : argument.items) {
-        if (item.kind != Kind::floating) return error(Code::unsupported, "a symbolic list of floats");
+        if (item.kind != Kind::floating)
+          return error(Code::unsupported, "a symbolic list of floats");
         floats.push_back(item.floating);
       }
       return Argument(std::move(floats));
     }
-    case Kind::booleans: case Kind::sym_bools: {
+    case Kind::booleans:
+    case Kind::sym_bools: {
       std::vector<bool> booleans;
       for (const pt2::Argument& item : argument.items) {
         if (item.kind != Kind::boolean) return error(Code::unsupported, "a symbolic list of bools");
@@ -384,20 +432,23 @@ Result<Type> GraphImporter::number_type(const pt2::Argument& output) {
     }
     case Kind::sym_float: type.kind = Type::Kind::floating; return type;
     case Kind::sym_bool: type.kind = Type::Kind::boolean; return type;
-    default:
-      return error(Code::unsupported, "a result of kind {}", pt2::kind_name(output.kind));
+    default: return error(Code::unsupported, "a result of kind {}", pt2::kind_name(output.kind));
   }
 }
 
-Result<void> GraphImporter::define_outputs(const pt2::Node& node, const std::vector<ValueId>& results) {
+Result<void> GraphImporter::define_outputs(const pt2::Node& node,
+                                           const std::vector<ValueId>& results) {
   std::vector<const pt2::Argument*> names;
   result_names(node, &names);
   if (names.size() != results.size())
-    return error(Code::invalid_file, "{} results in the file, the operator has {}", names.size(), results.size());
+    return error(Code::invalid_file, "{} results in the file, the operator has {}", names.size(),
+                 results.size());
   for (size_t i = 0; i < names.size(); i++) {
     if (names[i]->kind == Kind::none) continue;
-    if (names[i]->kind == Kind::tensor) define_tensor(names[i]->name, results[i]);
-    else define_number(names[i]->name, results[i]);
+    if (names[i]->kind == Kind::tensor)
+      define_tensor(names[i]->name, results[i]);
+    else
+      define_number(names[i]->name, results[i]);
   }
   return {};
 }
@@ -412,16 +463,20 @@ Result<int> GraphImporter::subgraph(const pt2::Argument& argument) {
       const pt2::TensorMeta* meta = find_tensor(inner, input.name);
       if (!meta) return error(Code::invalid_file, "input \"{}\" has no type", input.name);
       TRY(Type type, importer.tensor_type(*meta));
-      importer.define_tensor(input.name, graph->add_input(std::move(type), std::string(input.name)));
-    } else if (input.kind == Kind::sym_int || input.kind == Kind::sym_float || input.kind == Kind::sym_bool) {
+      importer.define_tensor(input.name,
+                             graph->add_input(std::move(type), std::string(input.name)));
+    } else if (input.kind == Kind::sym_int || input.kind == Kind::sym_float ||
+               input.kind == Kind::sym_bool) {
       TRY(Type type, importer.number_type(input));
-      importer.define_number(input.name, graph->add_input(std::move(type), std::string(input.name)));
+      importer.define_number(input.name,
+                             graph->add_input(std::move(type), std::string(input.name)));
     } else {
       // A literal operand takes a place, though nothing reads it.
       Type type;
-      type.kind = input.kind == Kind::integer ? Type::Kind::integer
+      type.kind = input.kind == Kind::integer    ? Type::Kind::integer
                   : input.kind == Kind::floating ? Type::Kind::floating
-                  : input.kind == Kind::boolean ? Type::Kind::boolean : Type::Kind::none;
+                  : input.kind == Kind::boolean  ? Type::Kind::boolean
+                                                 : Type::Kind::none;
       if (input.kind == Kind::integer) type.number = SymInt(input.integer);
       graph->add_input(std::move(type), "literal");
     }
@@ -441,20 +496,25 @@ Result<void> GraphImporter::inline_region(const pt2::Node& node) {
   const pt2::Graph* inner = nullptr;
   std::vector<const pt2::Argument*> operands;
   for (const pt2::NamedArgument& input : node.inputs) {
-    if (input.value.kind == Kind::graph) inner = input.value.graph;
-    else if (inner) operands.push_back(&input.value);
+    if (input.value.kind == Kind::graph)
+      inner = input.value.graph;
+    else if (inner)
+      operands.push_back(&input.value);
   }
   if (!inner || operands.size() != inner->inputs.size())
-    return error(Code::invalid_file, "a region with {} operands and no matching body", operands.size());
+    return error(Code::invalid_file, "a region with {} operands and no matching body",
+                 operands.size());
   GraphImporter importer(shared_, *inner, to_);
   // The region reads and writes the tensors of the graph around, so it shares its alias table.
   std::swap(importer.aliases_, aliases_);
   importer.build_.source = build_.source;
   for (size_t i = 0; i < operands.size(); i++) {
     const pt2::Argument& outside = *operands[i];
-    if (outside.kind == Kind::tensor || outside.kind == Kind::sym_int || outside.kind == Kind::sym_float || outside.kind == Kind::sym_bool) {
+    if (outside.kind == Kind::tensor || outside.kind == Kind::sym_int ||
+        outside.kind == Kind::sym_float || outside.kind == Kind::sym_bool) {
       auto found = names_.find(outside.name);
-      if (found == names_.end()) return error(Code::invalid_file, "\"{}\" is used before it is defined", outside.name);
+      if (found == names_.end())
+        return error(Code::invalid_file, "\"{}\" is used before it is defined", outside.name);
       importer.define(inner->inputs[i].name, found->second);
     }
   }
@@ -463,8 +523,10 @@ Result<void> GraphImporter::inline_region(const pt2::Node& node) {
   if (done.ok()) {
     for (const pt2::Argument& output : inner->outputs) {
       auto found = importer.names_.find(output.name);
-      if (found != importer.names_.end()) results.push_back(found->second);
-      else done = error(Code::invalid_file, "region output \"{}\" is not defined", output.name);
+      if (found != importer.names_.end())
+        results.push_back(found->second);
+      else
+        done = error(Code::invalid_file, "region output \"{}\" is not defined", output.name);
     }
   }
   std::swap(importer.aliases_, aliases_);
@@ -472,7 +534,8 @@ Result<void> GraphImporter::inline_region(const pt2::Node& node) {
   std::vector<const pt2::Argument*> names;
   result_names(node, &names);
   if (names.size() != results.size())
-    return error(Code::invalid_file, "a region has {} results, {} are wanted", results.size(), names.size());
+    return error(Code::invalid_file, "a region has {} results, {} are wanted", results.size(),
+                 names.size());
   for (size_t i = 0; i < names.size(); i++)
     if (names[i]->kind != Kind::none) define(names[i]->name, results[i]);
   return {};
@@ -529,36 +592,45 @@ Result<void> GraphImporter::import_prim(const pt2::Node& node, const char* prim)
     TRY(Argument argument, convert(input.value, "Scalar"));
     arguments.push_back(std::move(argument));
   }
-  if (node.outputs.size() != 1) return error(Code::invalid_file, "{} results, 1 is wanted", node.outputs.size());
+  if (node.outputs.size() != 1)
+    return error(Code::invalid_file, "{} results, 1 is wanted", node.outputs.size());
   const pt2::Argument& output = node.outputs[0];
   if (output.kind == Kind::none) return {};
   Type type;
-  if (output.kind == Kind::sym_int || output.kind == Kind::sym_float || output.kind == Kind::sym_bool) {
+  if (output.kind == Kind::sym_int || output.kind == Kind::sym_float ||
+      output.kind == Kind::sym_bool) {
     TRY(type, number_type(output));
   } else {
     return error(Code::unsupported, "a result of kind {}", pt2::kind_name(output.kind));
   }
-  NodeId id = to_.add_node(prim, std::move(arguments), {type}, build_.source, std::string(output.name));
+  NodeId id =
+      to_.add_node(prim, std::move(arguments), {type}, build_.source, std::string(output.name));
   define_number(output.name, to_.nodes[size_t(id)].results[0]);
   return {};
 }
 
-// What the file says of a node's results must be what its operator gives: the operator's own shape rule
-// looks at the arguments, so that nothing behind the importer meets arguments that do not fit.
-Result<void> GraphImporter::check_types(const Op& op, const std::vector<Argument>& arguments, const std::vector<Type>& exported) {
+// What the file says of a node's results must be what its operator gives: the operator's own shape
+// rule looks at the arguments, so that nothing behind the importer meets arguments that do not fit.
+Result<void> GraphImporter::check_types(const Op& op, const std::vector<Argument>& arguments,
+                                        const std::vector<Type>& exported) {
   Result<std::vector<Type>> inferred = infer_types(shared_.program, to_, op, arguments);
   if (!inferred.ok()) return std::move(inferred.error());
   if (inferred->size() != exported.size())
-    return error(Code::invalid_file, "{} results in the file, {} has {}", exported.size(), op.name, inferred->size());
+    return error(Code::invalid_file, "{} results in the file, {} has {}", exported.size(), op.name,
+                 inferred->size());
   for (size_t i = 0; i < exported.size(); i++) {
     if (!exported[i].is_tensor()) continue;
     const TensorType &said = exported[i].tensor, &given = (*inferred)[i].tensor;
     if (said.dtype != given.dtype || said.sizes.size() != given.sizes.size())
-      return error(Code::invalid_file, "result {} is {} of rank {} in the file, {} gives {} of rank {}", i, dtype_name(said.dtype),
-                   said.sizes.size(), op.name, dtype_name(given.dtype), given.sizes.size());
+      return error(Code::invalid_file,
+                   "result {} is {} of rank {} in the file, {} gives {} of rank {}", i,
+                   dtype_name(said.dtype), said.sizes.size(), op.name, dtype_name(given.dtype),
+                   given.sizes.size());
     for (size_t d = 0; d < said.sizes.size(); d++)
-      if (said.sizes[d].is_known() && given.sizes[d].is_known() && said.sizes[d].value != given.sizes[d].value)
-        return error(Code::invalid_file, "result {}: dimension {} is {} in the file, {} gives {}", i, d, said.sizes[d].value, op.name, given.sizes[d].value);
+      if (said.sizes[d].is_known() && given.sizes[d].is_known() &&
+          said.sizes[d].value != given.sizes[d].value)
+        return error(Code::invalid_file, "result {}: dimension {} is {} in the file, {} gives {}",
+                     i, d, said.sizes[d].value, op.name, given.sizes[d].value);
   }
   return {};
 }
@@ -576,11 +648,15 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
       if (output->kind == Kind::tensor) {
         const pt2::TensorMeta* meta = find_tensor(from_, output->name);
         Type type;
-        if (meta) { TRY(type, tensor_type(*meta)); }
-        define_tensor(output->name, to_.add_value(type, std::string(output->name), Origin::constant, 0));
+        if (meta) {
+          TRY(type, tensor_type(*meta));
+        }
+        define_tensor(output->name,
+                      to_.add_value(type, std::string(output->name), Origin::constant, 0));
       } else if (output->kind != Kind::none) {
         TRY(Type type, number_type(*output));
-        define_number(output->name, to_.add_value(type, std::string(output->name), Origin::constant, 0));
+        define_number(output->name,
+                      to_.add_value(type, std::string(output->name), Origin::constant, 0));
       }
     }
     return {};
@@ -594,7 +670,9 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
     int index = input.name.empty() ? -1 : op->argument_index(input.name);
     if (index < 0 && in_place && input.name == "self") index = 0;
     if (index < 0 && input.name.empty() && positional < given.size()) index = int(positional);
-    if (index < 0) return error(Code::unsupported, "argument \"{}\" is not in the schema {}", input.name, op->def->schema);
+    if (index < 0)
+      return error(Code::unsupported, "argument \"{}\" is not in the schema {}", input.name,
+                   op->def->schema);
     given[size_t(index)] = &input.value;
     positional = size_t(index) + 1;
   }
@@ -608,7 +686,8 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
     }
     if (given[i]->kind == Kind::tensor) tensor_names[i] = given[i]->name;
     Result<Argument> argument = convert(*given[i], wanted.type);
-    if (!argument.ok()) return std::move(argument.error()).with_context("argument \"" + wanted.name + "\"");
+    if (!argument.ok())
+      return std::move(argument.error()).with_context("argument \"" + wanted.name + "\"");
     arguments.push_back(std::move(*argument));
   }
 
@@ -631,7 +710,8 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
   bool no_op = false;
   if (op->kernel && exported.size() > 0 && !in_place) {
     TRY_VOID(check_types(*op, arguments, exported));
-    std::string hint = outputs[0]->kind == Kind::tensor ? std::string(outputs[0]->name) : std::string();
+    std::string hint =
+        outputs[0]->kind == Kind::tensor ? std::string(outputs[0]->name) : std::string();
     NodeId id = to_.add_node(op->name, arguments, exported, build_.source, hint);
     results = to_.nodes[size_t(id)].results;
   } else {
@@ -641,13 +721,15 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
     no_op = to_.nodes.size() == nodes_before;
     if (!in_place && !no_op) {
       if (results.size() != exported.size())
-        return error(Code::internal, "{} results from the parts, {} are wanted", results.size(), exported.size());
+        return error(Code::internal, "{} results from the parts, {} are wanted", results.size(),
+                     exported.size());
       for (size_t i = 0; i < results.size(); i++) {
         if (!exported[i].is_tensor() || !to_.is_node(results[i])) continue;
         Type& type = to_.values[size_t(results[i])].type;
         if (!type.is_tensor() || type.tensor.dtype != exported[i].tensor.dtype ||
             type.tensor.sizes.size() != exported[i].tensor.sizes.size())
-          return error(Code::internal, "result {} is {} of rank {}, the exporter says {} of rank {}", i,
+          return error(Code::internal,
+                       "result {} is {} of rank {}, the exporter says {} of rank {}", i,
                        dtype_name(type.tensor.dtype), type.tensor.sizes.size(),
                        dtype_name(exported[i].tensor.dtype), exported[i].tensor.sizes.size());
         type.tensor.sizes = exported[i].tensor.sizes;
@@ -662,22 +744,29 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
     TRY(ValueId before, aliases_.read(target->second.slot));
     TensorType type = build_.tensor(before);
     ValueId value = build_.cast(results.at(0), type.dtype);
-    if (build_.tensor(value).sizes != type.sizes) value = build_.call1("aten::expand", {ValueRef{value}, build_.ints(type.sizes), false});
+    if (build_.tensor(value).sizes != type.sizes)
+      value = build_.call1("aten::expand", {ValueRef{value}, build_.ints(type.sizes), false});
     TRY_VOID(aliases_.write(target->second.slot, value));
-    if (!outputs.empty() && outputs[0]->kind == Kind::tensor) define(outputs[0]->name, target->second);
+    if (!outputs.empty() && outputs[0]->kind == Kind::tensor)
+      define(outputs[0]->name, target->second);
     return {};
   }
   // Views stay connected to what they view, as long as somebody writes in place at all.
   bool list = op->returns.size() == 1 && op->returns[0].type.ends_with("[]");
   for (size_t i = 0; i < outputs.size() && i < results.size(); i++) {
     if (outputs[i]->kind == Kind::none) continue;
-    if (outputs[i]->kind != Kind::tensor) { define_number(outputs[i]->name, results[i]); continue; }
+    if (outputs[i]->kind != Kind::tensor) {
+      define_number(outputs[i]->name, results[i]);
+      continue;
+    }
     char alias = list ? op->returns[0].alias : i < op->returns.size() ? op->returns[i].alias : 0;
     auto viewed = names_.find(tensor_names.empty() ? std::string_view() : tensor_names[0]);
-    bool view = shared_.has_writes && (alias || no_op) && !tensor_names.empty() && !tensor_names[0].empty() &&
-                viewed != names_.end() && viewed->second.slot >= 0 && Aliases::is_invertible(op->name);
+    bool view = shared_.has_writes && (alias || no_op) && !tensor_names.empty() &&
+                !tensor_names[0].empty() && viewed != names_.end() && viewed->second.slot >= 0 &&
+                Aliases::is_invertible(op->name);
     // contiguous, to and reshape copy when they must.
-    if (view && (op->name == "aten::contiguous" || op->name.starts_with("aten::to.") || op->name == "aten::reshape" || op->name == "aten::flatten.using_ints")) {
+    if (view && (op->name == "aten::contiguous" || op->name.starts_with("aten::to.") ||
+                 op->name == "aten::reshape" || op->name == "aten::flatten.using_ints")) {
       const pt2::TensorMeta* from = find_tensor(from_, tensor_names[0]);
       bool dense = from && from->dtype == exported[i].tensor.dtype;
       SymInt stride = 1;
@@ -690,8 +779,12 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
       view = dense;
     }
     if (view) {
-      if (no_op) define(outputs[i]->name, viewed->second);
-      else define(outputs[i]->name, Name{aliases_.add_view(viewed->second.slot, op->name, arguments, int(i), results[i]), kNoValue});
+      if (no_op)
+        define(outputs[i]->name, viewed->second);
+      else
+        define(outputs[i]->name,
+               Name{aliases_.add_view(viewed->second.slot, op->name, arguments, int(i), results[i]),
+                    kNoValue});
     } else {
       define_tensor(outputs[i]->name, results[i]);
     }
@@ -705,8 +798,9 @@ Result<void> GraphImporter::import_node(const pt2::Node& node) {
   std::string_view target = node.target;
   if (target.starts_with(kHigherOrder)) {
     std::string_view what = target.substr(kHigherOrder.size());
-    if (what == "wrap_with_set_grad_enabled" || what == "wrap_with_autocast" || what == "invoke_subgraph" ||
-        what == "tag_activation_checkpoint" || what == "wrap_activation_checkpoint" || what == "hints_wrapper")
+    if (what == "wrap_with_set_grad_enabled" || what == "wrap_with_autocast" ||
+        what == "invoke_subgraph" || what == "tag_activation_checkpoint" ||
+        what == "wrap_activation_checkpoint" || what == "hints_wrapper")
       return inline_region(node);
     if (what == "cond" || what == "while_loop" || what == "map_impl" || what == "scan")
       return import_control_flow(node, what);
@@ -730,7 +824,8 @@ Result<void> GraphImporter::import_nodes() {
   for (const pt2::Node& node : from_.nodes) {
     Result<void> done = import_node(node);
     if (!done.ok()) {
-      std::string where = fmt::format("node {} ({})", node.name.empty() ? "?" : node.name, node.target);
+      std::string where =
+          fmt::format("node {} ({})", node.name.empty() ? "?" : node.name, node.target);
       if (!build_.source.empty()) where += " at " + build_.source;
       return std::move(done.error()).with_context(where);
     }
@@ -749,7 +844,8 @@ bool writes_in_place(const pt2::Graph& graph) {
 }
 
 // Bytes of a weight in row-major order; a copy only when its strides are not.
-std::pair<Bytes, std::shared_ptr<const std::vector<uint8_t>>> dense_bytes(const pt2::Weight& weight) {
+std::pair<Bytes, std::shared_ptr<const std::vector<uint8_t>>> dense_bytes(
+    const pt2::Weight& weight) {
   uint64_t count = 1;
   for (int64_t size : weight.sizes) count *= uint64_t(size);
   size_t element = dtype_bytes(weight.dtype);
@@ -769,11 +865,12 @@ std::pair<Bytes, std::shared_ptr<const std::vector<uint8_t>>> dense_bytes(const 
 }
 
 // Bounds of symbols. A range may also be said of an expression in one symbol ("8*s79" is 8 to 128);
-// then it decides: the bounds that torch keeps for such a symbol start at 2 because it treats sizes 0
-// and 1 apart while tracing, not because the model refuses them.
+// then it decides: the bounds that torch keeps for such a symbol start at 2 because it treats sizes
+// 0 and 1 apart while tracing, not because the model refuses them.
 Result<void> read_ranges(const pt2::Program& exported, SymbolTable& symbols) {
   auto is_name = [](std::string_view text) {
-    return std::all_of(text.begin(), text.end(), [](char c) { return isalnum(static_cast<unsigned char>(c)) || c == '_'; });
+    return std::all_of(text.begin(), text.end(),
+                       [](char c) { return isalnum(static_cast<unsigned char>(c)) || c == '_'; });
   };
   for (const auto& range : exported.range_constraints) {
     if (!is_name(range.name)) continue;
@@ -820,17 +917,25 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
 
   // Inputs: parameters, buffers and constants become values that refer to the program; the user's
   // inputs become inputs of the graph.
-  struct State { SlotId slot; ValueId value; const pt2::InputSpec* spec; int32_t constant; int32_t input; };
+  struct State {
+    SlotId slot;
+    ValueId value;
+    const pt2::InputSpec* spec;
+    int32_t constant;
+    int32_t input;
+  };
   std::vector<State> states;
   std::unordered_map<const uint8_t*, std::vector<std::pair<int32_t, ValueId>>> by_data;
   std::unordered_map<std::string_view, size_t> state_by_target;
   for (const pt2::InputSpec& spec : exported.inputs) {
     std::string_view name = spec.arg.name;
     switch (spec.kind) {
-      case pt2::InputSpec::Kind::parameter: case pt2::InputSpec::Kind::buffer:
+      case pt2::InputSpec::Kind::parameter:
+      case pt2::InputSpec::Kind::buffer:
       case pt2::InputSpec::Kind::tensor_constant: {
         const pt2::Weight* weight = pt2::find_data(exported, spec);
-        if (!weight) return error(Code::invalid_file, "\"{}\" has no data in the archive", spec.target);
+        if (!weight)
+          return error(Code::invalid_file, "\"{}\" has no data in the archive", spec.target);
         TensorType type{weight->dtype, {}, {}};
         for (int64_t size : weight->sizes) type.sizes.push_back(size);
         auto [bytes, owned] = dense_bytes(*weight);
@@ -855,15 +960,18 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
         importer.define(name, Name{states.back().slot, kNoValue});
         break;
       }
-      case pt2::InputSpec::Kind::user_input: case pt2::InputSpec::Kind::constant_input: {
+      case pt2::InputSpec::Kind::user_input:
+      case pt2::InputSpec::Kind::constant_input: {
         int32_t position = int32_t(graph.inputs.size());
         const pt2::Argument& arg = spec.arg;
-        method.input_names.emplace_back(spec.kind == pt2::InputSpec::Kind::constant_input ? spec.target : name);
+        method.input_names.emplace_back(
+            spec.kind == pt2::InputSpec::Kind::constant_input ? spec.target : name);
         if (arg.kind == Kind::tensor) {
           const pt2::TensorMeta* meta = find_tensor(exported.graph, name);
           if (!meta) return error(Code::invalid_file, "input \"{}\" has no type", name);
           Result<Type> type = importer.tensor_type(*meta);
-          if (!type.ok()) return std::move(type.error()).with_context(fmt::format("input \"{}\"", name));
+          if (!type.ok())
+            return std::move(type.error()).with_context(fmt::format("input \"{}\"", name));
           ValueId value = graph.add_input(*type, std::string(name));
           SlotId slot = importer.aliases().add_base(value);
           importer.define(name, Name{slot, kNoValue});
@@ -880,12 +988,29 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
           FixedInput fixed;
           fixed.position = position;
           switch (arg.kind) {
-            case Kind::integer: type = Type::integer(SymInt(arg.integer)); fixed.value = arg.integer; break;
-            case Kind::floating: type.kind = Type::Kind::floating; fixed.value = arg.floating; break;
-            case Kind::boolean: type.kind = Type::Kind::boolean; fixed.value = arg.boolean; break;
-            case Kind::string: type.kind = Type::Kind::none; fixed.value = std::string(arg.text); break;
-            case Kind::none: type.kind = Type::Kind::none; fixed.value = None{}; break;
-            default: return error(Code::unsupported, "input \"{}\" of kind {}", name, pt2::kind_name(arg.kind));
+            case Kind::integer:
+              type = Type::integer(SymInt(arg.integer));
+              fixed.value = arg.integer;
+              break;
+            case Kind::floating:
+              type.kind = Type::Kind::floating;
+              fixed.value = arg.floating;
+              break;
+            case Kind::boolean:
+              type.kind = Type::Kind::boolean;
+              fixed.value = arg.boolean;
+              break;
+            case Kind::string:
+              type.kind = Type::Kind::none;
+              fixed.value = std::string(arg.text);
+              break;
+            case Kind::none:
+              type.kind = Type::Kind::none;
+              fixed.value = None{};
+              break;
+            default:
+              return error(Code::unsupported, "input \"{}\" of kind {}", name,
+                           pt2::kind_name(arg.kind));
           }
           std::string hint = name.empty() ? fmt::format("input_{}", position) : std::string(name);
           ValueId value = graph.add_input(type, hint);
@@ -894,8 +1019,7 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
         }
         break;
       }
-      default:
-        return error(Code::unsupported, "input \"{}\" is a custom object or token", name);
+      default: return error(Code::unsupported, "input \"{}\" is a custom object or token", name);
     }
   }
 
@@ -913,12 +1037,14 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
   std::unordered_map<size_t, ValueId> written;  // by index in states
   for (const pt2::OutputSpec& spec : exported.outputs) {
     switch (spec.kind) {
-      case pt2::OutputSpec::Kind::user_output: case pt2::OutputSpec::Kind::loss: {
+      case pt2::OutputSpec::Kind::user_output:
+      case pt2::OutputSpec::Kind::loss: {
         TRY(ValueId id, importer.operand(spec.arg));
         graph.outputs.push_back(id);
         break;
       }
-      case pt2::OutputSpec::Kind::buffer_mutation: case pt2::OutputSpec::Kind::parameter_mutation:
+      case pt2::OutputSpec::Kind::buffer_mutation:
+      case pt2::OutputSpec::Kind::parameter_mutation:
       case pt2::OutputSpec::Kind::user_input_mutation: {
         auto found = state_by_target.find(spec.target);
         if (found == state_by_target.end())
@@ -965,14 +1091,16 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
   return program;
 }
 
-Result<std::unique_ptr<Program>> import_pt2(const std::string& path, const std::string& method_name) {
+Result<std::unique_ptr<Program>> import_pt2(const std::string& path,
+                                            const std::string& method_name) {
   TRY(MappedFile file, map_file(path));
   auto keep = std::make_shared<MappedFile>(std::move(file));
   auto archive = pt2::read_archive(keep->bytes());
   if (!archive.ok()) return std::move(archive.error()).with_context(path);
   auto kept_archive = std::make_shared<pt2::Archive>(std::move(*archive));
   if (kept_archive->programs.size() != 1)
-    return error(Code::unsupported, "{}: {} programs in one archive, 1 is wanted", path, kept_archive->programs.size());
+    return error(Code::unsupported, "{}: {} programs in one archive, 1 is wanted", path,
+                 kept_archive->programs.size());
   auto program = import_program(kept_archive->programs[0], method_name);
   if (!program.ok()) return std::move(program.error()).with_context(path);
   (*program)->keep_alive.push_back(keep);

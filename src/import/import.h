@@ -2,8 +2,8 @@
 //
 // What torch.export leaves implicit is made explicit here: in-place operators and writes through
 // views become functional nodes plus write-backs, composite operators without a kernel of their own
-// become their parts, regions such as no_grad are inlined, assertions are dropped (their facts are in
-// the symbols' ranges). Names, source lines and symbolic sizes are kept.
+// become their parts, regions such as no_grad are inlined, assertions are dropped (their facts are
+// in the symbols' ranges). Names, source lines and symbolic sizes are kept.
 #pragma once
 
 #include <memory>
@@ -17,10 +17,13 @@ namespace sconce {
 
 // Operators that are not known, each with where the model uses it. All of them are collected before
 // the import gives up.
-struct MissingOp { std::string op; std::string source; };
+struct MissingOp {
+  std::string op;
+  std::string source;
+};
 
-// One method, named `method_name`. Constants view into the archive's file: the caller keeps it mapped
-// for as long as the program lives.
+// One method, named `method_name`. Constants view into the archive's file: the caller keeps it
+// mapped for as long as the program lives.
 Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
                                                 const std::string& method_name);
 // Maps and reads `path`; the result keeps the mapping alive.

@@ -171,7 +171,10 @@ class SizeMatcher {
   }
 
  private:
-  struct Candidate { SymInt size; std::vector<int64_t> values; };
+  struct Candidate {
+    SymInt size;
+    std::vector<int64_t> values;
+  };
 
   std::vector<int64_t> values_of(SymInt size) {
     std::vector<int64_t> values;
@@ -222,7 +225,8 @@ class SizeMatcher {
     if (equal([](int64_t x, int64_t y) { return x + y; })) return symbols_.add(a.size, b.size);
     if (equal([](int64_t x, int64_t y) { return x - y; })) return symbols_.subtract(a.size, b.size);
     int64_t product = 0;
-    if (equal([&](int64_t x, int64_t y) { return checked_multiply(x, y, &product) ? product : -1; }))
+    if (equal(
+            [&](int64_t x, int64_t y) { return checked_multiply(x, y, &product) ? product : -1; }))
       return symbols_.multiply(a.size, b.size);
     if (equal([](int64_t x, int64_t y) { return y == 0 ? -1 : x / y; }))
       return symbols_.floor_divide(a.size, b.size);
@@ -295,8 +299,8 @@ Result<std::vector<Type>> infer_types(Program& program, const Graph& graph, cons
                  arguments.size(), op.arguments.size());
   TRY(size_t count, result_count(op, graph, program.symbols, arguments));
   bool symbolic = has_symbols(graph, arguments);
-  std::vector<Assignment> samples = symbolic ? sample_assignments(program.symbols)
-                                             : std::vector<Assignment>(1);
+  std::vector<Assignment> samples =
+      symbolic ? sample_assignments(program.symbols) : std::vector<Assignment>(1);
   Sampled sampled{op, arguments, graph, program.symbols};
   std::vector<std::vector<OutMeta>> results;
   std::vector<Assignment> good;
@@ -356,13 +360,14 @@ Result<std::vector<Type>> infer_types(Program& program, const Graph& graph, cons
   return types;
 }
 
-// Types for results that could not be inferred. The caller goes on until it looks at status(), so every
-// dimension it may ask for has to exist, and every part of a list.
+// Types for results that could not be inferred. The caller goes on until it looks at status(), so
+// every dimension it may ask for has to exist, and every part of a list.
 static std::vector<Type> stand_ins(const Op& op) {
   bool list = op.returns.size() == 1 && op.returns[0].type.ends_with("[]");
   constexpr size_t kListLength = 64;
   TensorType type{DType::f32, std::vector<SymInt>(size_t(kRankMax), SymInt(1)), {}};
-  return std::vector<Type>(list ? kListLength : std::max<size_t>(1, op.returns.size()), Type::of(type));
+  return std::vector<Type>(list ? kListLength : std::max<size_t>(1, op.returns.size()),
+                           Type::of(type));
 }
 
 std::vector<ValueId> Build::call(std::string_view name, std::vector<Argument> arguments) {
@@ -508,7 +513,8 @@ IntItem Build::int_item(SymInt size) {
   Argument left = operand(0);
   for (size_t i = 1; i + 1 < expr.operands.size(); i++) {
     Argument right = operand(i);
-    NodeId id = graph_.add_node(op, {left, right}, {Type::integer(program_.symbols.fresh({}, 0))}, source);
+    NodeId id =
+        graph_.add_node(op, {left, right}, {Type::integer(program_.symbols.fresh({}, 0))}, source);
     if (position >= 0) {
       graph_.order.pop_back();
       graph_.order.insert(graph_.order.begin() + position++, id);

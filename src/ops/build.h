@@ -2,8 +2,8 @@
 //
 // Shape rules speak of concrete sizes. For symbolic sizes the rule is run at several assignments of
 // the symbols, and each result size is matched to a constant, to an operand's size, or to a sum,
-// difference or product of them; a size that matches none becomes a fresh bounded symbol. So one rule
-// serves the microcontroller, the runtime and the compiler.
+// difference or product of them; a size that matches none becomes a fresh bounded symbol. So one
+// rule serves the microcontroller, the runtime and the compiler.
 #pragma once
 
 #include <initializer_list>
@@ -17,7 +17,8 @@ namespace sconce {
 
 class Build {
  public:
-  // Nodes go to the end of graph.order, or before `position` in it when that is given (it moves on).
+  // Nodes go to the end of graph.order, or before `position` in it when that is given (it moves
+  // on).
   Build(Program& program, Graph& graph) : program_(program), graph_(graph) {}
 
   Program& program() { return program_; }
@@ -32,7 +33,9 @@ class Build {
   // CHECKs that the op exists. Results are typed by inference. A failed inference is kept in
   // status() and gives back stand-ins of the highest rank, so that callers can go on.
   std::vector<ValueId> call(std::string_view op, std::vector<Argument> arguments);
-  ValueId call1(std::string_view op, std::vector<Argument> arguments) { return call(op, std::move(arguments))[0]; }
+  ValueId call1(std::string_view op, std::vector<Argument> arguments) {
+    return call(op, std::move(arguments))[0];
+  }
 
   // Short forms for what decompositions use all the time.
   ValueId add(ValueId a, ValueId b) { return call1("aten::add.Tensor", {v(a), v(b)}); }
@@ -41,14 +44,19 @@ class Build {
   ValueId div(ValueId a, ValueId b) { return call1("aten::div.Tensor", {v(a), v(b)}); }
   ValueId mul(ValueId a, double s) { return call1("aten::mul.Scalar", {v(a), s}); }
   ValueId add(ValueId a, double s) { return call1("aten::add.Scalar", {v(a), s}); }
-  ValueId view(ValueId a, const std::vector<SymInt>& sizes) { return call1("aten::view", {v(a), ints(sizes)}); }
-  ValueId permute(ValueId a, const std::vector<int64_t>& dims) { return call1("aten::permute", {v(a), ints(dims)}); }
+  ValueId view(ValueId a, const std::vector<SymInt>& sizes) {
+    return call1("aten::view", {v(a), ints(sizes)});
+  }
+  ValueId permute(ValueId a, const std::vector<int64_t>& dims) {
+    return call1("aten::permute", {v(a), ints(dims)});
+  }
   ValueId cast(ValueId a, DType dtype);  // no node when it has the type
   ValueId full(const std::vector<SymInt>& sizes, double value, DType dtype);
   // A 0-dim or shaped constant in the program's constants.
   ValueId constant(TensorType type, std::vector<uint8_t> bytes, std::string name);
   ValueId scalar(double value, DType dtype);  // 0-dim constant
-  // An integer value (a node's result) for a size: sym_size and arithmetic nodes are added as needed.
+  // An integer value (a node's result) for a size: sym_size and arithmetic nodes are added as
+  // needed.
   IntItem int_item(SymInt size);
   Argument ints(const std::vector<SymInt>& sizes);
   static Argument ints(const std::vector<int64_t>& known);

@@ -63,7 +63,8 @@ void CallArguments::add(const Argument& argument, const std::string& schema_type
     } else {
       lists_.emplace_back();
       for (const IntItem& item : *items)
-        lists_.back().push_back(keep(item.is_known() ? Value::of(item.known) : value_of(item.value)));
+        lists_.back().push_back(
+            keep(item.is_known() ? Value::of(item.known) : value_of(item.value)));
       value.kind = Value::Kind::integers;
       value.items = lists_.back().data();
     }

@@ -9,8 +9,8 @@
 
 namespace sconce {
 
-// Builds the run-time arguments of one call. `tensor_of` and `integer_of` say what the graph's values
-// are now. The pointers stay valid as long as this object.
+// Builds the run-time arguments of one call. `tensor_of` and `integer_of` say what the graph's
+// values are now. The pointers stay valid as long as this object.
 class CallArguments {
  public:
   // Adds an argument. `tensor_of(id)` gives a tensor value or a number value for ValueRefs.

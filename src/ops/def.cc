@@ -13,10 +13,15 @@ struct SchemaReader {
   std::string_view text;
   size_t at = 0;
 
-  void skip_space() { while (at < text.size() && text[at] == ' ') at++; }
+  void skip_space() {
+    while (at < text.size() && text[at] == ' ') at++;
+  }
   bool take(char c) {
     skip_space();
-    if (at < text.size() && text[at] == c) { at++; return true; }
+    if (at < text.size() && text[at] == c) {
+      at++;
+      return true;
+    }
     return false;
   }
   bool peek(char c) {
@@ -26,7 +31,9 @@ struct SchemaReader {
   std::string_view take_word() {
     skip_space();
     size_t start = at;
-    while (at < text.size() && (isalnum(text[at]) || text[at] == '_' || text[at] == '.' || text[at] == ':')) at++;
+    while (at < text.size() &&
+           (isalnum(text[at]) || text[at] == '_' || text[at] == '.' || text[at] == ':'))
+      at++;
     return text.substr(start, at - start);
   }
   // "Tensor(a!)[]?" -> type "Tensor[]?", alias 'a', mutated.
@@ -79,20 +86,30 @@ bool parse_default(SchemaReader& reader, const std::string& type, Argument* out)
     std::vector<bool> bools;
     while (!reader.take(']')) {
       size_t start = reader.at;
-      while (reader.at < reader.text.size() && reader.text[reader.at] != ',' && reader.text[reader.at] != ']') reader.at++;
+      while (reader.at < reader.text.size() && reader.text[reader.at] != ',' &&
+             reader.text[reader.at] != ']')
+        reader.at++;
       std::string_view word = reader.text.substr(start, reader.at - start);
       while (!word.empty() && word.front() == ' ') word.remove_prefix(1);
       Argument item;
-      if (word == "True" || word == "False") bools.push_back(word == "True");
-      else if (!parse_number(word, &item)) return false;
-      else if (auto* i = std::get_if<int64_t>(&item)) { ints.push_back({*i}); floats.push_back(double(*i)); }
-      else floats.push_back(std::get<double>(item));
+      if (word == "True" || word == "False")
+        bools.push_back(word == "True");
+      else if (!parse_number(word, &item))
+        return false;
+      else if (auto* i = std::get_if<int64_t>(&item)) {
+        ints.push_back({*i});
+        floats.push_back(double(*i));
+      } else
+        floats.push_back(std::get<double>(item));
       reader.take(',');
       if (reader.at >= reader.text.size()) return false;
     }
-    if (type.starts_with("bool")) *out = bools;
-    else if (type.starts_with("float")) *out = floats;
-    else *out = ints;
+    if (type.starts_with("bool"))
+      *out = bools;
+    else if (type.starts_with("float"))
+      *out = floats;
+    else
+      *out = ints;
     return true;
   }
   if (reader.peek('"') || reader.peek('\'')) {
@@ -104,16 +121,39 @@ bool parse_default(SchemaReader& reader, const std::string& type, Argument* out)
     return true;
   }
   size_t start = reader.at;
-  while (reader.at < reader.text.size() && reader.text[reader.at] != ',' && reader.text[reader.at] != ')') reader.at++;
+  while (reader.at < reader.text.size() && reader.text[reader.at] != ',' &&
+         reader.text[reader.at] != ')')
+    reader.at++;
   std::string_view word = reader.text.substr(start, reader.at - start);
   while (!word.empty() && word.back() == ' ') word.remove_suffix(1);
-  if (word == "None") { *out = None{}; return true; }
-  if (word == "True") { *out = true; return true; }
-  if (word == "False") { *out = false; return true; }
-  if (word == "Mean") { *out = int64_t{1}; return true; }  // at::Reduction::Mean
-  if (word == "contiguous_format") { *out = int64_t{0}; return true; }
-  if (word == "long") { *out = int64_t(DType::i64); return true; }
-  if (word == "strided") { *out = int64_t{0}; return true; }
+  if (word == "None") {
+    *out = None{};
+    return true;
+  }
+  if (word == "True") {
+    *out = true;
+    return true;
+  }
+  if (word == "False") {
+    *out = false;
+    return true;
+  }
+  if (word == "Mean") {
+    *out = int64_t{1};
+    return true;
+  }  // at::Reduction::Mean
+  if (word == "contiguous_format") {
+    *out = int64_t{0};
+    return true;
+  }
+  if (word == "long") {
+    *out = int64_t(DType::i64);
+    return true;
+  }
+  if (word == "strided") {
+    *out = int64_t{0};
+    return true;
+  }
   if (!parse_number(word, out)) return false;
   if (type.starts_with("float") && std::holds_alternative<int64_t>(*out))
     *out = double(std::get<int64_t>(*out));
@@ -121,7 +161,8 @@ bool parse_default(SchemaReader& reader, const std::string& type, Argument* out)
   if (size_t bracket = type.find('['); bracket != std::string::npos && type.back() != '?') {
     int64_t count = 1;
     std::from_chars(type.data() + bracket + 1, type.data() + type.size(), count);
-    if (auto* i = std::get_if<int64_t>(out)) *out = std::vector<IntItem>(size_t(count), IntItem{*i});
+    if (auto* i = std::get_if<int64_t>(out))
+      *out = std::vector<IntItem>(size_t(count), IntItem{*i});
   }
   return true;
 }
@@ -157,8 +198,10 @@ Result<Op> parse_schema(std::string_view schema) {
     if (!reader.take(',') && !reader.peek(')')) return bad("',' or ')'");
   }
   reader.skip_space();
-  if (reader.at + 1 < schema.size() && schema.substr(reader.at, 2) == "->") reader.at += 2;
-  else return bad("'->'");
+  if (reader.at + 1 < schema.size() && schema.substr(reader.at, 2) == "->")
+    reader.at += 2;
+  else
+    return bad("'->'");
   auto take_return = [&] {
     SchemaReturn result;
     bool mutated = false;
@@ -191,7 +234,8 @@ void set_kernel_arguments(Op& op) {
   bool options = op.argument_index("layout") >= 0 && op.argument_index("pin_memory") >= 0;
   for (size_t i = 0; i < op.arguments.size(); i++) {
     const std::string& name = op.arguments[i].name;
-    if (options && (name == "dtype" || name == "layout" || name == "device" || name == "pin_memory")) {
+    if (options &&
+        (name == "dtype" || name == "layout" || name == "device" || name == "pin_memory")) {
       if (name == "dtype") op.dtype_option = int(i);
     } else {
       op.kernel_arguments.push_back(int(i));

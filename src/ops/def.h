@@ -2,8 +2,9 @@
 //
 // OP(name) = {...} at the start of a line in a *.def.cc under ops/ registers one; the build scans
 // for it. Most facts are in the schema text, which is ATen's own: argument names, types, defaults,
-// which results alias which arguments (a), which arguments are mutated (a!). In-place operators need
-// no row: the importer derives them from the functional one (ops named "add_" mutate self of "add").
+// which results alias which arguments (a), which arguments are mutated (a!). In-place operators
+// need no row: the importer derives them from the functional one (ops named "add_" mutate self of
+// "add").
 #pragma once
 
 #include <optional>
@@ -27,22 +28,25 @@ struct OpDef {
   bool random = false;            // two equal calls differ: never merged, never folded
 };
 
-#define OP(name)                           \
-  extern const ::sconce::OpDef op_##name;  \
+#define OP(name)                          \
+  extern const ::sconce::OpDef op_##name; \
   const ::sconce::OpDef op_##name
 
 struct SchemaArgument {
   std::string name;
   std::string type;  // "Tensor", "Tensor?", "Scalar", "SymInt[2]", "int[]?", "Tensor[]", ...
   bool keyword_only = false;
-  bool optional = false;   // has '?' or a default
+  bool optional = false;  // has '?' or a default
   bool has_default = false;
   Argument default_value;  // valid when has_default
   char alias = 0;          // 'a' of Tensor(a)
   bool mutated = false;    // '!'
 };
 
-struct SchemaReturn { std::string type; char alias = 0; };
+struct SchemaReturn {
+  std::string type;
+  char alias = 0;
+};
 
 // An operator as looked up: definition, parsed schema, kernel.
 struct Op {
@@ -50,8 +54,8 @@ struct Op {
   std::string name;  // "aten::add.Tensor" (an empty overload prints without the dot: "aten::relu")
   std::vector<SchemaArgument> arguments;
   std::vector<SchemaReturn> returns;
-  const Kernel* kernel = nullptr;      // null when composite
-  const char* kernel_symbol = nullptr; // C++ symbol of the kernel, for selective builds
+  const Kernel* kernel = nullptr;       // null when composite
+  const char* kernel_symbol = nullptr;  // C++ symbol of the kernel, for selective builds
   // Arguments that the kernel takes, by position. All, but for operators with tensor options
   // (dtype, layout, device, pin_memory): the out variant lacks these four, its out tells them.
   std::vector<int> kernel_arguments;

@@ -20,43 +20,52 @@ bool has_fixed_size(const Graph& graph, ValueId value) {
 }
 
 // Kernels of stock that want their list of results to have its final sizes before they run.
-constexpr std::string_view kUnresized[] = {"aten::split_copy.Tensor_out", "aten::unbind_copy.int_out"};
+constexpr std::string_view kUnresized[] = {"aten::split_copy.Tensor_out",
+                                           "aten::unbind_copy.int_out"};
 
-// ExecuTorch's kernels that return lists take their outs as they are, so the parts' sizes must be fixed.
+// ExecuTorch's kernels that return lists take their outs as they are, so the parts' sizes must be
+// fixed.
 bool results_are_static(const Graph& graph, const Node& node) {
   for (ValueId id : node.results)
     if (graph.type(id).is_tensor() && !is_static(graph.type(id).tensor)) return false;
   return true;
 }
 
-// A linear stays whole when its weight is used elsewhere too, as a tied embedding is: its parts would
-// need a transposed copy. Otherwise the portable kernels do, which every build of ExecuTorch has.
+// A linear stays whole when its weight is used elsewhere too, as a tied embedding is: its parts
+// would need a transposed copy. Otherwise the portable kernels do, which every build of ExecuTorch
+// has.
 bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& node) {
   if (!op.kernel || !stock_has(op.kernel->name)) return false;
-  if (op.kernel->signature[strlen(op.kernel->signature) - 1] == 'v' && !results_are_static(graph, node))
+  if (op.kernel->signature[strlen(op.kernel->signature) - 1] == 'v' &&
+      !results_are_static(graph, node))
     return false;
   if (std::string_view(op.kernel->name) == "aten::linear.out") {
     auto* weight = std::get_if<ValueRef>(&node.arguments[1]);
     if (!weight || graph.values[size_t(weight->id)].origin != Origin::constant) return false;
     int uses = 0;
     for (const Node& other : graph.nodes)
-      if (!other.removed) Graph::for_each_use(other, [&](ValueId used) { uses += used == weight->id; });
+      if (!other.removed)
+        Graph::for_each_use(other, [&](ValueId used) { uses += used == weight->id; });
     return uses > 1 && graph.type(weight->id).tensor.dtype == DType::f32;
   }
   // Stock's convolution knows one and two spatial dimensions.
   if (std::string_view(op.kernel->name) == "aten::convolution.out")
     return graph.type(std::get<ValueRef>(node.arguments[1]).id).tensor.sizes.size() <= 4;
-  if (std::find(std::begin(kUnresized), std::end(kUnresized), op.kernel->name) != std::end(kUnresized))
+  if (std::find(std::begin(kUnresized), std::end(kUnresized), op.kernel->name) !=
+      std::end(kUnresized))
     return std::all_of(node.results.begin(), node.results.end(),
                        [&](ValueId result) { return has_fixed_size(graph, result); });
   return true;
 }
 
-bool cpu_has(const Op& op, const Program&, const Graph&, const Node&) { return op.kernel != nullptr; }
+bool cpu_has(const Op& op, const Program&, const Graph&, const Node&) {
+  return op.kernel != nullptr;
+}
 
 constexpr Target kTargets[] = {
     {"cpu", "our runtime on CPUs (reference kernels for now)", cpu_has, false},
-    {"portable", "plain instructions that ExecuTorch 1.5 and our runtime both run", portable_has, true},
+    {"portable", "plain instructions that ExecuTorch 1.5 and our runtime both run", portable_has,
+     true},
 };
 
 }  // namespace

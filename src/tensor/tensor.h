@@ -1,8 +1,8 @@
 // Tensor: a view of dense elements that someone else owns.
 //
 // Every tensor is dense; the order of its dimensions in memory may differ from their logical order
-// (dim order: the logical dimensions listed from outermost to innermost in memory, as in ExecuTorch;
-// 0,2,3,1 is channels-last). No other strides exist here. Freestanding.
+// (dim order: the logical dimensions listed from outermost to innermost in memory, as in
+// ExecuTorch; 0,2,3,1 is channels-last). No other strides exist here. Freestanding.
 #pragma once
 
 #include <cstdint>
@@ -18,19 +18,24 @@ inline constexpr int kRankMax = 16;
 
 struct Tensor {
   void* data = nullptr;
-  int32_t* sizes = nullptr;           // `rank` entries, each >= 0
-  const uint8_t* dim_order = nullptr; // `rank` entries, or null for contiguous (0, 1, ..., rank - 1)
-  uint64_t capacity_bytes = 0;        // what `data` may hold; sizes may change while they fit
+  int32_t* sizes = nullptr;  // `rank` entries, each >= 0
+  const uint8_t* dim_order =
+      nullptr;                  // `rank` entries, or null for contiguous (0, 1, ..., rank - 1)
+  uint64_t capacity_bytes = 0;  // what `data` may hold; sizes may change while they fit
   DType dtype = DType::f32;
   uint8_t rank = 0;
   bool fixed_sizes = false;  // `sizes` may lie in read-only memory: resize() accepts only the same
   bool read_only = false;    // `data` is a constant: never an out
 
-  template <class T> T* as() const { return static_cast<T*>(data); }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
   int64_t size(int dim) const { return sizes[dim]; }
 };
 
-// Product of the sizes; 1 for rank 0. The sizes of a Tensor never overflow: checked when it is made.
+// Product of the sizes; 1 for rank 0. The sizes of a Tensor never overflow: checked when it is
+// made.
 inline int64_t element_count(const Tensor& tensor) {
   int64_t count = 1;
   for (int i = 0; i < tensor.rank; i++) count *= tensor.sizes[i];
@@ -45,7 +50,10 @@ inline int64_t element_count(const Tensor& tensor) {
     if (sizes[i] < 0) return false;
     if (sizes[i] == 0) empty = true;
   }
-  if (empty) { *count = 0; return true; }
+  if (empty) {
+    *count = 0;
+    return true;
+  }
   for (int i = 0; i < rank; i++)
     if (!checked_multiply<int64_t>(*count, sizes[i], count)) return false;
   return true;

@@ -13,8 +13,10 @@ namespace {
 TEST(half, round_trips_every_f16) {
   for (uint32_t bits = 0; bits < 0x10000; bits++) {
     float value = to_float(f16_t{uint16_t(bits)});
-    if (std::isnan(value)) EXPECT_TRUE(std::isnan(to_float(to_f16(value))));
-    else EXPECT_EQ(to_f16(value).bits, bits);
+    if (std::isnan(value))
+      EXPECT_TRUE(std::isnan(to_float(to_f16(value))));
+    else
+      EXPECT_EQ(to_f16(value).bits, bits);
   }
 }
 

@@ -13,7 +13,15 @@ namespace sconce {
 
 struct Value {
   enum class Kind : uint8_t {
-    none, integer, boolean, floating, string, tensor, integers, floats, booleans,
+    none,
+    integer,
+    boolean,
+    floating,
+    string,
+    tensor,
+    integers,
+    floats,
+    booleans,
     tensors,  // list of Value*, each a tensor or none
   };
   Kind kind = Kind::none;
@@ -37,10 +45,30 @@ struct Value {
     return kind == Kind::integer || kind == Kind::floating || kind == Kind::boolean;
   }
 
-  static Value of(int64_t value) { Value v; v.kind = Kind::integer; v.integer = value; return v; }
-  static Value of(double value) { Value v; v.kind = Kind::floating; v.floating = value; return v; }
-  static Value of(bool value) { Value v; v.kind = Kind::boolean; v.boolean = value; return v; }
-  static Value of(Tensor* value) { Value v; v.kind = Kind::tensor; v.tensor = value; return v; }
+  static Value of(int64_t value) {
+    Value v;
+    v.kind = Kind::integer;
+    v.integer = value;
+    return v;
+  }
+  static Value of(double value) {
+    Value v;
+    v.kind = Kind::floating;
+    v.floating = value;
+    return v;
+  }
+  static Value of(bool value) {
+    Value v;
+    v.kind = Kind::boolean;
+    v.boolean = value;
+    return v;
+  }
+  static Value of(Tensor* value) {
+    Value v;
+    v.kind = Kind::tensor;
+    v.tensor = value;
+    return v;
+  }
 };
 
 }  // namespace sconce

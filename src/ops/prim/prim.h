@@ -1,5 +1,5 @@
-// Prim operators: arithmetic on sizes and numbers between kernels, as instructions of a .pte have it
-// (executorch_prim::*, aten::sym_size.int, ...). They read and write numbers, not tensors.
+// Prim operators: arithmetic on sizes and numbers between kernels, as instructions of a .pte have
+// it (executorch_prim::*, aten::sym_size.int, ...). They read and write numbers, not tensors.
 //
 // The names are ExecuTorch's (kernels/prim_ops); integers follow Python: floor division and modulo
 // round towards minus infinity. Freestanding.
