@@ -41,6 +41,10 @@ def cases(torch, dtype):
             continue
         yield aten.einsum.default, (equation, [t(*size) for size in operands]), {}
     yield aten.einsum.default, ("ij,jk,kl->il", [t(2, 3), t(3, 4), t(4, 5)]), {"path": [1, 2, 0, 1]}
+    if dtype in (torch.float32, torch.bfloat16):
+        for ends in ([2, 2, 8], [0, 5, 8], [8, 8, 8]):
+            yield aten._grouped_mm.default, (t(8, 16), t(3, 16, 32), torch.tensor(ends, dtype=torch.int32)), {}
+        yield aten._grouped_mm.default, (t(3, 8, 16), t(3, 16, 32)), {}
     if dtype.is_floating_point:
         yield aten.bilinear.default, (t(3, 4), t(3, 5), t(6, 4, 5), t(6)), {}
         yield aten.bilinear.default, (t(2, 3, 4), t(2, 3, 5), t(6, 4, 5)), {}
