@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "formats/pt2/pt2.h"
-#include "formats/pt2/zip.h"
-#include "formats/pt2/zip_builder.h"
+#include "formats/zip/zip.h"
+#include "formats/zip/zip_builder.h"
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t size_max);
 

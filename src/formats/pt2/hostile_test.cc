@@ -9,8 +9,8 @@
 
 #include "base/file.h"
 #include "formats/pt2/pt2.h"
-#include "formats/pt2/zip.h"
-#include "formats/pt2/zip_builder.h"
+#include "formats/zip/zip.h"
+#include "formats/zip/zip_builder.h"
 
 namespace sconce::pt2 {
 namespace {

@@ -11,7 +11,7 @@
 #include "base/checked.h"
 #include "formats/pt2/program.h"
 #include "formats/pt2/storage.h"
-#include "formats/pt2/zip.h"
+#include "formats/zip/zip.h"
 
 namespace sconce::pt2 {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/span.h"
-#include "formats/pt2/zip.h"
+#include "formats/zip/zip.h"
 
 namespace sconce {
 

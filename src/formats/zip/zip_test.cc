@@ -1,10 +1,10 @@
-#include "formats/pt2/zip.h"
+#include "formats/zip/zip.h"
 
 #include <string>
 
 #include <gtest/gtest.h>
 
-#include "formats/pt2/zip_builder.h"
+#include "formats/zip/zip_builder.h"
 
 namespace sconce {
 namespace {

@@ -1,4 +1,4 @@
-#include "formats/pt2/zip.h"
+#include "formats/zip/zip.h"
 
 #include <algorithm>
 #include <array>
