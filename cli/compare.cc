@@ -3,8 +3,8 @@
 #include <cstring>
 
 #include "cli.h"
+#include "named_tensors.h"
 #include "ops/elementwise.h"
-#include "tensors.h"
 
 namespace sconce::cli {
 namespace {

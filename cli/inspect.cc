@@ -5,7 +5,7 @@
 #include "cli.h"
 #include "formats/pt2/pt2.h"
 #include "formats/pte/pte.h"
-#include "tensors.h"
+#include "named_tensors.h"
 
 namespace sconce::cli {
 namespace {

@@ -1,8 +1,8 @@
 // Inputs of a method from tensor files, as `sconce run` and `sconce bench` take them.
 #pragma once
 
+#include "named_tensors.h"
 #include "sconce/runtime.h"
-#include "tensors.h"
 
 namespace sconce::cli {
 

@@ -1,4 +1,4 @@
-#include "tensors.h"
+#include "named_tensors.h"
 
 #include "formats/npy/npy.h"
 #include "formats/safetensors/safetensors.h"

@@ -1,0 +1,15 @@
+// The group `sconce tensors`: one line for each of its subcommands.
+#include "tensors/tensors.h"
+
+namespace sconce::cli {
+
+void add_tensors(CLI::App& app) {
+  CLI::App* group = app.add_subcommand("tensors", "Look at, check and change tensor files");
+  group->require_subcommand(1);
+  group->footer(
+      "Example:\n  sconce tensors ls model.safetensors\nA file is a .safetensors, or the "
+      "model.safetensors.index.json of a set in shards.");
+  add_tensors_ls(*group);
+}
+
+}  // namespace sconce::cli

@@ -1,0 +1,12 @@
+// sconce tensors: the subcommands about tensor files. Each is one file here that adds itself to the
+// group; group.cc lists them.
+#pragma once
+
+#include "cli.h"
+
+namespace sconce::cli {
+
+// One for each subcommand, in the order of the help text.
+void add_tensors_ls(CLI::App& group);
+
+}  // namespace sconce::cli
