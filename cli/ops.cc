@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "formats/pt2/pt2.h"
 #include "formats/pte/pte.h"
+#include "import/names.h"
 #include "ops/def.h"
 #include "ops/prim/prim.h"
 #include "targets/target.h"
@@ -22,13 +23,7 @@ struct Row {
 
 void count_nodes(const pt2::Graph& graph, std::map<std::string, int64_t>* counts) {
   for (const pt2::Node& node : graph.nodes) {
-    std::string name(node.target);
-    if (name.starts_with("torch.ops.")) {
-      name = name.substr(10);
-      if (size_t dot = name.find('.'); dot != std::string::npos) name.replace(dot, 1, "::");
-      if (name.ends_with(".default")) name.resize(name.size() - 8);
-    }
-    (*counts)[name]++;
+    (*counts)[std::string(node.target)]++;
     for (const pt2::NamedArgument& input : node.inputs)
       if (input.value.kind == pt2::Argument::Kind::graph) count_nodes(*input.value.graph, counts);
   }
@@ -64,11 +59,8 @@ Result<std::vector<Row>> needed_by(const std::string& path) {
   auto archive = pt2::read_archive(bytes);
   if (!archive.ok()) return std::move(archive.error()).with_context(path);
   for (const pt2::Program& program : archive->programs) count_nodes(program.graph, &counts);
-  for (auto& [name, uses] : counts) {
-    bool in_place = name.find("_.") != std::string::npos || name.ends_with("_");
-    bool other = !name.starts_with("aten::");
-    rows.push_back({name, uses, find_op(name) || in_place || other, {}});
-  }
+  for (auto& [target, uses] : counts)
+    rows.push_back({operator_name(target), uses, is_known_target(target), {}});
   return rows;
 }
 

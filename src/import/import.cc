@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "import/alias.h"
+#include "import/names.h"
 #include "ops/def.h"
 
 namespace sconce {
@@ -15,117 +16,6 @@ namespace {
 using pt2::find_sym_int;
 using pt2::find_tensor;
 using Kind = pt2::Argument::Kind;
-
-// "torch.ops.aten.add.Tensor" -> "aten::add.Tensor", ".default" dropped.
-std::string operator_name(std::string_view target) {
-  if (!target.starts_with("torch.ops.")) return std::string(target);
-  target.remove_prefix(10);
-  size_t dot = target.find('.');
-  if (dot == std::string_view::npos) return std::string(target);
-  std::string name =
-      std::string(target.substr(0, dot)) + "::" + std::string(target.substr(dot + 1));
-  if (name.ends_with(".default")) name.resize(name.size() - 8);
-  return name;
-}
-
-// The prim operator behind a Python function on symbolic numbers; null when there is none.
-const char* prim_name(std::string_view target) {
-  struct Row {
-    std::string_view target;
-    const char* prim;
-  };
-  static constexpr Row kRows[] = {
-      {"_operator.add", "executorch_prim::add.Scalar"},
-      {"_operator.sub", "executorch_prim::sub.Scalar"},
-      {"_operator.mul", "executorch_prim::mul.Scalar"},
-      {"_operator.floordiv", "executorch_prim::floordiv.Scalar"},
-      {"_operator.truediv", "executorch_prim::truediv.Scalar"},
-      {"_operator.mod", "executorch_prim::mod.Scalar"},
-      {"_operator.neg", "executorch_prim::neg.Scalar"},
-      {"_operator.pow", "sconce_prim::pow.Scalar"},
-      {"_operator.eq", "executorch_prim::eq.Scalar"},
-      {"_operator.ne", "sconce_prim::ne.Scalar"},
-      {"_operator.lt", "executorch_prim::lt.Scalar"},
-      {"_operator.le", "executorch_prim::le.Scalar"},
-      {"_operator.gt", "executorch_prim::gt.Scalar"},
-      {"_operator.ge", "executorch_prim::ge.Scalar"},
-      {"_operator.and_", "sconce_prim::and.Scalar"},
-      {"_operator.or_", "sconce_prim::or.Scalar"},
-      {"_operator.xor", "sconce_prim::xor.Scalar"},
-      {"_operator.not_", "executorch_prim::sym_not.Scalar"},
-      {"_operator.pos", "sconce_prim::constant"},
-      {"_operator.abs", "sconce_prim::abs.Scalar"},
-      {"math.ceil", "executorch_prim::ceil.Scalar"},
-      {"math.floor", "sconce_prim::floor.Scalar"},
-      {"math.trunc", "executorch_prim::trunc.Scalar"},
-      {"round", "executorch_prim::round.Scalar"},
-      {"torch.sym_int", "executorch_prim::sym_int.Scalar"},
-      {"torch.sym_float", "executorch_prim::sym_float.Scalar"},
-      {"torch.sym_max", "executorch_prim::sym_max.Scalar"},
-      {"torch.sym_min", "executorch_prim::sym_min.Scalar"},
-      {"torch.sym_not", "executorch_prim::sym_not.Scalar"},
-      {"torch.sym_ite", "executorch_prim::sym_ite.Scalar"},
-      {"torch._sym_sqrt", "sconce_prim::sqrt.Scalar"},
-      {"torch.ops.aten.sym_size.int", "aten::sym_size.int"},
-      {"torch.ops.aten.sym_numel.default", "aten::sym_numel"},
-      {"torch.ops.aten.item.default", "aten::_local_scalar_dense"},
-      {"torch.ops.aten._local_scalar_dense.default", "aten::_local_scalar_dense"},
-  };
-  for (const Row& row : kRows)
-    if (row.target == target) return row.prim;
-  // Serializers differ in how they spell where a function lives.
-  size_t dot = target.rfind('.');
-  std::string_view last = dot == std::string_view::npos ? target : target.substr(dot + 1);
-  if (target.starts_with("torch.ops.")) return nullptr;
-  for (const Row& row : kRows)
-    if (row.target.substr(row.target.rfind('.') + 1) == last) return row.prim;
-  return nullptr;
-}
-
-// Checks that the exporter put in; their facts reach the file through the ranges of symbols.
-bool is_assertion(std::string_view op) {
-  return op.starts_with("aten::_assert_") || op.starts_with("aten::sym_constrain_range") ||
-         op == "aten::_functional_assert_async.msg" ||
-         op == "aten::_functional_sym_constrain_range" || op == "aten::_print" ||
-         op == "aten::_functional_sym_constrain_range_for_size";
-}
-
-// Name of the functional twin of an in-place operator; empty when the name is not one.
-std::string functional_name(const std::string& op) {
-  // Twins whose overloads are named differently.
-  static constexpr std::pair<const char*, const char*> kNames[] = {
-      {"aten::pow_.Scalar", "aten::pow.Tensor_Scalar"},
-      {"aten::pow_.Tensor", "aten::pow.Tensor_Tensor"},
-      {"aten::float_power_.Scalar", "aten::float_power.Tensor_Scalar"},
-      {"aten::float_power_.Tensor", "aten::float_power.Tensor_Tensor"},
-      {"aten::floor_divide_.Tensor", "aten::floor_divide"},
-      {"aten::__ilshift__.Scalar", "aten::bitwise_left_shift.Tensor_Scalar"},
-      {"aten::__irshift__.Scalar", "aten::bitwise_right_shift.Tensor_Scalar"},
-      {"aten::bernoulli_.float", "aten::bernoulli.p"},
-      {"aten::normal_", "aten::normal_functional"},
-      {"aten::ldexp_", "aten::ldexp.Tensor"},
-  };
-  for (auto [in_place, functional] : kNames)
-    if (op == in_place) return functional;
-  size_t colons = op.find("::"), dot = op.find('.', colons == std::string::npos ? 0 : colons);
-  if (colons == std::string::npos) return {};
-  std::string space = op.substr(0, colons + 2);
-  std::string base =
-      op.substr(colons + 2, dot == std::string::npos ? std::string::npos : dot - colons - 2);
-  std::string overload = dot == std::string::npos ? "" : op.substr(dot);
-  if (base.starts_with("__i") && base.ends_with("__")) {
-    std::string inner = base.substr(3, base.size() - 5);
-    if (inner == "and" || inner == "or" || inner == "xor")
-      inner = "bitwise_" + inner;
-    else if (inner == "lshift")
-      inner = "bitwise_left_shift";
-    else if (inner == "rshift")
-      inner = "bitwise_right_shift";
-    return space + inner + overload;
-  }
-  if (base.size() < 2 || base.back() != '_' || base.ends_with("__")) return {};
-  return space + base.substr(0, base.size() - 1) + overload;
-}
 
 // The innermost line of the model in a Python stack trace: "model.py:12 in forward: y = x + 1".
 std::string source_line(std::string_view trace) {
@@ -166,13 +56,19 @@ struct Name {
   ValueId value = kNoValue;
 };
 
+// An operator that is not known, with where the model uses it. All of them are collected before the
+// import gives up.
+struct MissingOp {
+  std::string op;
+  std::string source;
+};
+
 // What several graphs of one program share.
 struct Shared {
   Program& program;
   std::vector<MissingOp> missing;
   std::unordered_set<std::string> missing_names;
   bool has_writes = false;
-  int32_t divisors = 0;
 };
 
 class GraphImporter {
@@ -636,9 +532,8 @@ Result<void> GraphImporter::check_types(const Op& op, const std::vector<Argument
 }
 
 Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::string& name) {
-  std::string functional = functional_name(name);
-  bool in_place = !functional.empty() && !find_op(name);
-  const Op* op = find_op(in_place ? functional : name);
+  const Op* op = find_op(name);
+  bool in_place = !op && (op = find_op(functional_name(name)));
   if (!op) {
     mark_missing(name);
     // Its results are needed so that the rest can be looked at.
@@ -794,18 +689,13 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
 
 Result<void> GraphImporter::import_node(const pt2::Node& node) {
   build_.source = source_line(node.stack_trace);
-  constexpr std::string_view kHigherOrder = "torch.ops.higher_order.";
   std::string_view target = node.target;
-  if (target.starts_with(kHigherOrder)) {
-    std::string_view what = target.substr(kHigherOrder.size());
-    if (what == "wrap_with_set_grad_enabled" || what == "wrap_with_autocast" ||
-        what == "invoke_subgraph" || what == "tag_activation_checkpoint" ||
-        what == "wrap_activation_checkpoint" || what == "hints_wrapper")
-      return inline_region(node);
-    if (what == "cond" || what == "while_loop" || what == "map_impl" || what == "scan")
-      return import_control_flow(node, what);
-    mark_missing(std::string(target));
-    return {};
+  switch (higher_order(target)) {
+    case HigherOrder::region: return inline_region(node);
+    case HigherOrder::control_flow:
+      return import_control_flow(node, target.substr(target.rfind('.') + 1));
+    case HigherOrder::unknown: mark_missing(std::string(target)); return {};
+    case HigherOrder::none: break;
   }
   if (const char* prim = prim_name(target)) return import_prim(node, prim);
   std::string name = operator_name(target);
@@ -911,7 +801,7 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
   method.name = method_name;
   Graph& graph = method.graph;
   graph.name = method_name;
-  Shared shared{*program, {}, {}, writes_in_place(exported.graph), 0};
+  Shared shared{*program, {}, {}, writes_in_place(exported.graph)};
   TRY_VOID(read_ranges(exported, program->symbols));
   GraphImporter importer(shared, exported.graph, graph);
 

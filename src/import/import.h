@@ -15,13 +15,6 @@
 
 namespace sconce {
 
-// Operators that are not known, each with where the model uses it. All of them are collected before
-// the import gives up.
-struct MissingOp {
-  std::string op;
-  std::string source;
-};
-
 // One method, named `method_name`. Constants view into the archive's file: the caller keeps it
 // mapped for as long as the program lives.
 Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,

@@ -8,21 +8,6 @@
 namespace sconce {
 namespace {
 
-bool stock_has(std::string_view kernel) {
-  return std::binary_search(std::begin(kStockKernels), std::end(kStockKernels), kernel,
-                            [](std::string_view a, std::string_view b) { return a < b; });
-}
-
-bool has_fixed_size(const Graph& graph, ValueId value) {
-  const Type& type = graph.type(value);
-  return !type.is_tensor() || std::all_of(type.tensor.sizes.begin(), type.tensor.sizes.end(),
-                                          [](const SymInt& size) { return size.is_known(); });
-}
-
-// Kernels of stock that want their list of results to have its final sizes before they run.
-constexpr std::string_view kUnresized[] = {"aten::split_copy.Tensor_out",
-                                           "aten::unbind_copy.int_out"};
-
 // ExecuTorch's kernels that return lists take their outs as they are, so the parts' sizes must be
 // fixed.
 bool results_are_static(const Graph& graph, const Node& node) {
@@ -35,7 +20,7 @@ bool results_are_static(const Graph& graph, const Node& node) {
 // would need a transposed copy. Otherwise the portable kernels do, which every build of ExecuTorch
 // has.
 bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& node) {
-  if (!op.kernel || !stock_has(op.kernel->name)) return false;
+  if (!op.kernel || !stock_has_kernel(op.kernel->name)) return false;
   if (op.kernel->signature[strlen(op.kernel->signature) - 1] == 'v' &&
       !results_are_static(graph, node))
     return false;
@@ -51,10 +36,6 @@ bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& 
   // Stock's convolution knows one and two spatial dimensions.
   if (std::string_view(op.kernel->name) == "aten::convolution.out")
     return graph.type(std::get<ValueRef>(node.arguments[1]).id).tensor.sizes.size() <= 4;
-  if (std::find(std::begin(kUnresized), std::end(kUnresized), op.kernel->name) !=
-      std::end(kUnresized))
-    return std::all_of(node.results.begin(), node.results.end(),
-                       [&](ValueId result) { return has_fixed_size(graph, result); });
   return true;
 }
 
