@@ -1,8 +1,8 @@
 #include "formats/zip/zip.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
+
+#include <libdeflate.h>
 
 #include "base/checked.h"
 
@@ -16,6 +16,8 @@ constexpr uint64_t kLocalBytes = 30, kCentralBytes = 46, kEndBytes = 22, kEnd64B
 constexpr uint64_t kLocatorBytes = 20;
 constexpr uint32_t kNone32 = 0xffffffff;  // "see the 64-bit field"
 constexpr uint16_t kNone16 = 0xffff;
+constexpr uint16_t kDeflate = 8;          // method
+constexpr uint64_t kInflationMax = 1032;  // of deflate: 258 bytes for two bits
 
 // Little-endian number at `offset`, which the caller has checked.
 template <class T>
@@ -123,11 +125,11 @@ struct Central {
   std::string_view name;
   uint16_t flags = 0, method = 0;
   uint32_t crc = 0;
-  uint64_t bytes = 0, offset = 0;
+  uint64_t bytes = 0, stored_bytes = 0, offset = 0;
 };
 
 // `at` moves past the header. The extra and comment sizes are checked against `limit`.
-Result<Central> read_central(Bytes file, uint64_t* at, uint64_t limit) {
+Result<Central> read_central(Bytes file, uint64_t* at, uint64_t limit, bool allow_deflate) {
   if (!range_inside(*at, kCentralBytes, limit))
     return error(Code::invalid_file, "central directory ends inside a header at {}", *at);
   if (number<uint32_t>(file, *at) != kCentralSignature)
@@ -160,13 +162,14 @@ Result<Central> read_central(Bytes file, uint64_t* at, uint64_t limit) {
   *at += header_bytes;
   if (central.flags & 0x2041)  // encryption in its three forms
     return in_entry(error(Code::unsupported, "is encrypted"));
-  if (central.method != 0)
-    return in_entry(error(Code::unsupported,
-                          "is compressed (method {}); entries must be stored, as torch writes them",
-                          central.method));
+  if (central.method != 0 && !(allow_deflate && central.method == kDeflate))
+    return in_entry(error(Code::unsupported, "is compressed (method {}); entries must be stored{}",
+                          central.method,
+                          allow_deflate ? " or deflated" : ", as torch writes them"));
   if (disk != 0 && disk != kNone16)
     return in_entry(error(Code::unsupported, "is on disk {}", disk));
-  if (stored_bytes != central.bytes)
+  central.stored_bytes = stored_bytes;
+  if (central.method == 0 && stored_bytes != central.bytes)
     return in_entry(error(Code::invalid_file, "is stored but has two sizes, {} and {}",
                           stored_bytes, central.bytes));
   return central;
@@ -193,10 +196,10 @@ Result<Bytes> read_local(Bytes file, const Central& central, uint64_t limit, uin
     return error(Code::invalid_file, "local header has flags {:#x} and method {}, central {:#x} {}",
                  flags, method, central.flags, central.method);
   uint64_t data = at + kLocalBytes + name_bytes + extra_bytes;
-  if (!range_inside(data, central.bytes, limit))
+  if (!range_inside(data, central.stored_bytes, limit))
     return error(Code::invalid_file, "{} bytes at {} pass the end of the entries, {}",
-                 central.bytes, data, limit);
-  *end = data + central.bytes;
+                 central.stored_bytes, data, limit);
+  *end = data + central.stored_bytes;
   bool has_descriptor = flags & 8;
   if (!has_descriptor || crc != 0 || stored_bytes != 0 || bytes != 0) {
     TRY_VOID(read_extra64(file.subspan(at + kLocalBytes + name_bytes, extra_bytes), &bytes,
@@ -206,7 +209,7 @@ Result<Bytes> read_local(Bytes file, const Central& central, uint64_t limit, uin
       return local == wanted || (has_descriptor && local == 0);
     };
     if (!agrees(crc, central.crc) || !agrees(bytes, central.bytes) ||
-        !agrees(stored_bytes, central.bytes))
+        !agrees(stored_bytes, central.stored_bytes))
       return error(Code::invalid_file,
                    "local header says {} bytes and checksum {:08x}, central {} and {:08x}", bytes,
                    crc, central.bytes, central.crc);
@@ -223,7 +226,7 @@ Result<Bytes> read_local(Bytes file, const Central& central, uint64_t limit, uin
         auto size = [&](uint64_t offset) -> uint64_t {
           return size_bytes == 4 ? number<uint32_t>(file, offset) : number<uint64_t>(file, offset);
         };
-        if (number<uint32_t>(file, from) != central.crc || size(from + 4) != central.bytes ||
+        if (number<uint32_t>(file, from) != central.crc || size(from + 4) != central.stored_bytes ||
             size(from + 4 + size_bytes) != central.bytes)
           continue;
         agrees = true;
@@ -235,22 +238,8 @@ Result<Bytes> read_local(Bytes file, const Central& central, uint64_t limit, uin
                    "data descriptor at {} does not say {} bytes and checksum {:08x}", *end,
                    central.bytes, central.crc);
   }
-  return file.subspan(data, central.bytes);
+  return file.subspan(data, central.stored_bytes);
 }
-
-constexpr std::array<std::array<uint32_t, 256>, 8> make_crc_tables() {
-  std::array<std::array<uint32_t, 256>, 8> tables{};
-  for (uint32_t i = 0; i < 256; i++) {
-    uint32_t crc = i;
-    for (int bit = 0; bit < 8; bit++) crc = crc & 1 ? crc >> 1 ^ 0xedb88320 : crc >> 1;
-    tables[0][i] = crc;
-  }
-  for (uint32_t i = 0; i < 256; i++)
-    for (int t = 1; t < 8; t++)
-      tables[t][i] = tables[t - 1][i] >> 8 ^ tables[0][tables[t - 1][i] & 0xff];
-  return tables;
-}
-constexpr auto kCrcTables = make_crc_tables();
 
 }  // namespace
 
@@ -269,12 +258,13 @@ Result<ZipArchive> read_zip(Bytes file, const ZipLimits& limits) {
   extents.reserve(directory.count);
   uint64_t at = directory.offset, directory_end = directory.offset + directory.bytes;
   for (uint64_t i = 0; i < directory.count; i++) {
-    TRY(Central central, read_central(file, &at, directory_end));
+    TRY(Central central, read_central(file, &at, directory_end, limits.allow_deflate));
     uint64_t end = 0;
     auto bytes = read_local(file, central, directory.offset, &end);
     if (!bytes.ok())
       return std::move(bytes.error()).with_context(fmt::format("entry \"{}\"", central.name));
-    archive.entries.push_back({central.name, *bytes, central.crc});
+    archive.entries.push_back(
+        {central.name, *bytes, central.crc, central.method == kDeflate, central.bytes});
     extents.push_back({central.offset, end, central.name});
   }
   if (at != directory_end)
@@ -312,21 +302,35 @@ Result<void> verify_crc(const ZipEntry& entry) {
   return {};
 }
 
-// Eight bytes a step, one table each.
-uint32_t crc32(Bytes bytes) {
-  const auto& table = kCrcTables;
-  uint32_t crc = 0xffffffff;
-  const uint8_t* data = bytes.data();
-  size_t left = bytes.size();
-  for (; left >= 8; left -= 8, data += 8) {
-    uint32_t low = crc ^ (uint32_t(data[0]) | uint32_t(data[1]) << 8 | uint32_t(data[2]) << 16 |
-                          uint32_t(data[3]) << 24);
-    crc = table[7][low & 0xff] ^ table[6][low >> 8 & 0xff] ^ table[5][low >> 16 & 0xff] ^
-          table[4][low >> 24] ^ table[3][data[4]] ^ table[2][data[5]] ^ table[1][data[6]] ^
-          table[0][data[7]];
-  }
-  for (; left > 0; left--, data++) crc = crc >> 8 ^ table[0][(crc ^ *data) & 0xff];
-  return ~crc;
+Result<std::vector<uint8_t>> inflate_entry(const ZipEntry& entry, uint64_t bytes_max) {
+  auto in_entry = [&](Error problem) {
+    return std::move(problem).with_context(fmt::format("entry \"{}\"", entry.name));
+  };
+  if (entry.inflated_bytes / kInflationMax > entry.bytes.size())
+    return in_entry(error(Code::invalid_file,
+                          "{} deflated bytes cannot hold the {} that are stated",
+                          entry.bytes.size(), entry.inflated_bytes));
+  if (entry.inflated_bytes > bytes_max)
+    return in_entry(error(Code::too_large, "inflates to {} bytes, the limit is {}",
+                          entry.inflated_bytes, bytes_max));
+  std::vector<uint8_t> out(entry.inflated_bytes);
+  libdeflate_decompressor* decompressor = libdeflate_alloc_decompressor();
+  CHECK(decompressor);
+  size_t used = 0, made = 0;
+  libdeflate_result result = libdeflate_deflate_decompress_ex(
+      decompressor, entry.bytes.data(), entry.bytes.size(), out.data(), out.size(), &used, &made);
+  libdeflate_free_decompressor(decompressor);
+  if (result != LIBDEFLATE_SUCCESS || made != out.size() || used != entry.bytes.size())
+    return in_entry(error(Code::invalid_file,
+                          "{} deflated bytes do not inflate to the {} that are stated",
+                          entry.bytes.size(), out.size()));
+  ZipEntry inflated{entry.name, out, entry.crc};
+  TRY_VOID(verify_crc(inflated));
+  return out;
+}
+
+uint32_t crc32(Bytes bytes, uint32_t crc) {
+  return libdeflate_crc32(crc, bytes.data(), bytes.size());
 }
 
 }  // namespace sconce

@@ -1,4 +1,5 @@
-// Writes small zip archives for tests, truthful or not. Stored entries only.
+// Writes small zip archives for tests, truthful or not. Nothing is compressed: `data` is what
+// stands in the file.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@ struct BuiltEntry {
   // What the headers say instead of the truth.
   std::optional<uint32_t> crc;
   std::optional<uint32_t> central_bytes, local_bytes, offset;
+  std::optional<uint32_t> inflated_bytes;  // when `data` is deflated (method 8)
   std::optional<std::string> local_name;
   std::string extra;  // of the central header
   uint16_t method = 0, flags = 0;
@@ -51,7 +53,7 @@ inline std::vector<uint8_t> build_zip(const std::vector<BuiltEntry>& entries,
     append<uint32_t>(file, 0);
     append<uint32_t>(file, crc);
     append<uint32_t>(file, entry.local_bytes.value_or(bytes));
-    append<uint32_t>(file, entry.local_bytes.value_or(bytes));
+    append<uint32_t>(file, entry.local_bytes.value_or(entry.inflated_bytes.value_or(bytes)));
     append<uint16_t>(file, uint16_t(local_name.size()));
     append<uint16_t>(file, 0);
     file.insert(file.end(), local_name.begin(), local_name.end());
@@ -64,7 +66,7 @@ inline std::vector<uint8_t> build_zip(const std::vector<BuiltEntry>& entries,
     append<uint32_t>(central, 0);
     append<uint32_t>(central, crc);
     append<uint32_t>(central, entry.central_bytes.value_or(bytes));
-    append<uint32_t>(central, entry.central_bytes.value_or(bytes));
+    append<uint32_t>(central, entry.central_bytes.value_or(entry.inflated_bytes.value_or(bytes)));
     append<uint16_t>(central, uint16_t(entry.name.size()));
     append<uint16_t>(central, uint16_t(entry.extra.size()));
     append<uint16_t>(central, 0);

@@ -155,5 +155,55 @@ TEST(Zip, rejects_lies_about_the_directory) {
   EXPECT_FALSE(read_zip(file).ok());
 }
 
+// One block that is not compressed: the simplest deflated bytes.
+BuiltEntry deflated(const std::string& data) {
+  uint16_t size = uint16_t(data.size()), inverse = uint16_t(~size);
+  BuiltEntry entry{
+      "a", std::string{1, char(size), char(size >> 8), char(inverse), char(inverse >> 8)} + data};
+  entry.method = 8;
+  entry.crc = crc32(bytes_of(data));
+  entry.inflated_bytes = uint32_t(data.size());
+  return entry;
+}
+
+std::string inflate_error_of(const BuiltEntry& entry, uint64_t bytes_max = 100) {
+  auto file = build_zip({entry});
+  auto archive = read_zip(file, {.allow_deflate = true});
+  if (!archive.ok()) return archive.error().text;
+  auto bytes = inflate_entry(archive->entries[0], bytes_max);
+  return bytes.ok() ? "accepted" : bytes.error().text;
+}
+
+TEST(Zip, inflates_deflated_entries_when_asked) {
+  auto file = build_zip({deflated("hello")});
+  EXPECT_FALSE(read_zip(file).ok());
+  auto archive = read_zip(file, {.allow_deflate = true});
+  ASSERT_TRUE(archive.ok()) << archive.error().text;
+  EXPECT_TRUE(archive->entries[0].deflated);
+  auto bytes = inflate_entry(archive->entries[0], 5);
+  ASSERT_TRUE(bytes.ok()) << bytes.error().text;
+  EXPECT_EQ(std::string(bytes->begin(), bytes->end()), "hello");
+}
+
+TEST(Zip, refuses_to_inflate_lies) {
+  auto with = [](auto change) {
+    BuiltEntry entry = deflated("hello");
+    change(entry);
+    return inflate_error_of(entry);
+  };
+  auto has = [](const std::string& found, const char* wanted) {
+    EXPECT_NE(found.find(wanted), std::string::npos) << found;
+  };
+  has(inflate_error_of(deflated("hello"), 4), "inflates to 5 bytes, the limit is 4");
+  has(with([](BuiltEntry& e) { e.inflated_bytes = 0xfffffffe; }), "10 deflated bytes cannot hold");
+  has(with([](BuiltEntry& e) { e.inflated_bytes = 4; }), "do not inflate to the 4");
+  has(with([](BuiltEntry& e) { e.inflated_bytes = 6; }), "do not inflate to the 6");
+  has(with([](BuiltEntry& e) { e.data += "x"; }), "do not inflate");
+  has(with([](BuiltEntry& e) { e.data[0] = 7; }), "do not inflate");
+  has(with([](BuiltEntry& e) { e.crc = 1; }), "checksum");
+  has(with([](BuiltEntry& e) { e.method = 9; }), "is compressed (method 9)");
+  has(with([](BuiltEntry& e) { e.flags = 1; }), "is encrypted");
+}
+
 }  // namespace
 }  // namespace sconce
