@@ -84,6 +84,11 @@ class GraphImporter {
   }
   void define_number(std::string_view name, ValueId value) { names_[name] = Name{-1, value}; }
   void define(std::string_view name, Name what) { names_[name] = what; }
+  bool was_written(std::string_view name) const {
+    auto found = names_.find(name);
+    return found != names_.end() && found->second.slot >= 0 &&
+           aliases_.was_written(found->second.slot);
+  }
 
   Result<Type> tensor_type(const pt2::TensorMeta& meta) {
     TensorType type;
@@ -173,6 +178,9 @@ class GraphImporter {
   Result<Type> number_type(const pt2::Argument& output);
   Result<void> check_types(const Op& op, const std::vector<Argument>& arguments,
                            const std::vector<Type>& exported);
+  Result<void> take_exported_sizes(const std::vector<ValueId>& results,
+                                   const std::vector<Type>& exported);
+  Result<void> write_in_place(std::string_view name, ValueId value);
   Result<int> subgraph(const pt2::Argument& argument);
   void mark_missing(const std::string& op) {
     if (shared_.missing_names.insert(op).second) shared_.missing.push_back({op, build_.source});
@@ -378,6 +386,10 @@ Result<int> GraphImporter::subgraph(const pt2::Argument& argument) {
     }
   }
   TRY_VOID(importer.import_nodes());
+  for (const pt2::Argument& input : inner.inputs)
+    if (input.kind == Kind::tensor && importer.was_written(input.name))
+      return error(Code::unsupported, "\"{}\" is changed in place inside {}, and was made outside",
+                   input.name, argument.name);
   for (const pt2::Argument& output : inner.outputs) {
     TRY(ValueId id, importer.operand(output));
     graph->outputs.push_back(id);
@@ -531,6 +543,38 @@ Result<void> GraphImporter::check_types(const Op& op, const std::vector<Argument
   return {};
 }
 
+// Values that an operator's parts gave get the sizes that the exporter saw, which are exact.
+Result<void> GraphImporter::take_exported_sizes(const std::vector<ValueId>& results,
+                                                const std::vector<Type>& exported) {
+  if (results.size() != exported.size())
+    return error(Code::internal, "{} results from the parts, {} are wanted", results.size(),
+                 exported.size());
+  for (size_t i = 0; i < results.size(); i++) {
+    if (!exported[i].is_tensor() || !to_.is_node(results[i])) continue;
+    Type& type = to_.values[size_t(results[i])].type;
+    if (!type.is_tensor() || type.tensor.dtype != exported[i].tensor.dtype ||
+        type.tensor.sizes.size() != exported[i].tensor.sizes.size())
+      return error(Code::internal, "result {} is {} of rank {}, the exporter says {} of rank {}", i,
+                   dtype_name(type.tensor.dtype), type.tensor.sizes.size(),
+                   dtype_name(exported[i].tensor.dtype), exported[i].tensor.sizes.size());
+    type.tensor.sizes = exported[i].tensor.sizes;
+  }
+  return {};
+}
+
+// The tensor called `name` holds `value` from now on, in its own type and sizes.
+Result<void> GraphImporter::write_in_place(std::string_view name, ValueId value) {
+  auto target = names_.find(name);
+  if (target == names_.end() || target->second.slot < 0)
+    return error(Code::unsupported, "an in-place operator on something that is not a tensor");
+  TRY(ValueId before, aliases_.read(target->second.slot));
+  TensorType type = build_.tensor(before);
+  value = build_.cast(value, type.dtype);
+  if (build_.tensor(value).sizes != type.sizes)
+    value = build_.call1("aten::expand", {ValueRef{value}, build_.ints(type.sizes), false});
+  return aliases_.write(target->second.slot, value);
+}
+
 Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::string& name) {
   const Op* op = find_op(name);
   bool in_place = !op && (op = find_op(functional_name(name)));
@@ -603,7 +647,18 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
 
   std::vector<ValueId> results;
   bool no_op = false;
-  if (op->kernel && exported.size() > 0 && !in_place) {
+  std::optional<Effects> effects;
+  if (op->def->functionalize && !in_place) {
+    Node call;
+    call.op = op->name;
+    call.arguments = arguments;
+    effects = op->def->functionalize(build_, call);
+    if (!build_.status().ok()) return build_.status().error();
+  }
+  if (effects) {
+    results = effects->results;
+    TRY_VOID(take_exported_sizes(results, exported));
+  } else if (op->kernel && exported.size() > 0 && !in_place) {
     TRY_VOID(check_types(*op, arguments, exported));
     std::string hint =
         outputs[0]->kind == Kind::tensor ? std::string(outputs[0]->name) : std::string();
@@ -614,38 +669,18 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
     results = build_.call(op->name, arguments);
     if (!build_.status().ok()) return build_.status().error();
     no_op = to_.nodes.size() == nodes_before;
-    if (!in_place && !no_op) {
-      if (results.size() != exported.size())
-        return error(Code::internal, "{} results from the parts, {} are wanted", results.size(),
-                     exported.size());
-      for (size_t i = 0; i < results.size(); i++) {
-        if (!exported[i].is_tensor() || !to_.is_node(results[i])) continue;
-        Type& type = to_.values[size_t(results[i])].type;
-        if (!type.is_tensor() || type.tensor.dtype != exported[i].tensor.dtype ||
-            type.tensor.sizes.size() != exported[i].tensor.sizes.size())
-          return error(Code::internal,
-                       "result {} is {} of rank {}, the exporter says {} of rank {}", i,
-                       dtype_name(type.tensor.dtype), type.tensor.sizes.size(),
-                       dtype_name(exported[i].tensor.dtype), exported[i].tensor.sizes.size());
-        type.tensor.sizes = exported[i].tensor.sizes;
-      }
-    }
+    if (!in_place && !no_op) TRY_VOID(take_exported_sizes(results, exported));
   }
 
   if (in_place) {
-    auto target = names_.find(tensor_names[0]);
-    if (target == names_.end() || target->second.slot < 0)
-      return error(Code::unsupported, "an in-place operator on something that is not a tensor");
-    TRY(ValueId before, aliases_.read(target->second.slot));
-    TensorType type = build_.tensor(before);
-    ValueId value = build_.cast(results.at(0), type.dtype);
-    if (build_.tensor(value).sizes != type.sizes)
-      value = build_.call1("aten::expand", {ValueRef{value}, build_.ints(type.sizes), false});
-    TRY_VOID(aliases_.write(target->second.slot, value));
+    TRY_VOID(write_in_place(tensor_names[0], results.at(0)));
     if (!outputs.empty() && outputs[0]->kind == Kind::tensor)
-      define(outputs[0]->name, target->second);
+      define(outputs[0]->name, names_.at(tensor_names[0]));
     return {};
   }
+  if (effects)
+    for (const Effects::Write& write : effects->writes)
+      TRY_VOID(write_in_place(tensor_names[size_t(write.argument)], write.value));
   // Views stay connected to what they view, as long as somebody writes in place at all.
   bool list = op->returns.size() == 1 && op->returns[0].type.ends_with("[]");
   for (size_t i = 0; i < outputs.size() && i < results.size(); i++) {
@@ -727,6 +762,7 @@ bool writes_in_place(const pt2::Graph& graph) {
   for (const pt2::Node& node : graph.nodes) {
     std::string name = operator_name(node.target);
     if (!functional_name(name).empty()) return true;
+    if (const Op* op = find_op(name); op && op->def->functionalize) return true;
     for (const pt2::NamedArgument& input : node.inputs)
       if (input.value.kind == Kind::graph && writes_in_place(*input.value.graph)) return true;
   }

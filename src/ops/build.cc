@@ -360,44 +360,50 @@ Result<std::vector<Type>> infer_types(Program& program, const Graph& graph, cons
   return types;
 }
 
-// Types for results that could not be inferred. The caller goes on until it looks at status(), so
-// every dimension it may ask for has to exist, and every part of a list.
-static std::vector<Type> stand_ins(const Op& op) {
-  bool list = op.returns.size() == 1 && op.returns[0].type.ends_with("[]");
+// How many stand-ins a caller may ask for when an operator's results could not be inferred.
+static size_t stand_in_count(const Op* op) {
   constexpr size_t kListLength = 64;
+  bool list = !op || (op->returns.size() == 1 && op->returns[0].type.ends_with("[]"));
+  return list ? kListLength : std::max<size_t>(1, op->returns.size());
+}
+
+// The caller goes on until it looks at status(), so every dimension it may ask for has to exist.
+std::vector<ValueId> Build::failed(size_t count, Error error) {
+  if (status_.ok()) status_ = std::move(error);
   TensorType type{DType::f32, std::vector<SymInt>(size_t(kRankMax), SymInt(1)), {}};
-  return std::vector<Type>(list ? kListLength : std::max<size_t>(1, op.returns.size()),
-                           Type::of(type));
+  std::vector<ValueId> values;
+  for (size_t i = 0; i < count; i++)
+    values.push_back(graph_.add_value(Type::of(type), "failed", Origin::constant, 0));
+  return values;
 }
 
 std::vector<ValueId> Build::call(std::string_view name, std::vector<Argument> arguments) {
   const Op* op = find_op(name);
-  if (!op) fmt::print(stderr, "operator {} is not defined\n", name);
-  CHECK(op);
+  if (!op)
+    return failed(stand_in_count(op), error(Code::unsupported, "operator {} is not known", name));
+  if (arguments.size() > op->arguments.size())
+    return failed(stand_in_count(op),
+                  error(Code::invalid_argument, "{}: {} arguments, {} are wanted", op->name,
+                        arguments.size(), op->arguments.size()));
   for (size_t i = arguments.size(); i < op->arguments.size(); i++) {
     const SchemaArgument& argument = op->arguments[i];
-    CHECK(argument.optional);
+    if (!argument.optional)
+      return failed(
+          stand_in_count(op),
+          error(Code::invalid_argument, "{}: argument \"{}\" is missing", op->name, argument.name));
     arguments.push_back(argument.has_default ? argument.default_value : Argument(None{}));
   }
   if (!op->kernel) {  // composite: its parts are added instead
-    CHECK(op->def->decompose);
     Node node;
     node.op = op->name;
     node.arguments = std::move(arguments);
-    auto results = op->def->decompose(*this, node);
-    if (results) return *results;
-    if (status_.ok())
-      status_ = error(Code::unsupported, "{}: no decomposition for these arguments", op->name);
-    std::vector<ValueId> failed;
-    for (Type& type : stand_ins(*op))
-      failed.push_back(graph_.add_value(std::move(type), "failed", Origin::constant, 0));
-    return failed;
+    if (op->def->decompose)
+      if (auto results = op->def->decompose(*this, node)) return *results;
+    return failed(stand_in_count(op),
+                  error(Code::unsupported, "{}: no decomposition for these arguments", op->name));
   }
   Result<std::vector<Type>> types = infer_types(program_, graph_, *op, arguments);
-  if (!types.ok()) {
-    if (status_.ok()) status_ = std::move(types.error());
-    types = stand_ins(*op);
-  }
+  if (!types.ok()) return failed(stand_in_count(op), std::move(types.error()));
   NodeId id = graph_.add_node(op->name, std::move(arguments), std::move(*types), source);
   if (position >= 0) {
     graph_.order.pop_back();

@@ -30,8 +30,9 @@ class Build {
   const SymInt& size(ValueId id, int dim) const { return tensor(id).sizes[size_t(dim)]; }
 
   // Adds `op` with positional arguments in schema order; missing trailing ones take defaults.
-  // CHECKs that the op exists. Results are typed by inference. A failed inference is kept in
-  // status() and gives back stand-ins of the highest rank, so that callers can go on.
+  // Results are typed by inference. What fails (no such operator, too few arguments, sizes that do
+  // not fit) is kept in status() and gives back stand-ins of the highest rank, so that callers can
+  // go on.
   std::vector<ValueId> call(std::string_view op, std::vector<Argument> arguments);
   ValueId call1(std::string_view op, std::vector<Argument> arguments) {
     return call(op, std::move(arguments))[0];
@@ -73,6 +74,8 @@ class Build {
   Program& program_;
   Graph& graph_;
   Result<void> status_;
+  std::vector<ValueId> failed(size_t count, Error error);
+
   std::vector<std::pair<ExprId, ValueId>> sizes_;  // integer values made so far
 };
 

@@ -21,11 +21,27 @@ class Build;
 // Nullopt: this decomposition does not apply to these arguments (nothing may have been added then).
 using Decompose = std::optional<std::vector<ValueId>> (*)(Build& build, const Node& node);
 
+// What a call that changes arguments in place comes to.
+struct Effects {
+  struct Write {
+    int argument;   // position of the tensor that is changed
+    ValueId value;  // what it holds afterwards
+  };
+  std::vector<ValueId> results;  // one per result of the operator
+  std::vector<Write> writes;
+};
+// Rewrites a call that changes arguments, whether its schema says so or not, as nodes that do not.
+// Nullopt: a call with these arguments changes nothing (nothing may have been added then).
+using Functionalize = std::optional<Effects> (*)(Build& build, const Node& node);
+
 struct OpDef {
   const char* schema;  // "aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"
   const char* out = nullptr;      // kernel's name, "aten::add.out"; null: always decomposed
   Decompose decompose = nullptr;  // used when a target lacks `out`
   bool random = false;            // two equal calls differ: never merged, never folded
+  // For operators that change some arguments beside giving results; the importer uses it. Plain
+  // in-place operators ("add_") need none.
+  Functionalize functionalize = nullptr;
 };
 
 #define OP(name)                          \

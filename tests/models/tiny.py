@@ -676,3 +676,37 @@ def activations() -> Case:
                 F.hardtanh(x), F.relu6(x * 4))
 
     return Case(Function(run), (torch.randn(3, 6) * 3,))
+
+
+# Training
+
+
+class Training(nn.Module):
+    """Layers that stay in training mode, and then tell what they remember."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def train(self, mode: bool = True):
+        return super().train(True)
+
+    def forward(self, x):
+        return self.layers(x), [buffer + 0 for buffer in self.layers.buffers()]
+
+
+@tiny
+def train_batch_norm() -> Case:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(2),
+                           nn.BatchNorm1d(4, affine=False, momentum=0.3))
+    calls = [((torch.randn(n, 3, 7, 6),), {}) for n in (5, 2, 3)]
+    return Case(Training(layers), *calls[0], dynamic_shapes=({0: Dim("batch", min=2, max=8)},),
+                calls=calls[1:])
+
+
+@tiny
+def train_instance_norm() -> Case:
+    layers = nn.Sequential(nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+                           nn.InstanceNorm2d(4))
+    calls = [((torch.randn(2, 4, 5, 6),), {}) for _ in range(3)]
+    return Case(Training(layers), *calls[0], calls=calls[1:])

@@ -10,6 +10,8 @@ before decomposition (so that linear, conv2d, layer_norm stay whole). Cases of t
   decomposed  the operator's rewriting into others, when it has one beside its kernel
   kernel      the kernel itself, with channels-last inputs and outs
   symbolic    the graph, with sizes as symbols
+  functional  the form without side effects of an operator that changes its arguments: their new
+              contents are compared as further results
 
 and dtype, sizes and values must be torch's. Prints a table, then the first failing case of each
 operator in a form that can be pasted into Python, then which operators of torch's lists lack a
@@ -56,8 +58,8 @@ TESTED = ["f32", "i64", "f64", "f16", "bf16", "i32", "u8", "i8", "i16", "b8"]
 # --- the library ------------------------------------------------------------------------------
 
 NONE, INTEGER, FLOATING, BOOLEAN, STRING, TENSOR, INTEGERS, FLOATS, BOOLEANS, TENSORS = range(10)
-GRAPH, DECOMPOSED, KERNEL, SYMBOLIC = range(4)
-MODE_NAMES = ["graph", "decomposed", "kernel", "symbolic"]
+GRAPH, DECOMPOSED, KERNEL, SYMBOLIC, FUNCTIONAL = range(5)
+MODE_NAMES = ["graph", "decomposed", "kernel", "symbolic", "functional"]
 
 
 class Value(ctypes.Structure):
@@ -81,8 +83,8 @@ class Library:
         self.c.sconce_optest_list.restype = ctypes.c_char_p
         self.ops = {}
         for line in self.c.sconce_optest_list().decode().splitlines():
-            name, kernel, decomposes, random = line.split("\t")
-            self.ops[name] = (kernel != "-", decomposes != "-", random != "-")
+            name, *marks = line.split("\t")
+            self.ops[name] = tuple(mark != "-" for mark in marks)
 
     def run(self, name, arguments, mode, out_order=()):
         keep = []
@@ -237,10 +239,24 @@ def bind(overload, args, kwargs):
     return bound
 
 
+# Operators that write to arguments and have no twin that does not: recorded like functional ones.
+WRITING = ("aten::_native_batch_norm_legit", "aten::_batch_norm_with_update")
+
+
+# Their arguments that a call changes, and of others that do so without saying it in the schema.
+STATE = ("running_mean", "running_var")
+
+
+def given_argument(call, given, key):
+    """The argument of that name, after the call."""
+    names = [a.name for a in call.overload._schema.arguments]
+    return given[1][key] if key in given[1] else given[0][names.index(key)]
+
+
 def is_functional(overload):
     schema = overload._schema
-    return not any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments) \
-        and len(schema.returns) > 0
+    return op_name(overload) in WRITING or len(schema.returns) > 0 and not any(
+        a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
 
 
 def clone_all(item):
@@ -652,8 +668,6 @@ def check(name, wanted, found, tensors=(), bound=()):
 
 # Refusals that are decisions, by operator and a part of the message, with the reason.
 REFUSALS = [
-    ("aten::*batch_norm*", "training mode", "running statistics are state: models are exported in eval mode"),
-    ("aten::instance_norm", "no decomposition", "as batch_norm"),
     ("aten::linalg_matrix_norm*", "no decomposition", "spectral and nuclear norms need a singular value "
                                                       "decomposition"),
     ("aten::linalg_norm*", "no decomposition", "as linalg_matrix_norm"),
@@ -723,11 +737,12 @@ class Tally:
 
 def run_call(library, call, tallies, checked):
     name = op_name(call.overload)
-    has_kernel, decomposes, random = library.ops[name]
+    has_kernel, decomposes, random, functionalizes = library.ops[name]
     try:
         bound = bind(call.overload, call.args, call.kwargs)
         torch.manual_seed(1)
-        wanted = call.overload(*clone_all(call.args), **clone_all(call.kwargs))
+        given = clone_all(call.args), clone_all(call.kwargs)
+        wanted = call.overload(*given[0], **given[1])
     except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError, ZeroDivisionError,
             OverflowError) as problem:
         wanted = problem
@@ -742,6 +757,16 @@ def run_call(library, call, tallies, checked):
             pass
         return
     wanted = flatten(wanted)
+    if functionalizes:
+        try:
+            library.run(name, bound, FUNCTIONAL)
+            changes = True
+        except Refused as problem:
+            changes = "are not changed" not in str(problem)
+        if changes:
+            wanted += [given_argument(call, given, key) for key in STATE]
+            run_modes(library, call, name, bound, [(FUNCTIONAL, ())], wanted, random, tally)
+            return
     modes = [(GRAPH, ())]
     if has_kernel and decomposes and not random:
         modes.append((DECOMPOSED, ()))
@@ -754,6 +779,12 @@ def run_call(library, call, tallies, checked):
     if not random and any(size > 1 for t in tensors for size in t.shape) and checked[name] % 4 == 0:
         modes.append((SYMBOLIC, ()))
     checked[name] += 1
+    run_modes(library, call, name, bound, modes, wanted, random, tally)
+
+
+def run_modes(library, call, name, bound, modes, wanted, random, tally):
+    """Runs the call in every mode and judges the results."""
+    tensors = [t for t in flatten([a for _, a in bound]) if isinstance(t, torch.Tensor)]
     for mode, order in modes:
         tally.cases += 1
         try:

@@ -26,7 +26,10 @@ struct OptestValue {
   int32_t dtype;
 };
 
-enum Mode : int32_t { kModeGraph = 0, kModeDecomposed = 1, kModeKernel = 2, kModeSymbolic = 3 };
+// kModeFunctional: results of the form without side effects, then what each changed argument holds.
+enum Mode : int32_t {
+  kModeGraph = 0, kModeDecomposed = 1, kModeKernel = 2, kModeSymbolic = 3, kModeFunctional = 4
+};
 
 // Results live here until the next call of the thread.
 struct Results {
@@ -128,6 +131,14 @@ Result<std::vector<EvalValue>> run_graph(const Op& op, Span<const OptestValue> v
     auto parts = op.def->decompose(build, node);
     if (!parts) return error(Code::unsupported, "{}: no decomposition for these arguments", op.name);
     results = *parts;
+  } else if (mode == kModeFunctional) {
+    Node node;
+    node.op = op.name;
+    node.arguments = arguments;
+    auto effects = op.def->functionalize ? op.def->functionalize(build, node) : std::nullopt;
+    if (!effects) return error(Code::unsupported, "{}: these arguments are not changed", op.name);
+    results = effects->results;
+    for (const Effects::Write& write : effects->writes) results.push_back(write.value);
   } else {
     results = build.call(op.name, std::move(arguments));
   }
@@ -327,12 +338,14 @@ OPTEST_API int sconce_optest_run(const char* op_name, const OptestValue* values,
   return 0;
 }
 
-// Every operator, one a line: name, kernel's name or "-", "decomposes" or "-", "random" or "-".
+// Every operator, one a line: name, kernel's name or "-", "decomposes" or "-", "random" or "-",
+// "functionalizes" or "-".
 OPTEST_API const char* sconce_optest_list() {
   if (all_names.empty())
     for (const Op& op : all_ops())
       all_names += op.name + "\t" + (op.kernel ? op.kernel->name : "-") + "\t" +
-                   (op.def->decompose ? "decomposes" : "-") + "\t" + (op.def->random ? "random" : "-") + "\n";
+                   (op.def->decompose ? "decomposes" : "-") + "\t" + (op.def->random ? "random" : "-") + "\t" +
+                   (op.def->functionalize ? "functionalizes" : "-") + "\n";
   return all_names.c_str();
 }
 

@@ -52,7 +52,9 @@ Status shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
   Call call;
   SCONCE_TRY_STATUS(read_call<layout>(args, &call, diagnostic));
   const Tensor& x = *call.input;
-  DType stats = call.weight ? call.weight->dtype : x.dtype;
+  DType stats = x.dtype;  // that of the first parameter there is
+  for (const Tensor* parameter : {call.variance, call.mean, call.bias, call.weight})
+    if (parameter) stats = parameter->dtype;
   set_like(outs[0], x);
   size_t count = outs.size() - (layout.updates ? 2 : 0);
   for (size_t k = 1; k < count; k++) outs[k] = {stats, 1, {call.training ? x.sizes[1] : 0}};

@@ -62,14 +62,47 @@ Results instance_norm_parts(Build& build, const Node& node) {
   const auto& a = node.arguments;
   ValueId x = value_at(node, 0);
   if (build.rank(x) < 2) return std::nullopt;
-  bool running = !is_none(node, 3) || !is_none(node, 4);
   if (!boolean_at(node, 5)) {
-    if (!running) return std::nullopt;
+    if (is_none(node, 3) && is_none(node, 4)) return std::nullopt;
     return {{build.call1("aten::batch_norm",
                          {a[0], a[1], a[2], a[3], a[4], false, a[6], a[7], false})}};
   }
-  if (running || !build.size(x, 1).is_known()) return std::nullopt;
+  if (!is_none(node, 3) || !is_none(node, 4) || !build.size(x, 1).is_known()) return std::nullopt;
   return {{build.call1("aten::group_norm", {a[0], build.size(x, 1).value, a[1], a[2], a[7], false})}};
+}
+
+// (1 - momentum) * running + momentum * now, in the type of `running`.
+ValueId updated(Build& build, ValueId running, ValueId now, double momentum) {
+  DType compute = computed_in(build.dtype(running));
+  ValueId sum = build.add(build.mul(build.cast(running, compute), 1 - momentum),
+                          build.mul(build.cast(now, compute), momentum));
+  return build.cast(sum, build.dtype(running));
+}
+
+// Statistics of each sample; the running ones take their mean over the batch.
+std::optional<Effects> instance_norm_effects(Build& build, const Node& node) {
+  const auto& a = node.arguments;
+  ValueId x = value_at(node, 0), mean = value_at(node, 3), variance = value_at(node, 4);
+  auto momentum = number(node, 6);
+  if (!boolean_at(node, 5) || (mean == kNoValue && variance == kNoValue) || !momentum ||
+      build.rank(x) < 3 || !build.size(x, 1).is_known())
+    return std::nullopt;
+  Effects effects;
+  effects.results = {build.call1("aten::instance_norm", {a[0], a[1], a[2], None{}, None{}, true, a[6],
+                                                         a[7], a[8]})};
+  std::vector<int64_t> dims;
+  for (int i = 2; i < build.rank(x); i++) dims.push_back(i);
+  ValueId wide = build.cast(x, computed_in(build.dtype(x)));
+  auto moments = build.call("aten::var_mean.correction",
+                            {Build::v(wide), Build::ints(dims), int64_t{1}, false});
+  auto over_batch = [&](ValueId id) {
+    return build.call1("aten::mean.dim", {Build::v(id), Build::ints(std::vector<int64_t>{0}), false});
+  };
+  if (mean != kNoValue)
+    effects.writes.push_back({3, updated(build, mean, over_batch(moments[1]), *momentum)});
+  if (variance != kNoValue)
+    effects.writes.push_back({4, updated(build, variance, over_batch(moments[0]), *momentum)});
+  return effects;
 }
 
 // --- batch norm -------------------------------------------------------------------------------
@@ -95,32 +128,30 @@ Results native_batch_norm_as_legit(Build& build, const Node& node) {
                     {a[0], a[1], a[2], a[3], a[4], a[6], a[7]});
 }
 
-// Training form with the running statistics as results.
-std::vector<ValueId> train_batch_norm(Build& build, const Node& node, size_t momentum_at) {
+// Training form with the running statistics as results. Mixed types meet in the widest.
+Results train_batch_norm(Build& build, const Node& node, size_t momentum_at) {
   ValueId x = value_at(node, 0);
+  auto momentum = number(node, int(momentum_at));
+  if (!momentum) return std::nullopt;
   DType dtype = build.dtype(x), compute = computed_in(dtype);
-  auto* eps = &node.arguments[momentum_at + 1];
-  double momentum = number(node, momentum_at).value_or(0.1);
-  std::vector<int64_t> dims;
-  SymInt count = 1;
-  for (int i = 0; i < build.rank(x); i++) {
-    if (i == 1) continue;
-    dims.push_back(i);
-    count = build.program().symbols.multiply(count, build.size(x, i));
-  }
-  auto out = build.call("aten::_native_batch_norm_legit.no_stats",
-                        {node.arguments[0], node.arguments[1], node.arguments[2], true, momentum,
-                         *eps});
-  auto moments = build.call("aten::var_mean.correction",
-                            {Build::v(build.cast(x, compute)), Build::ints(dims), int64_t{1}, false});
-  auto update = [&](size_t running, ValueId now) {
-    ValueId before = value_at(node, running);
-    ValueId sum = build.add(build.mul(build.cast(before, compute), 1 - momentum),
-                            build.mul(now, momentum));
-    return build.cast(sum, build.dtype(before));
+  auto wide = [&](size_t i) -> Argument {
+    ValueId id = value_at(node, i);
+    return id == kNoValue ? Argument(None{}) : Build::v(build.cast(id, compute));
   };
-  out.push_back(update(3, moments[1]));
-  out.push_back(update(4, moments[0]));
+  std::vector<int64_t> dims;
+  for (int i = 0; i < build.rank(x); i++)
+    if (i != 1) dims.push_back(i);
+  auto out = build.call("aten::_native_batch_norm_legit.no_stats",
+                        {wide(0), wide(1), wide(2), true, *momentum,
+                         node.arguments[momentum_at + 1]});
+  size_t first = 1;  // parameter, whose type the saved statistics have
+  while (value_at(node, first) == kNoValue) first++;
+  out[0] = build.cast(out[0], dtype);
+  for (size_t i : {1, 2}) out[i] = build.cast(out[i], build.dtype(value_at(node, first)));
+  auto moments =
+      build.call("aten::var_mean.correction", {wide(0), Build::ints(dims), int64_t{1}, false});
+  out.push_back(updated(build, value_at(node, 3), moments[1], *momentum));
+  out.push_back(updated(build, value_at(node, 4), moments[0], *momentum));
   return out;
 }
 
@@ -144,8 +175,23 @@ Results no_update_parts(Build& build, const Node& node) {
 
 Results with_update_parts(Build& build, const Node& node) {
   auto results = train_batch_norm(build, node, 5);
-  results.insert(results.begin() + 3, empty_reserve(build));
+  if (results) results->insert(results->begin() + 3, empty_reserve(build));
   return results;
+}
+
+// Forms with (..., running_mean, running_var, training, momentum, eps): all that a call in training
+// gives, the new statistics last. `result_count` of the results are the operator's.
+template <size_t result_count>
+std::optional<Effects> batch_norm_effects(Build& build, const Node& node) {
+  const auto& a = node.arguments;
+  if (!boolean_at(node, 5) || is_none(node, 3) || is_none(node, 4)) return std::nullopt;
+  auto all = build.call("aten::_native_batch_norm_legit_functional",
+                        {a[0], a[1], a[2], a[3], a[4], true, a[6], a[7]});
+  return Effects{{all.begin(), all.begin() + result_count}, {{3, all[3]}, {4, all[4]}}};
+}
+std::optional<Effects> with_update_effects(Build& build, const Node& node) {
+  auto all = build.call("aten::_batch_norm_with_update_functional", node.arguments);
+  return Effects{{all.begin(), all.begin() + 4}, {{3, all[4]}, {4, all[5]}}};
 }
 
 // --- weight norm ------------------------------------------------------------------------------
@@ -205,13 +251,15 @@ OP(native_group_norm) = {
     .out = "aten::native_group_norm.out"};
 OP(instance_norm) = {
     .schema = "aten::instance_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool use_input_stats, float momentum, float eps, bool cudnn_enabled) -> Tensor",
-    .decompose = instance_norm_parts};
+    .decompose = instance_norm_parts, .functionalize = instance_norm_effects};
 OP(batch_norm) = {
     .schema = "aten::batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool training, float momentum, float eps, bool cudnn_enabled) -> Tensor",
-    .out = "sconce::batch_norm.out", .decompose = batch_norm_as_native};
+    .out = "sconce::batch_norm.out", .decompose = batch_norm_as_native,
+    .functionalize = batch_norm_effects<1>};
 OP(native_batch_norm_legit) = {
     .schema = "aten::_native_batch_norm_legit(Tensor input, Tensor? weight, Tensor? bias, Tensor(a!) running_mean, Tensor(b!) running_var, bool training, float momentum, float eps) -> (Tensor, Tensor, Tensor)",
-    .out = "aten::_native_batch_norm_legit.out"};
+    .out = "aten::_native_batch_norm_legit.out", .decompose = native_batch_norm_as_legit,
+    .functionalize = batch_norm_effects<3>};
 OP(native_batch_norm_legit_no_stats) = {
     .schema = "aten::_native_batch_norm_legit.no_stats(Tensor input, Tensor? weight, Tensor? bias, bool training, float momentum, float eps) -> (Tensor, Tensor, Tensor)",
     .out = "aten::_native_batch_norm_legit.no_stats_out"};
@@ -223,10 +271,14 @@ OP(native_batch_norm_legit_functional) = {
     .out = "sconce::_native_batch_norm_legit_functional.out", .decompose = functional_parts};
 OP(native_batch_norm) = {
     .schema = "aten::native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool training, float momentum, float eps) -> (Tensor, Tensor, Tensor)",
-    .out = "aten::native_batch_norm.out", .decompose = native_batch_norm_as_legit};
+    .out = "aten::native_batch_norm.out", .decompose = native_batch_norm_as_legit,
+    .functionalize = batch_norm_effects<3>};
 OP(batch_norm_no_update) = {
     .schema = "aten::_batch_norm_no_update(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, float momentum, float eps) -> (Tensor, Tensor, Tensor, Tensor)",
     .out = "aten::_batch_norm_no_update.out", .decompose = no_update_parts};
+OP(batch_norm_with_update) = {
+    .schema = "aten::_batch_norm_with_update(Tensor input, Tensor? weight, Tensor? bias, Tensor(a!) running_mean, Tensor(b!) running_var, float momentum, float eps) -> (Tensor, Tensor, Tensor, Tensor)",
+    .functionalize = with_update_effects};
 OP(batch_norm_with_update_functional) = {
     .schema = "aten::_batch_norm_with_update_functional(Tensor input, Tensor? weight, Tensor? bias, Tensor running_mean, Tensor running_var, float momentum, float eps) -> (Tensor, Tensor, Tensor, Tensor, Tensor running_mean_out, Tensor running_var_out)",
     .out = "sconce::_batch_norm_with_update_functional.out", .decompose = with_update_parts};
