@@ -10,6 +10,8 @@
 #include <map>
 #include <mutex>
 
+#include "base/output_file.h"
+
 namespace sconce {
 
 // What is mapped now. Only there may pages be dropped: elsewhere that would lose their contents.
@@ -79,26 +81,9 @@ void release_pages(Bytes bytes) {
 }
 
 Result<void> save_file(const std::string& path, Span<const Bytes> pieces) {
-  std::string temporary = fmt::format("{}.{}.partial", path, getpid());
-  int descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor < 0) return error(Code::io, "{}: {}", temporary, strerror(errno));
-  auto give_up = [&](const char* what) {
-    Error failure = error(Code::io, "{}: {}: {}", path, what, strerror(errno));
-    close(descriptor);
-    unlink(temporary.c_str());
-    return failure;
-  };
-  for (Bytes piece : pieces) {
-    while (!piece.empty()) {
-      ssize_t written = write(descriptor, piece.data(), piece.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return give_up("write");
-      piece = piece.subspan(size_t(written));
-    }
-  }
-  if (close(descriptor) != 0) return give_up("close");
-  if (rename(temporary.c_str(), path.c_str()) != 0) return give_up("rename");
-  return {};
+  TRY(OutputFile file, OutputFile::create(path));
+  for (Bytes piece : pieces) TRY_VOID(file.write(piece));
+  return file.commit();
 }
 
 }  // namespace sconce

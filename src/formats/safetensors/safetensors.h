@@ -1,8 +1,7 @@
-// Tensor files in the safetensors format: read in place, written in its canonical form.
+// Small tensor files in one call: read in place as tensors that kernels know, written canonically.
 //
-// Layout: 8 bytes of header length, a JSON header (name -> dtype, shape, data_offsets), the data
-// without gaps. What the reference reader refuses is refused; so are repeated names, of which it
-// would silently take the last, and dtypes without a DType (4- and 6-bit floats, ...).
+// For element types without a DType, files larger than memory, slices and sets in shards see
+// header.h, writer.h, slice.h and shards.h beside this file.
 #pragma once
 
 #include <string>
@@ -12,6 +11,7 @@
 
 #include "base/result.h"
 #include "base/span.h"
+#include "formats/safetensors/header.h"
 #include "tensor/dtype.h"
 
 namespace sconce {
@@ -24,15 +24,13 @@ struct TensorEntry {
 };
 
 struct SafetensorsFile {
-  std::vector<TensorEntry> tensors;                           // sorted by name
-  std::vector<std::pair<std::string, std::string>> metadata;  // sorted by key
+  std::vector<TensorEntry> tensors;  // sorted by name
+  Metadata metadata;                 // sorted by key
 };
 
-// Limit of the format, for reading and writing.
-inline constexpr uint64_t kSafetensorsHeaderBytesMax = 100'000'000;
-
-// The tensors' bytes point into `file`, which must outlive them.
-Result<SafetensorsFile> read_safetensors(Bytes file);
+// The tensors' bytes point into `file`, which must outlive them. Element types without a DType and
+// sizes past 2^63 - 1 are refused.
+Result<SafetensorsFile> read_safetensors(Bytes file, AcceptMode mode = AcceptMode::standard);
 
 // Null when there is none of that name.
 const TensorEntry* find_tensor(const SafetensorsFile& file, std::string_view name);

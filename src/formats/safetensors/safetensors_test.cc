@@ -17,11 +17,6 @@ std::vector<uint8_t> file_of(std::string json, size_t data_bytes) {
   return file;
 }
 
-std::string error_of(const std::string& json, size_t data_bytes) {
-  auto read = read_safetensors(file_of(json, data_bytes));
-  return read.ok() ? "accepted" : read.error().text;
-}
-
 Bytes bytes_of(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
@@ -120,66 +115,6 @@ TEST(Safetensors, rejects_every_truncation) {
     EXPECT_FALSE(read_safetensors(Bytes(file.data(), size)).ok()) << size;
   file.push_back(0);
   EXPECT_FALSE(read_safetensors(file).ok());
-}
-
-TEST(Safetensors, rejects_lies_in_the_header) {
-  struct Case {
-    const char* json;
-    size_t data_bytes;
-    const char* message;
-  };
-  const Case cases[] = {
-      {"", 0, "JSON"},
-      {"[]", 0, "not a JSON object"},
-      {"{}{}", 0, "JSON"},
-      {"{} \x01", 0, "JSON"},
-      {R"({"a":1})", 0, "not an object"},
-      {R"({"a":["F32",[1],[0,4]]})", 4, "not an object"},
-      {R"({"a":{"shape":[1],"data_offsets":[0,4]}})", 4, "\"dtype\" is missing"},
-      {R"({"a":{"dtype":"F32","data_offsets":[0,4]}})", 4, "\"shape\" is missing"},
-      {R"({"a":{"dtype":"F32","shape":[1]}})", 4, "\"data_offsets\" is missing"},
-      {R"({"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4, "twice"},
-      {R"({"a":{"dtype":"f32","shape":[1],"data_offsets":[0,4]}})", 4, "dtype \"f32\""},
-      {R"({"a":{"dtype":"F4","shape":[1],"data_offsets":[0,4]}})", 4, "dtype \"F4\""},
-      {R"({"a":{"dtype":{"F32":null},"shape":[1],"data_offsets":[0,4]}})", 4, "not a string"},
-      {R"({"a":{"dtype":"F32","shape":1,"data_offsets":[0,4]}})", 4, "shape is not a list"},
-      {R"({"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}})", 4, "shape[0]"},
-      {R"({"a":{"dtype":"F32","shape":["1"],"data_offsets":[0,4]}})", 4, "shape[0]"},
-      {R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", 4, "shape[0]"},
-      {R"({"a":{"dtype":"F32","shape":[01],"data_offsets":[0,4]}})", 4, "JSON"},
-      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}})", 4, "wanted [begin, end]"},
-      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}})", 4, "wanted [begin, end]"},
-      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", 4, "wanted [begin, end]"},
-      {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4, "takes 8 bytes"},
-      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8, "begins at 4"},
-      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 5, "tensors end at 4"},
-      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 3, "the data at 3"},
-      {R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0, "2^64"},
-      {R"({"a":{"dtype":"F32","shape":[9223372036854775807,2],"data_offsets":[0,0]}})", 0, "2^64"},
-      {R"({"a":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,4]}})", 4,
-       "shape[0]"},
-      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[0],"data_offsets":[4,4]}})",
-       4, "two tensors are named"},
-      {R"({"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\u0074":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})",
-       0, "two tensors are named"},
-      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})",
-       6, "begins at 2"},
-      {R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[2,2]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
-       4, "begins at 2"},
-      {R"({"__metadata__":{"a":1}})", 0, "not a string"},
-      {R"({"__metadata__":[]})", 0, "not an object"},
-      {R"({"__metadata__":{},"__metadata__":{}})", 0, "twice"},
-      {R"({"__metadata__":{"a":"","a":""}})", 0, "twice"},
-      {"{\"\xff\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "JSON"},
-  };
-  for (const Case& c : cases)
-    EXPECT_NE(error_of(c.json, c.data_bytes).find(c.message), std::string::npos)
-        << c.json << "\n  " << error_of(c.json, c.data_bytes);
-  auto huge = file_of(kOne, 4);
-  huge[5] = 1;
-  EXPECT_FALSE(read_safetensors(huge).ok());
-  huge[5] = 0, huge[2] = 1;
-  EXPECT_FALSE(read_safetensors(huge).ok());
 }
 
 }  // namespace
