@@ -174,6 +174,8 @@ class GraphImporter {
   Result<void> import_prim(const pt2::Node& node, const char* prim);
   Result<void> import_control_flow(const pt2::Node& node, std::string_view what);
   Result<void> inline_region(const pt2::Node& node);
+  Result<void> import_ordered_effect(const pt2::Node& node);
+  Result<void> import_missing(const pt2::Node& node, const std::string& name);
   Result<void> define_outputs(const pt2::Node& node, const std::vector<ValueId>& results);
   Result<Type> number_type(const pt2::Argument& output);
   Result<void> check_types(const Op& op, const std::vector<Argument>& arguments,
@@ -182,9 +184,6 @@ class GraphImporter {
                                    const std::vector<Type>& exported);
   Result<void> write_in_place(std::string_view name, ValueId value);
   Result<int> subgraph(const pt2::Argument& argument);
-  void mark_missing(const std::string& op) {
-    if (shared_.missing_names.insert(op).second) shared_.missing.push_back({op, build_.source});
-  }
 
   Shared& shared_;
   const pt2::Graph& from_;
@@ -543,6 +542,30 @@ Result<void> GraphImporter::check_types(const Op& op, const std::vector<Argument
   return {};
 }
 
+// An operator that is not known is noted, and its results are made up so that the rest can be
+// looked at.
+Result<void> GraphImporter::import_missing(const pt2::Node& node, const std::string& name) {
+  if (shared_.missing_names.insert(name).second) shared_.missing.push_back({name, build_.source});
+  std::vector<const pt2::Argument*> names;
+  result_names(node, &names);
+  for (const pt2::Argument* output : names) {
+    if (output->kind == Kind::tensor) {
+      const pt2::TensorMeta* meta = find_tensor(from_, output->name);
+      Type type;
+      if (meta) {
+        TRY(type, tensor_type(*meta));
+      }
+      define_tensor(output->name,
+                    to_.add_value(type, std::string(output->name), Origin::constant, 0));
+    } else if (output->kind != Kind::none) {
+      TRY(Type type, number_type(*output));
+      define_number(output->name,
+                    to_.add_value(type, std::string(output->name), Origin::constant, 0));
+    }
+  }
+  return {};
+}
+
 // Values that an operator's parts gave get the sizes that the exporter saw, which are exact.
 Result<void> GraphImporter::take_exported_sizes(const std::vector<ValueId>& results,
                                                 const std::vector<Type>& exported) {
@@ -578,28 +601,7 @@ Result<void> GraphImporter::write_in_place(std::string_view name, ValueId value)
 Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::string& name) {
   const Op* op = find_op(name);
   bool in_place = !op && (op = find_op(functional_name(name)));
-  if (!op) {
-    mark_missing(name);
-    // Its results are needed so that the rest can be looked at.
-    std::vector<const pt2::Argument*> names;
-    result_names(node, &names);
-    for (const pt2::Argument* output : names) {
-      if (output->kind == Kind::tensor) {
-        const pt2::TensorMeta* meta = find_tensor(from_, output->name);
-        Type type;
-        if (meta) {
-          TRY(type, tensor_type(*meta));
-        }
-        define_tensor(output->name,
-                      to_.add_value(type, std::string(output->name), Origin::constant, 0));
-      } else if (output->kind != Kind::none) {
-        TRY(Type type, number_type(*output));
-        define_number(output->name,
-                      to_.add_value(type, std::string(output->name), Origin::constant, 0));
-      }
-    }
-    return {};
-  }
+  if (!op) return import_missing(node, name);
   // Arguments in schema order.
   std::vector<Argument> arguments;
   std::vector<std::string_view> tensor_names(op->arguments.size());
@@ -722,6 +724,22 @@ Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::st
   return {};
 }
 
+// with_effects(token, operator, arguments...) -> token, results...: the order of the nodes is kept
+// anyway, so the operator alone is imported and nothing is known of tokens.
+Result<void> GraphImporter::import_ordered_effect(const pt2::Node& node) {
+  if (node.inputs.size() < 2 || node.inputs[1].value.kind != Kind::op || node.outputs.empty() ||
+      node.outputs[0].kind != Kind::tensor)
+    return error(Code::invalid_file, "a token, an operator and a token as first result are wanted");
+  pt2::Node inner = node;
+  inner.target = node.inputs[1].value.text;
+  inner.inputs = node.inputs.subspan(2);
+  inner.outputs = node.outputs.subspan(1);
+  if (higher_order(inner.target) != HigherOrder::none)
+    return import_missing(inner, std::string(inner.target));
+  if (inner.outputs.size() == 1 && inner.outputs[0].kind == Kind::none) inner.outputs = {};
+  return import_node(inner);
+}
+
 Result<void> GraphImporter::import_node(const pt2::Node& node) {
   build_.source = source_line(node.stack_trace);
   std::string_view target = node.target;
@@ -729,7 +747,8 @@ Result<void> GraphImporter::import_node(const pt2::Node& node) {
     case HigherOrder::region: return inline_region(node);
     case HigherOrder::control_flow:
       return import_control_flow(node, target.substr(target.rfind('.') + 1));
-    case HigherOrder::unknown: mark_missing(std::string(target)); return {};
+    case HigherOrder::ordered_effect: return import_ordered_effect(node);
+    case HigherOrder::unknown: return import_missing(node, std::string(target));
     case HigherOrder::none: break;
   }
   if (const char* prim = prim_name(target)) return import_prim(node, prim);
@@ -945,7 +964,13 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
         }
         break;
       }
-      default: return error(Code::unsupported, "input \"{}\" is a custom object or token", name);
+      case pt2::InputSpec::Kind::token: break;  // orders effects; see import_ordered_effect
+      case pt2::InputSpec::Kind::custom_obj:
+        return error(
+            Code::unsupported,
+            "\"{}\" is an object of class {}, whose methods are not in the file: keep it out of "
+            "the exported model, or hold what it has in buffers",
+            spec.target.empty() ? name : spec.target, spec.arg.text.empty() ? "?" : spec.arg.text);
     }
   }
 
@@ -979,7 +1004,8 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
         written[found->second] = id;
         break;
       }
-      default: return error(Code::unsupported, "an output that is a gradient or a token");
+      case pt2::OutputSpec::Kind::token: break;
+      default: return error(Code::unsupported, "an output that is a gradient");
     }
   }
   for (size_t i = 0; i < states.size(); i++) {

@@ -121,6 +121,7 @@ HigherOrder higher_order(std::string_view target) {
     if (target == region) return HigherOrder::region;
   for (std::string_view flow : {"cond", "while_loop", "map_impl", "scan"})
     if (target == flow) return HigherOrder::control_flow;
+  if (target == "with_effects") return HigherOrder::ordered_effect;
   return HigherOrder::unknown;
 }
 

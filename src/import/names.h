@@ -19,8 +19,9 @@ const char* prim_name(std::string_view target);
 // Checks that the exporter put in; their facts reach the file through the ranges of symbols.
 bool is_assertion(std::string_view op);
 
-// Operators that call graphs: regions are inlined, control flow is kept.
-enum class HigherOrder { none, region, control_flow, unknown };
+// Operators that call graphs or operators: regions are inlined, control flow is kept, and an
+// operator whose effects were ordered by a token is called without it.
+enum class HigherOrder { none, region, control_flow, ordered_effect, unknown };
 HigherOrder higher_order(std::string_view target);
 
 // True when the importer takes a node with this target, in whatever form.

@@ -31,6 +31,7 @@ class Case:
     kwargs: dict[str, Any] = field(default_factory=dict)
     dynamic_shapes: Any = None
     strict: bool = False
+    core: bool = False  # exported down to core operators (run_decompositions)
     calls: list[tuple[tuple, dict]] = field(default_factory=list)
     # Why stock ExecuTorch cannot run any file of this model, if it cannot.
     stock_cannot: str | None = None

@@ -106,6 +106,8 @@ def export(name: str, folder: pathlib.Path) -> str:
     program = torch.export.export(
         case.module, case.args, case.kwargs, dynamic_shapes=case.dynamic_shapes, strict=case.strict
     )
+    if case.core:
+        program = program.run_decompositions()
     torch.export.save(program, folder / f"{name}.pt2")
     stateful = bool(program.graph_signature.buffers_to_mutate)
     del program

@@ -697,7 +697,8 @@ class Training(nn.Module):
 
 @tiny
 def train_batch_norm() -> Case:
-    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(2),
+    norm = nn.BatchNorm2d(4)  # used twice
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.ReLU(), norm, nn.Flatten(2),
                            nn.BatchNorm1d(4, affine=False, momentum=0.3))
     calls = [((torch.randn(n, 3, 7, 6),), {}) for n in (5, 2, 3)]
     return Case(Training(layers), *calls[0], dynamic_shapes=({0: Dim("batch", min=2, max=8)},),
@@ -710,3 +711,25 @@ def train_instance_norm() -> Case:
                            nn.InstanceNorm2d(4))
     calls = [((torch.randn(2, 4, 5, 6),), {}) for _ in range(3)]
     return Case(Training(layers), *calls[0], calls=calls[1:])
+
+
+@tiny
+def train_core() -> Case:
+    """Statistics as results of the core operators."""
+    layers = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh())
+    calls = [((torch.randn(5, 4),), {}) for _ in range(3)]
+    return Case(Training(layers), *calls[0], calls=calls[1:], core=True)
+
+
+@tiny
+def ordered_effects() -> Case:
+    """Prints and assertions: in core form a token orders them."""
+
+    def run(x):
+        torch.ops.aten._print("before")
+        torch.ops.aten._assert_async.msg((x == x).all(), "a number is wanted")
+        y = torch.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,))
+        torch.ops.aten._print("after")
+        return y
+
+    return Case(Function(run), (torch.randn(4),), core=True)
