@@ -698,7 +698,7 @@ class Training(nn.Module):
 @tiny
 def train_batch_norm() -> Case:
     norm = nn.BatchNorm2d(4)  # used twice
-    layers = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.ReLU(), norm, nn.Flatten(2),
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.ReLU(), norm, nn.SiLU(), nn.Flatten(2),
                            nn.BatchNorm1d(4, affine=False, momentum=0.3))
     calls = [((torch.randn(n, 3, 7, 6),), {}) for n in (5, 2, 3)]
     return Case(Training(layers), *calls[0], dynamic_shapes=({0: Dim("batch", min=2, max=8)},),
