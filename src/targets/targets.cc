@@ -34,8 +34,10 @@ bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& 
     return uses > 1 && graph.type(weight->id).tensor.dtype == DType::f32;
   }
   // Stock's convolution knows one and two spatial dimensions.
-  if (std::string_view(op.kernel->name) == "aten::convolution.out")
-    return graph.type(std::get<ValueRef>(node.arguments[1]).id).tensor.sizes.size() <= 4;
+  if (std::string_view(op.kernel->name) == "aten::convolution.out") {
+    auto* weight = std::get_if<ValueRef>(&node.arguments[1]);
+    return !weight || graph.type(weight->id).tensor.sizes.size() <= 4;
+  }
   return true;
 }
 
