@@ -43,28 +43,27 @@ MappedFile::~MappedFile() {
 }
 
 Result<MappedFile> map_file(const std::string& path) {
-  int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: a named pipe is refused below instead of waited for.
+  int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0)
     return error(errno == ENOENT ? Code::not_found : Code::io, "{}: {}", path, strerror(errno));
-  struct stat info;
-  if (fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
-    close(descriptor);
-    return error(Code::io, "{}: not a regular file", path);
-  }
-  MappedFile file;
-  if (info.st_size > 0) {
-    void* data = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0);
-    if (data == MAP_FAILED) {
-      Error failure = error(Code::io, "{}: mmap: {}", path, strerror(errno));
-      close(descriptor);
-      return failure;
-    }
-    file.data_ = static_cast<const uint8_t*>(data);
-    file.size_ = size_t(info.st_size);
-    std::lock_guard<std::mutex> lock(mappings_mutex());
-    mappings()[file.data_] = file.size_;
-  }
+  auto file = map_file(descriptor, path);
   close(descriptor);
+  return file;
+}
+
+Result<MappedFile> map_file(int descriptor, const std::string& path) {
+  struct stat info;
+  if (fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode))
+    return error(Code::io, "{}: not a regular file", path);
+  MappedFile file;
+  if (info.st_size == 0) return file;
+  void* data = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0);
+  if (data == MAP_FAILED) return error(Code::io, "{}: mmap: {}", path, strerror(errno));
+  file.data_ = static_cast<const uint8_t*>(data);
+  file.size_ = size_t(info.st_size);
+  std::lock_guard<std::mutex> lock(mappings_mutex());
+  mappings()[file.data_] = file.size_;
   return file;
 }
 

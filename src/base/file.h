@@ -21,12 +21,14 @@ class MappedFile {
   Bytes bytes() const { return {data_, size_}; }
 
  private:
-  friend Result<MappedFile> map_file(const std::string& path);
+  friend Result<MappedFile> map_file(int descriptor, const std::string& path);
   const uint8_t* data_ = nullptr;
   size_t size_ = 0;
 };
 
 Result<MappedFile> map_file(const std::string& path);
+// The same of an open file, which may be closed afterwards; `path` is for messages.
+Result<MappedFile> map_file(int descriptor, const std::string& path);
 
 // Tells the system that these bytes of a mapped file are not needed soon, so that they do not count
 // as memory in use. They stay readable; bytes that are in no MappedFile are left alone.

@@ -57,12 +57,17 @@ class Header {
 
  private:
   friend class HeaderParser;
+  struct Slot {
+    uint32_t tag, place;  // high half of the name's hash; place in tensors_
+  };
+  template <class Repeated>
+  bool build_index(Repeated repeated);
   std::vector<TensorInfo> tensors_;
   Metadata metadata_;
   uint64_t data_offset_ = 0, data_bytes_ = 0;
   std::unique_ptr<char[]> names_;
   std::vector<std::unique_ptr<uint64_t[]>> shapes_;
-  std::vector<uint32_t> index_;  // hash table of places in tensors_, kNone where empty
+  std::vector<Slot> index_;  // hash table, its size a power of two
 };
 
 // Bytes of the header, the 8 of its length included, from the first 8 bytes of a file: how much to

@@ -73,12 +73,13 @@ class TensorWriter {
   Result<void> append(Bytes bytes);
   // The next bytes, from an open file (shared with it where the file system can).
   Result<void> append_from(int descriptor, uint64_t offset, uint64_t bytes);
+  // Hands small pieces that were gathered to the system. finish() does it too.
+  Result<void> flush();
   // Fails when bytes are missing. Nothing may be called afterwards.
   Result<void> finish();
 
  private:
   Result<void> check_room(uint64_t bytes) const;
-  Result<void> flush();
   OutputFile file_;
   std::vector<TensorSpec> specs_;
   Layout layout_;
