@@ -10,6 +10,7 @@ void add_tensors(CLI::App& app) {
       "Example:\n  sconce tensors ls model.safetensors\nA file is a .safetensors, or the "
       "model.safetensors.index.json of a set in shards.");
   add_tensors_ls(*group);
+  add_tensors_convert(*group);
 }
 
 }  // namespace sconce::cli

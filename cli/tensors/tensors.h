@@ -8,5 +8,6 @@ namespace sconce::cli {
 
 // One for each subcommand, in the order of the help text.
 void add_tensors_ls(CLI::App& group);
+void add_tensors_convert(CLI::App& group);
 
 }  // namespace sconce::cli
