@@ -12,6 +12,7 @@ before decomposition (so that linear, conv2d, layer_norm stay whole). Cases of t
   symbolic    the graph, with sizes as symbols
   functional  the form without side effects of an operator that changes its arguments: their new
               contents are compared as further results
+  portable    the graph as `--target portable` compiles it, with the kernels that stock ExecuTorch has
 
 and dtype, sizes and values must be torch's. Prints a table, then the first failing case of each
 operator in a form that can be pasted into Python, then which operators of torch's lists lack a
@@ -58,8 +59,8 @@ TESTED = ["f32", "i64", "f64", "f16", "bf16", "i32", "u8", "i8", "i16", "b8"]
 # --- the library ------------------------------------------------------------------------------
 
 NONE, INTEGER, FLOATING, BOOLEAN, STRING, TENSOR, INTEGERS, FLOATS, BOOLEANS, TENSORS = range(10)
-GRAPH, DECOMPOSED, KERNEL, SYMBOLIC, FUNCTIONAL = range(5)
-MODE_NAMES = ["graph", "decomposed", "kernel", "symbolic", "functional"]
+GRAPH, DECOMPOSED, KERNEL, SYMBOLIC, FUNCTIONAL, PORTABLE = range(6)
+MODE_NAMES = ["graph", "decomposed", "kernel", "symbolic", "functional", "portable"]
 
 
 class Value(ctypes.Structure):
@@ -684,6 +685,8 @@ REFUSALS = [
 
 def is_decided(name, message, mode):
     """True for a refusal that is meant. Sizes as symbols are not everywhere."""
+    if mode == PORTABLE and "not there on this target" in message:
+        return True
     if mode == SYMBOLIC and ("no decomposition for these" in message or "not known" in message):
         return True
     return any(fnmatch.fnmatch(name, pattern) and part in message for pattern, part, _ in REFUSALS)
@@ -770,6 +773,8 @@ def run_call(library, call, tallies, checked):
     modes = [(GRAPH, ())]
     if has_kernel and decomposes and not random:
         modes.append((DECOMPOSED, ()))
+    if any(isinstance(a, torch.Tensor) for a in flatten([a for _, a in bound])):
+        modes.append((PORTABLE, ()))
     tensors = [t for t in flatten([a for _, a in bound]) if isinstance(t, torch.Tensor)]
     if has_kernel and not random:
         ordered = [t for t in tensors if not t.is_contiguous()]

@@ -9,6 +9,8 @@
 #include "eval/eval.h"
 #include "ops/build.h"
 #include "ops/call_arguments.h"
+#include "passes/pipeline.h"
+#include "targets/target.h"
 
 namespace sconce {
 namespace {
@@ -26,9 +28,11 @@ struct OptestValue {
   int32_t dtype;
 };
 
+// kModePortable: compiled for stock ExecuTorch's kernels, as `--target portable` does.
 // kModeFunctional: results of the form without side effects, then what each changed argument holds.
 enum Mode : int32_t {
-  kModeGraph = 0, kModeDecomposed = 1, kModeKernel = 2, kModeSymbolic = 3, kModeFunctional = 4
+  kModeGraph = 0, kModeDecomposed = 1, kModeKernel = 2, kModeSymbolic = 3, kModeFunctional = 4,
+  kModePortable = 5
 };
 
 // Results live here until the next call of the thread.
@@ -117,7 +121,7 @@ struct Inputs {
 Result<std::vector<EvalValue>> run_graph(const Op& op, Span<const OptestValue> values, int mode) {
   Inputs inputs;
   inputs.symbolic = mode == kModeSymbolic;
-  inputs.program.methods.emplace_back();
+  inputs.program.methods.emplace_back().name = "forward";
   Graph& graph = inputs.graph();
   std::vector<Argument> arguments;
   for (const OptestValue& value : values) arguments.push_back(inputs.argument(value));
@@ -144,6 +148,12 @@ Result<std::vector<EvalValue>> run_graph(const Op& op, Span<const OptestValue> v
   }
   if (!build.status().ok()) return build.status().error();
   graph.outputs = results;
+  if (mode == kModePortable) {
+    const Target* target = find_target("portable");
+    TRY_VOID(run_pipeline(inputs.program, {target->has_node, target->explicit_promotion},
+                          {.verify = true}));
+    results = graph.outputs;
+  }
   Evaluator evaluator(inputs.program);
   TRY(std::vector<EvalValue> outputs, evaluator.run(graph, std::move(inputs.values)));
   for (size_t i = 0; i < outputs.size(); i++) {  // what was inferred is what came out

@@ -112,6 +112,11 @@ def calls(torch, dtypes):
                     ends = i(0, 3, 5) if closed else offsets
                     yield a._embedding_bag.default, (weight, indices, ends, False, mode, False, None,
                                                      closed, padding), {}
+                # The last offset leaves indices over.
+                yield a._embedding_bag.default, (weight, indices, i(0, 2, 4), False, mode, False, None,
+                                                 True, padding), {}
+        yield a.embedding_bag.padding_idx, (weight, indices, i(0, 2, 2), False, 0, False,
+                                            torch.randn(5).to(dtype), True, None), {}
         yield a.embedding_bag.padding_idx, (weight, indices.int(), offsets.int(), False, 0, False,
                                             torch.randn(5).to(dtype), False, -4), {}
         yield a.embedding_bag.default, (weight, indices, offsets, False, 1), {}

@@ -1,5 +1,9 @@
-// Embedding bag: rows of a table, named by indices, summed, averaged or maximised bag by bag. Offsets
-// say where in `indices` each bag begins.
+// Embedding bag: rows of a table, named by indices, summed, averaged or maximised bag by bag.
+// Offsets say where in `indices` each bag begins.
+//
+// With include_last_offset there is one offset more: where the last bag ends. When indices go on
+// after it, torch counts them into the last bag all the same (its size, its mean, its maximum), and
+// leaves them out only where its fast sum stops at the offset: f32, f16, bf16 without padding.
 #include "ops/elementwise.h"
 #include "ops/index/indices.h"
 #include "ops/shape/strided.h"
@@ -9,9 +13,9 @@ namespace {
 
 enum Mode : int64_t { kSum, kMean, kMax };
 
-// weight, indices, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights, include_last_offset,
-// padding_idx. Outs: output, offset2bag, bag_size, max_indices; the last three serve the backward pass
-// and have the sizes that torch gives them on CPU.
+// weight, indices, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights,
+// include_last_offset, padding_idx. Outs: output, offset2bag, bag_size, max_indices; the last three
+// serve the backward pass and have the sizes that torch gives them on CPU.
 Status shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
   const Tensor& weight = args.tensor(0);
   const Tensor& indices = args.tensor(1);
@@ -19,9 +23,10 @@ Status shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
   const Tensor* scales = args.find_tensor(6);
   int64_t mode = args.integer(4);
   if (weight.rank != 2 || indices.rank != 1 || offsets.rank != 1)
-    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
-                       "_embedding_bag: weight, indices, offsets of rank %d, %d, %d; 2, 1, 1 wanted",
-                       weight.rank, indices.rank, offsets.rank);
+    return SCONCE_FAIL(
+        Code::invalid_argument, diagnostic,
+        "_embedding_bag: weight, indices, offsets of rank %d, %d, %d; 2, 1, 1 wanted", weight.rank,
+        indices.rank, offsets.rank);
   SCONCE_TRY_STATUS(check_index_type("_embedding_bag", indices, diagnostic));
   SCONCE_TRY_STATUS(check_index_type("_embedding_bag: offsets", offsets, diagnostic));
   if (!is_floating(weight.dtype))
@@ -58,8 +63,10 @@ Status shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
 }
 
 void write_index(Tensor& out, int64_t offset, int64_t value) {
-  if (out.dtype == DType::i64) out.as<int64_t>()[offset] = value;
-  else out.as<int32_t>()[offset] = int32_t(value);
+  if (out.dtype == DType::i64)
+    out.as<int64_t>()[offset] = value;
+  else
+    out.as<int32_t>()[offset] = int32_t(value);
 }
 
 template <class T>
@@ -79,14 +86,20 @@ Status run_as(const Args& args, KernelContext& context) {
     SCONCE_TRY_STATUS(check_index_type("_embedding_bag: out", args.out(k), context.diagnostic));
   Strides weight_strides = strides_of(weight), out_strides = strides_of(out);
   Strides largest_strides = strides_of(largest);
-  int64_t weight_bytes = int64_t(dtype_bytes(weight.dtype)), out_bytes = int64_t(dtype_bytes(out.dtype));
+  int64_t weight_bytes = int64_t(dtype_bytes(weight.dtype)),
+          out_bytes = int64_t(dtype_bytes(out.dtype));
   for (int64_t bag = 0; bag < bags; bag++) {
     int64_t begin = read_index(offsets, bag);
     int64_t end = bag + 1 < offsets.sizes[0] ? read_index(offsets, bag + 1) : count;
+    int64_t end_of_sum = end;
     if (begin < 0 || end < begin || end > count || (bag == 0 && begin != 0))
       return SCONCE_FAIL(Code::invalid_argument, context.diagnostic,
-                         "_embedding_bag: bag %lld holds indices %lld to %lld of %lld", (long long)bag,
-                         (long long)begin, (long long)end, (long long)count);
+                         "_embedding_bag: bag %lld holds indices %lld to %lld of %lld",
+                         (long long)bag, (long long)begin, (long long)end, (long long)count);
+    if (bag + 1 == bags) {
+      end = count;
+      if (mode == kMax || padding >= 0 || weight.dtype == DType::f64) end_of_sum = count;
+    }
     int64_t used = 0;
     for (int64_t k = begin; k < end; k++) {
       int64_t row = read_index(indices, k);
@@ -102,19 +115,20 @@ Status run_as(const Args& args, KernelContext& context) {
       T sum[kBlockCount] = {}, more[kBlockCount];
       int64_t best[kBlockCount] = {};
       bool first = true;
-      for (int64_t k = begin; k < end; k++) {
+      for (int64_t k = begin; k < end_of_sum; k++) {
         int64_t row = read_index(indices, k);
         if (row == padding) continue;
-        load_elements<T>(more,
-                         weight.as<char>() +
-                             (row * weight_strides[0] + done * weight_strides[1]) * weight_bytes,
-                         weight_strides[1], n, weight.dtype);
+        load_elements<T>(
+            more,
+            weight.as<char>() + (row * weight_strides[0] + done * weight_strides[1]) * weight_bytes,
+            weight_strides[1], n, weight.dtype);
         if (mode == kMax) {
           for (int j = 0; j < n; j++)
             if (first || more[j] > sum[j]) sum[j] = more[j], best[j] = row;
         } else {
           T scale = 1;
-          if (scales) load_elements<T>(&scale, scales->as<char>() + k * weight_bytes, 1, 1, weight.dtype);
+          if (scales)
+            load_elements<T>(&scale, scales->as<char>() + k * weight_bytes, 1, 1, weight.dtype);
           for (int j = 0; j < n; j++) sum[j] += scales ? more[j] * scale : more[j];
         }
         first = false;

@@ -109,12 +109,152 @@ Results decompose_index_fill(Build& build, const Node& node) {
   return put_slices(build, node, *s, expand(build, fill, sizes), false);
 }
 
+// --- reductions through an index, without a kernel that reduces ------------------------------------
+
+// Everything that a target element may take stands in one more dimension: elements of `source` that
+// `index` sends elsewhere are replaced by what changes nothing, and the dimension is reduced.
+struct Gathered {
+  ValueId chosen;  // b8 [.., targets at dim, .., sources at the end]
+  ValueId source;  // the sources in the same place, to be broadcast
+};
+constexpr int64_t kGatheredMax = int64_t{1} << 26;  // elements of `chosen`, when they are known
+
+// `index` and `source` (of the same sizes as `index`) for the sizes of self at `dim`.
+std::optional<Gathered> gather_sources(Build& build, SymInt targets, int dim, ValueId index,
+                                       ValueId source) {
+  std::vector<SymInt> sizes = sizes_of(build, index);
+  SymInt total = symbols(build).multiply(product(build, sizes, 0, sizes.size()), targets);
+  if (total.is_known() && total.value > kGatheredMax) return std::nullopt;
+  auto lined_up = [&](ValueId x) {
+    x = build.call1("aten::movedim.int", {Build::v(x), int64_t(dim), int64_t(-1)});
+    return unsqueeze(build, x, dim);
+  };
+  ValueId range = build.call1("aten::arange.start_step", {int64_t(0), integer_argument(build, targets),
+                                                          int64_t(1), int64_t(DType::i64)});
+  std::vector<SymInt> column(sizes.size() + 1, SymInt(1));
+  column[size_t(dim)] = targets;
+  ValueId chosen = build.call1("aten::eq.Tensor", {Build::v(build.cast(lined_up(index), DType::i64)),
+                                                   Build::v(build.view(range, column))});
+  return Gathered{chosen, lined_up(source)};
+}
+// A value of the type that changes nothing. The extremes of i64 are no doubles: see its caller.
+double neutral_of(const std::string& how, DType dtype) {
+  if (how == "prod") return 1;
+  if (how != "amax" && how != "amin") return 0;
+  if (is_floating(dtype)) return how == "amax" ? -INFINITY : INFINITY;
+  int bits = 8 * int(dtype_bytes(dtype));
+  if (dtype == DType::u8) return how == "amax" ? 0 : 255;
+  return how == "amax" ? -std::ldexp(1, bits - 1) : std::ldexp(1, bits - 1) - 1;
+}
+
+// `self` with every source element combined into the element that the index names. All tensors have
+// the same rank, at least 1; index and source have equal sizes.
+std::optional<ValueId> reduce_through_index(Build& build, ValueId self, int dim, ValueId index,
+                                            ValueId source, const std::string& how, bool include_self) {
+  DType dtype = build.dtype(self);
+  bool mean = how == "mean", known = mean || how == "sum" || how == "prod" || how == "amax" || how == "amin";
+  if (!known || dtype == DType::b8 || dtype_category(dtype) == DTypeCategory::complex) return std::nullopt;
+  ValueId block = self;  // the part of self that the index can reach
+  for (int i = 0; i < build.rank(self); i++) {
+    if (i == dim || build.size(index, i) == build.size(self, i)) continue;
+    block = slice(build, block, i, int64_t(0), integer_argument(build, build.size(index, i)));
+  }
+  // Products and sums of 16-bit elements are rounded once, at the end.
+  DType wide = dtype_bytes(dtype) == 2 && is_floating(dtype) ? DType::f32 : dtype;
+  auto all = gather_sources(build, build.size(self, dim), dim, index, build.cast(source, wide));
+  if (!all) return std::nullopt;
+  Argument last = Build::ints(std::vector<int64_t>{-1});
+  auto masked = [&](const Argument& neutral) {
+    ValueId fill = std::holds_alternative<int64_t>(neutral)
+                       ? build.call1("aten::full", {Build::ints(std::vector<int64_t>{}), neutral, int64_t(wide)})
+                       : build.scalar(std::get<double>(neutral), wide);
+    return build.call1("aten::where.self", {Build::v(all->chosen), Build::v(all->source), Build::v(fill)});
+  };
+  auto neutral = [&]() -> Argument {
+    if (dtype == DType::i64 && how == "amin") return INT64_MAX;
+    if (dtype == DType::i64 && how == "amax") return INT64_MIN;
+    return neutral_of(how, dtype);
+  };
+  ValueId hits = build.call1("aten::sum.dim_IntList", {Build::v(all->chosen), last, false, int64_t(DType::i64)});
+  ValueId start = build.cast(block, wide), reduced;
+  if (how == "amax" || how == "amin") {
+    reduced = build.call1(how == "amax" ? "aten::amax" : "aten::amin", {Build::v(masked(neutral())), last, false});
+    if (include_self)
+      reduced = build.call1(how == "amax" ? "aten::maximum" : "aten::minimum", {Build::v(start), Build::v(reduced)});
+  } else if (how == "prod") {
+    reduced = build.call1("aten::prod.dim_int", {Build::v(masked(1.0)), int64_t(-1), false, int64_t(wide)});
+    if (include_self) reduced = build.mul(start, reduced);
+  } else {
+    reduced = build.call1("aten::sum.dim_IntList", {Build::v(masked(0.0)), last, false, int64_t(wide)});
+    if (include_self) reduced = build.add(start, reduced);
+  }
+  if (mean) {
+    ValueId count = build.call1("aten::add.Scalar", {Build::v(hits), int64_t(include_self)});
+    count = build.call1("aten::clamp", {Build::v(count), int64_t(1), None{}});
+    reduced = build.call1("aten::div.Tensor_mode",
+                          {Build::v(reduced), Build::v(build.cast(count, wide)),
+                           is_integral(wide) ? Argument(std::string("floor")) : Argument(None{})});
+  }
+  if (!include_self) {
+    ValueId hit = build.call1("aten::gt.Scalar", {Build::v(hits), int64_t(0)});
+    reduced = build.call1("aten::where.self", {Build::v(hit), Build::v(reduced), Build::v(start)});
+  }
+  reduced = build.cast(reduced, dtype);
+  for (int i = build.rank(self) - 1; i >= 0; i--) {  // back to where the part was cut from
+    if (i == dim || build.size(index, i) == build.size(self, i)) continue;
+    ValueId whole = self;  // cut in the dimensions before i
+    for (int k = 0; k < i; k++)
+      if (k != dim && build.size(index, k) != build.size(self, k))
+        whole = slice(build, whole, k, int64_t(0), integer_argument(build, build.size(index, k)));
+    reduced = build.call1("aten::slice_scatter", {Build::v(whole), Build::v(reduced), int64_t(i), int64_t(0),
+                                                  integer_argument(build, build.size(index, i)), int64_t(1)});
+  }
+  return reduced;
+}
+
+// The source elements that a smaller index reads.
+ValueId as_large_as(Build& build, ValueId source, ValueId index) {
+  for (int i = 0; i < build.rank(index); i++)
+    if (build.size(source, i) != build.size(index, i))
+      source = slice(build, source, i, int64_t(0), integer_argument(build, build.size(index, i)));
+  return source;
+}
+Results scatter_reduced(Build& build, const Node& node, ValueId source, const std::string& how, bool include_self) {
+  ValueId self = value(node, 0), index = value(node, 2);
+  auto dim = wrap(known_integer(node, 1).value_or(99), build.rank(self));
+  if (!dim) return std::nullopt;
+  bool scalar = build.rank(self) == 0;
+  auto lifted = [&](ValueId x) { return build.rank(x) == 0 ? build.view(x, {1}) : x; };
+  self = lifted(self);
+  index = lifted(index);
+  source = as_large_as(build, lifted(source), index);
+  auto reduced = reduce_through_index(build, self, *dim, index, source, how, include_self);
+  if (!reduced) return std::nullopt;
+  return one(scalar ? build.view(*reduced, {}) : *reduced);
+}
+
+// self, dim, index, source, reduce, include_self: the index has one dimension.
+Results decompose_index_reduce(Build& build, const Node& node) {
+  auto s = slices_of(build, node, true);
+  if (!s) return std::nullopt;
+  ValueId index = value(node, 2);
+  if (build.rank(index) == 0) index = build.view(index, {1});
+  std::vector<SymInt> column(size_t(build.rank(s->source)), SymInt(1));
+  column[size_t(s->dim)] = build.size(index, 0);
+  index = expand(build, build.view(index, column), sizes_of(build, s->source));
+  auto reduced =
+      reduce_through_index(build, s->self, s->dim, index, s->source, text(node, 4), flag(node, 5));
+  if (!reduced) return std::nullopt;
+  return one(build.rank(value(node, 0)) == 0 ? build.view(*reduced, {}) : *reduced);
+}
+
 // self, dim, index, src, reduce, include_self: sums become scatter_add, means count as well.
 Results decompose_scatter_reduce(Build& build, const Node& node) {
   std::string how = text(node, 4);
   ValueId x = value(node, 0);
   Argument dim = node.arguments[1], index = node.arguments[2], source = node.arguments[3];
-  if ((how != "sum" && how != "mean") || (how == "mean" && is_integral(build.dtype(x)))) return std::nullopt;
+  if ((how != "sum" && how != "mean") || (how == "mean" && is_integral(build.dtype(x))))
+    return scatter_reduced(build, node, value(node, 3), how, flag(node, 5));
   bool include = flag(node, 5);
   if (!include) x = build.call1("aten::scatter.value", {Build::v(x), dim, index, int64_t(0)});
   ValueId sum = build.call1("aten::scatter_add", {Build::v(x), dim, index, source});
@@ -127,13 +267,16 @@ Results decompose_scatter_reduce(Build& build, const Node& node) {
   return one(build.div(sum, counts));
 }
 Results decompose_scatter_mode(Build& build, const Node& node) {
+  if (text(node, 4) == "multiply") return scatter_reduced(build, node, value(node, 3), "prod", true);
   if (text(node, 4) != "add") return std::nullopt;
   return build.call("aten::scatter_add", {node.arguments[0], node.arguments[1], node.arguments[2], node.arguments[3]});
 }
 Results decompose_scatter_value_mode(Build& build, const Node& node) {
   auto known = number(node, 3);
-  if (text(node, 4) != "add" || !known) return std::nullopt;
+  std::string how = text(node, 4);
+  if ((how != "add" && how != "multiply") || !known) return std::nullopt;
   ValueId source = build.full(sizes_of(build, value(node, 2)), *known, build.dtype(value(node, 0)));
+  if (how == "multiply") return scatter_reduced(build, node, source, "prod", true);
   return build.call("aten::scatter_add", {node.arguments[0], node.arguments[1], node.arguments[2], Build::v(source)});
 }
 
@@ -144,6 +287,40 @@ Results where_nonzero(Build& build, const Node& node) {
   if (build.rank(x) == 0) x = build.view(x, {1});
   ValueId positions = build.call1("aten::nonzero", {Build::v(x)});
   return build.call("aten::unbind.int", {Build::v(positions), int64_t(1)});
+}
+
+// self, size, fill_value: each element that is not 0 is sent to its rank among them, the others to a
+// place behind the result.
+Results decompose_nonzero_static(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto wanted = integer(build, node.arguments[1]);
+  auto fill = known_integer(node, 2);
+  int rank = build.rank(x);
+  if (!wanted || !wanted->is_known() || wanted->value < 0 || !fill || !is_static(build.tensor(x)))
+    return std::nullopt;
+  if (rank == 0) return build.call("aten::full", {Build::ints(std::vector<int64_t>{wanted->value, 0}), *fill, int64_t(DType::i64)});
+  int64_t count = 1;
+  for (const SymInt& size : sizes_of(build, x)) count *= size.value;
+  ValueId there = build.call1("aten::ne.Scalar", {Build::v(flat(build, x)), int64_t(0)});
+  ValueId order = build.call1("aten::cumsum", {Build::v(build.cast(there, DType::i64)), int64_t(0), None{}});
+  order = build.call1("aten::clamp", {Build::v(build.call1("aten::add.Scalar", {Build::v(order), int64_t(-1)})),
+                                      None{}, wanted->value});
+  ValueId none = build.call1("aten::logical_not", {Build::v(there)});
+  order = build.call1("aten::masked_fill.Scalar", {Build::v(order), Build::v(none), wanted->value});
+  ValueId numbers = build.call1("aten::arange", {count, int64_t(DType::i64)});
+  ValueId empty = build.call1("aten::full", {Build::ints(std::vector<int64_t>{wanted->value + 1}), int64_t(-1), int64_t(DType::i64)});
+  ValueId found = build.call1("aten::scatter.src", {Build::v(empty), int64_t(0), Build::v(order), Build::v(numbers)});
+  found = slice(build, found, 0, int64_t(0), wanted->value);
+  ValueId missing = build.call1("aten::lt.Scalar", {Build::v(found), int64_t(0)});
+  std::vector<ValueId> coordinates;
+  int64_t stride = count;
+  for (const SymInt& size : sizes_of(build, x)) {
+    stride /= std::max<int64_t>(size.value, 1);
+    ValueId at = build.call1("aten::div.Scalar_mode", {Build::v(found), std::max<int64_t>(stride, 1), std::string("floor")});
+    at = build.call1("aten::remainder.Scalar", {Build::v(at), std::max<int64_t>(size.value, 1)});
+    coordinates.push_back(build.call1("aten::masked_fill.Scalar", {Build::v(at), Build::v(missing), *fill}));
+  }
+  return build.call("aten::stack", {tensor_list(coordinates), int64_t(1)});
 }
 
 // --- one_hot, embeddings --------------------------------------------------------------------------
@@ -213,7 +390,11 @@ Results decompose_embedding_bag(Build& build, const Node& node) {
   DType dtype = build.dtype(weight), index_dtype = build.dtype(offsets);
   if (mode < 0 || mode > 2) return std::nullopt;
   SymInt bags = build.size(offsets, 0), count = build.size(indices, 0), width = build.size(weight, 1);
+  ValueId end = kNoValue;  // one element: where the sums stop, which the kernel explains
   if (flag(node, 7)) {
+    if (mode != 2 && padding < 0 && dtype != DType::f64)
+      end = slice(build, offsets, 0, integer_argument(build, symbols(build).add(bags, -1)),
+                  integer_argument(build, bags));
     bags = symbols(build).add(bags, -1);
     offsets = slice(build, offsets, 0, int64_t(0), integer_argument(build, bags));
   }
@@ -254,6 +435,11 @@ Results decompose_embedding_bag(Build& build, const Node& node) {
   } else {
     if (!is_none(node, 6)) rows = build.mul(rows, unsqueeze(build, value(node, 6), 1));
     if (padding >= 0) rows = build.mul(rows, unsqueeze(build, present, 1));
+    if (end != kNoValue) {
+      ValueId beyond = build.call1("aten::ge.Tensor", {Build::v(range), Build::v(end)});
+      rows = build.call1("aten::masked_fill.Scalar",
+                         {Build::v(rows), Build::v(unsqueeze(build, beyond, 1)), 0.0});
+    }
     output = build.call1("aten::index_put", {Build::v(zeros(build, {bags, width}, dtype)),
                                              index_at(0, bag_of), Build::v(rows), true});
     if (mode == 1) {
@@ -495,12 +681,14 @@ OP(index_fill_Tensor) = {
     .decompose = decompose_index_fill};
 OP(index_reduce) = {.schema = "aten::index_reduce(Tensor self, int dim, Tensor index, Tensor source, str "
                               "reduce, *, bool include_self=True) -> Tensor",
-                    .out = "aten::index_reduce.out"};
+                    .out = "aten::index_reduce.out",
+                    .decompose = decompose_index_reduce};
 
 OP(nonzero) = {.schema = "aten::nonzero(Tensor self) -> Tensor", .out = "aten::nonzero.out"};
 OP(nonzero_static) = {
     .schema = "aten::nonzero_static(Tensor self, *, SymInt size, int fill_value=-1) -> Tensor",
-    .out = "aten::nonzero_static.out"};
+    .out = "aten::nonzero_static.out",
+    .decompose = decompose_nonzero_static};
 OP_ALIAS(argwhere, "aten::argwhere(Tensor self) -> Tensor", "aten::nonzero")
 OP(nonzero_numpy) = {.schema = "aten::nonzero_numpy(Tensor self) -> Tensor[]",
                      .decompose = where_nonzero};

@@ -1,7 +1,7 @@
 // Definitions of the binary rows, and of binary operators that are others by another name.
 #include <cmath>
 
-#include "ops/pointwise/decompose.h"
+#include "ops/pointwise/special.h"
 
 namespace sconce {
 namespace {
@@ -84,6 +84,21 @@ Results decompose_xlogy(Build& build, const Node& node) {
   ValueId there = build.call1("aten::logical_not", {Build::v(nan)});
   ValueId clear = build.call1("aten::logical_and", {Build::v(zero), Build::v(there)});
   return build.call("aten::masked_fill.Scalar", {Build::v(product), Build::v(clear), 0.0});
+}
+// The same with a number as self, or as other.
+template <Text target>
+Results with_floating_self(Build& build, const Node& node) {
+  auto known = number(node, 0);
+  if (!known) return std::nullopt;
+  ValueId y = build.cast(value(node, 1), to_floating(build.dtype(value(node, 1))));
+  return build.call(target.text, {Build::v(build.scalar(*known, build.dtype(y))), Build::v(y)});
+}
+template <Text target>
+Results decompose_xlogy_number(Build& build, const Node& node) {
+  auto known = number(node, 1);
+  if (!known) return std::nullopt;
+  ValueId x = build.cast(value(node, 0), to_floating(build.dtype(value(node, 0))));
+  return build.call(target.text, {Build::v(x), Build::v(build.scalar(*known, build.dtype(x)))});
 }
 // float_power: in f64.
 Results float_power(Build& build, const Node& node, const char* target) {

@@ -1,7 +1,7 @@
 // Definitions of the unary rows: ATen's schema follows from the name.
 #include <cmath>
 
-#include "ops/pointwise/decompose.h"
+#include "ops/pointwise/special.h"
 
 namespace sconce {
 namespace {
@@ -165,8 +165,6 @@ OP(mvlgamma) = {.schema = "aten::mvlgamma(Tensor self, int p) -> Tensor",
                 .decompose = decompose_mvlgamma};
 OP_ALIAS(special_multigammaln, "aten::special_multigammaln(Tensor self, int p) -> Tensor",
          "aten::mvlgamma")
-OP(polygamma) = {.schema = "aten::polygamma(int n, Tensor self) -> Tensor",
-                 .out = "aten::polygamma.out"};
 OP_ALIAS(special_polygamma, "aten::special_polygamma(int n, Tensor self) -> Tensor", "aten::polygamma")
 OP_ALIAS(special_modified_bessel_i0, "aten::special_modified_bessel_i0(Tensor self) -> Tensor",
          "aten::i0")
