@@ -12,7 +12,7 @@ std::string slot_text(const SlotMeta& slot) {
   return text + "]";
 }
 
-Result<std::vector<Argument>> method_inputs(const MethodMeta& meta, const TensorFile& file) {
+Result<std::vector<Argument>> method_inputs(const MethodMeta& meta, TensorFile& file) {
   std::vector<Argument> inputs;
   size_t tensor_index = 0;
   for (uint32_t i = 0; i < meta.input_count(); i++) {
@@ -22,8 +22,8 @@ Result<std::vector<Argument>> method_inputs(const MethodMeta& meta, const Tensor
       continue;
     }
     std::string name = fmt::format("input.{}", tensor_index++);
-    const NamedTensor* found = nullptr;
-    for (const NamedTensor& t : file.tensors)
+    NamedTensor* found = nullptr;
+    for (NamedTensor& t : file.tensors)
       if (t.name == name) found = &t;
     if (!found) {
       const char* known = meta.input_name(i);
@@ -37,6 +37,8 @@ Result<std::vector<Argument>> method_inputs(const MethodMeta& meta, const Tensor
         return error(Code::too_large, "\"{}\": size {} exceeds {}", name, size, INT32_MAX);
       sizes.push_back(int32_t(size));
     }
+    if (found->owned.empty()) found->owned.assign(found->bytes.begin(), found->bytes.end());
+    found->bytes = found->owned;
     inputs.push_back(Argument::of(found->bytes.data(), found->dtype, std::move(sizes)));
   }
   for (const NamedTensor& t : file.tensors) {

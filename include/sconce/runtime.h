@@ -3,7 +3,8 @@
 // The allocation-free core beneath is src/runtime (Program, Method): use that on small targets.
 //
 // Ownership. A Module owns the mapping of its file, its methods and their memory. Tensors given as
-// inputs are borrowed until execute() returns; outputs that come back are views into the Module,
+// inputs are borrowed until execute() returns, and written to where the model changes them in place,
+// as torch does (unless the file plans memory for its inputs); outputs that come back are views into the Module,
 // valid until the next execute() of the same method, reset() or the Module's end: copy what must
 // live longer.
 // Threads. Distinct Modules are independent. One Module may be used by one thread at a time; to run

@@ -30,7 +30,8 @@ class Model:
     """A .pte program that can be called.
 
     Inputs are tensors (torch or numpy, row-major, on the CPU; read in place, never copied on the
-    Python side), numbers or None, in the order of the exported forward; nested containers are
+    Python side; what the model changes in place is changed in them, as in torch, or in a copy of a
+    numpy array that is read-only), numbers or None, in the order of the exported forward; nested containers are
     flattened. Results are a tensor, or a tuple when there are several, of the inputs' kind (numpy
     when there is no torch tensor among them) and own their memory. Not safe for several threads at
     once: load one Model per thread.
@@ -56,6 +57,8 @@ class Model:
                 value.detach().contiguous() if isinstance(value, torch.Tensor) else value
                 for value in flat
             ]
+        flat = [value if getattr(getattr(value, "flags", None), "writeable", True) else value.copy()
+                for value in flat]
         results = self._module.execute(method, flat, torch is not None)
         return results[0] if len(results) == 1 else tuple(results)
 

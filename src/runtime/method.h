@@ -75,7 +75,8 @@ class Method {
   void set_scratch(Span<uint8_t> scratch) { options_.scratch = scratch; }
 
   // Checks kind, dtype, rank, dim order, sizes and constraints; the text names the input and what
-  // is wanted. A planned input is copied; else the method reads `value`'s data during execute().
+  // is wanted. A planned input is copied; else the method reads `value`'s data during execute(),
+  // and writes to it where the model changes that input in place.
   // A number that no instruction reads was fixed at export and must be the same as then.
   Status set_input(uint32_t i, const Value& value, Diagnostic* diagnostic);
   // Memory for an output that is not planned. Refused for others.

@@ -81,6 +81,19 @@ def test_keeps_state_and_gives_it_back(sconce):
     assert model(one).tolist() == [4, 4]
 
 
+def test_changes_inputs_in_place_as_torch_does(sconce):
+    class Clip(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.relu(x, inplace=True)
+
+    x = torch.tensor([-1.0, 2.0])
+    model = sconce.compile(Clip(), (x.clone(),))
+    assert model(x).tolist() == [0, 2] and x.tolist() == [0, 2]
+    fixed = numpy.array([-1.0, 3.0], dtype=numpy.float32)
+    fixed.flags.writeable = False
+    assert model(fixed).tolist() == [0, 3] and fixed.tolist() == [-1, 3]
+
+
 def test_names_the_input_that_does_not_fit(sconce, layers):
     model = sconce.compile(layers, (torch.randn(3, 6),))
     with pytest.raises(sconce.Error, match="input 0"):
