@@ -1,0 +1,33 @@
+// The table of one translation unit: each isa_*.cc includes its Simd, then this file.
+//
+// kDotRows: the most rows of a dot tile with 1, 2, 3, 4 panels; kDotTiles: which shapes to prefer.
+#pragma once
+
+#include "tile/kernels/dot_f32.h"
+#include "tile/kernels/peak.h"
+#include "tile/kernels/table.h"
+
+namespace sconce::tile {
+namespace {
+
+constexpr int rows_of_half(int panels) {  // conversion needs registers
+  return kDotRows[panels - 1] < 8 ? kDotRows[panels - 1] : 8;
+}
+
+constexpr KernelTable make_table(Isa isa) {
+  KernelTable table = {};
+  table.isa = isa;
+  table.dot_f32 =
+      make_dot_f32<StoredF32, kDotRows[0], kDotRows[1], kDotRows[2], kDotRows[3]>(kDotTiles);
+  table.dot_f16 =
+      make_dot_f32<StoredF16, rows_of_half(1), rows_of_half(2), rows_of_half(3), rows_of_half(4)>(
+          kDotHalfTiles);
+  table.dot_bf16 =
+      make_dot_f32<StoredBf16, rows_of_half(1), rows_of_half(2), rows_of_half(3), rows_of_half(4)>(
+          kDotHalfTiles);
+  table.peak_f32 = peak_f32;
+  return table;
+}
+
+}  // namespace
+}  // namespace sconce::tile

@@ -1,0 +1,21 @@
+#include "tile/kernels/simd_avx2.h"
+#include "tile/kernels/table.h"
+
+namespace sconce::tile {
+namespace {
+
+constexpr int kDotRows[4] = {6, 3, 2, 1};
+constexpr DotTile kDotTiles[] = {{6, 1}, {3, 2}};
+constexpr DotTile kDotHalfTiles[] = {{6, 1}, {3, 2}};
+
+}  // namespace
+}  // namespace sconce::tile
+
+#include "tile/kernels/all.h"
+
+namespace sconce::tile {
+
+extern const KernelTable kernels_avx2;
+constinit const KernelTable kernels_avx2 = make_table(Isa::avx2);
+
+}  // namespace sconce::tile

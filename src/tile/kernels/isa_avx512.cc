@@ -1,0 +1,21 @@
+#include "tile/kernels/simd_avx512.h"
+#include "tile/kernels/table.h"
+
+namespace sconce::tile {
+namespace {
+
+constexpr int kDotRows[4] = {12, 12, 8, 6};
+constexpr DotTile kDotTiles[] = {{8, 3}, {12, 2}, {6, 4}, {12, 1}};
+constexpr DotTile kDotHalfTiles[] = {{8, 3}, {8, 2}};
+
+}  // namespace
+}  // namespace sconce::tile
+
+#include "tile/kernels/all.h"
+
+namespace sconce::tile {
+
+extern const KernelTable kernels_avx512;
+constinit const KernelTable kernels_avx512 = make_table(Isa::avx512);
+
+}  // namespace sconce::tile

@@ -1,0 +1,44 @@
+// Simd for SSE2 alone: 4 lanes, no fused multiply-add in hardware.
+//
+// The declared exception to "same bits": muladd rounds twice. fma, which the elementary functions
+// need, goes through double precision, which differs from a true fma only in rare ties.
+#pragma once
+
+#include <emmintrin.h>
+
+#include "tile/kernels/simd_round.h"
+
+namespace sconce::tile {
+namespace {
+
+struct Simd : VectorOps<4> {
+  static constexpr int kRegisters = 16;
+  static SCONCE_INLINE F set(float x) { return (F)_mm_set1_ps(x); }
+  static SCONCE_INLINE I seti(int32_t x) { return (I)_mm_set1_epi32(x); }
+  static SCONCE_INLINE F fma(F a, F b, F c) {
+    __m128d low = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd((__m128)a), _mm_cvtps_pd((__m128)b)),
+                             _mm_cvtps_pd((__m128)c));
+    __m128d high = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(_mm_movehl_ps((__m128)a, (__m128)a)),
+                                         _mm_cvtps_pd(_mm_movehl_ps((__m128)b, (__m128)b))),
+                              _mm_cvtps_pd(_mm_movehl_ps((__m128)c, (__m128)c)));
+    return (F)_mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+  }
+  static SCONCE_INLINE F fnma(F a, F b, F c) { return fma(-a, b, c); }
+  static SCONCE_INLINE F muladd(F a, F b, F c) { return a * b + c; }
+  static SCONCE_INLINE F sqrt(F a) { return (F)_mm_sqrt_ps((__m128)a); }
+  static SCONCE_INLINE F at_least(F x, F lo) { return (F)_mm_max_ps((__m128)lo, (__m128)x); }
+  static SCONCE_INLINE F at_most(F x, F hi) { return (F)_mm_min_ps((__m128)hi, (__m128)x); }
+  static SCONCE_INLINE bool any(M m) { return _mm_movemask_ps((__m128)m) != 0; }
+  static SCONCE_INLINE I to_i(F a) { return (I)_mm_cvtps_epi32((__m128)a); }
+  static SCONCE_INLINE I trunc_i(F a) { return (I)_mm_cvttps_epi32((__m128)a); }
+  static SCONCE_INLINE F to_f(I a) { return (F)_mm_cvtepi32_ps((__m128i)a); }
+  static SCONCE_INLINE F rint(F a) { return Rounding<Simd>::rint(a); }
+  static SCONCE_INLINE F floor(F a) { return Rounding<Simd>::floor(a); }
+  static SCONCE_INLINE F ceil(F a) { return Rounding<Simd>::ceil(a); }
+  static SCONCE_INLINE F trunc(F a) { return Rounding<Simd>::trunc(a); }
+  static SCONCE_INLINE F load_f16(const uint16_t* p) { return Rounding<Simd>::from_f16(widen(p)); }
+  static SCONCE_INLINE void store_f16(uint16_t* p, F x) { narrow(p, Rounding<Simd>::to_f16(x)); }
+};
+
+}  // namespace
+}  // namespace sconce::tile
