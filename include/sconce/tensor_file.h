@@ -76,11 +76,10 @@ class LoadedTensors {
   LoadedTensors& operator=(LoadedTensors&&) noexcept;
   ~LoadedTensors();
 
-  // `tensor` is a record of the file that was loaded. Data starts at a multiple of 2 MiB; a tensor
-  // inside is as aligned as it is in the file.
-  Bytes bytes(const TensorRecord& tensor) const;
-  // The same to write into; null when the memory is not owned.
-  uint8_t* owned_data(const TensorRecord& tensor);
+  // `tensor` is a record of the file that was loaded. The memory can be written; that changes no
+  // file. Read data starts at a multiple of 2 MiB; a tensor inside is as aligned as in its file.
+  Bytes bytes(const TensorRecord& tensor) const { return {data(tensor), tensor.bytes}; }
+  uint8_t* data(const TensorRecord& tensor) const;
   // What `automatic` came to: map or read.
   LoadMethod method() const;
 
@@ -116,6 +115,8 @@ class TensorFile {
   // A part, copied; `ranges` stand for the leading dimensions (formats/safetensors/slice.h).
   Result<std::vector<uint8_t>> read_slice(const TensorRecord& tensor,
                                           Span<const SliceRange> ranges) const;
+  // All bytes of a tensor, with plain reads: fails where touching a mapping would end the process.
+  Result<void> read(const TensorRecord& tensor, uint8_t* out) const;
   Result<LoadedTensors> load(const LoadOptions& options = {}) const;
 
   struct State;

@@ -8,8 +8,14 @@
 Running needs numpy only; compiling a torch module needs torch, which does the exporting.
 """
 
-from ._core import Error
-from .model import Model, compile, load
+import importlib
 
 __all__ = ["Error", "Model", "compile", "load"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    """The compiler is loaded when it is asked for: sconce.tensors works without it."""
+    if name in __all__:
+        return getattr(importlib.import_module("._core" if name == "Error" else ".model", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

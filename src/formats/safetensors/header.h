@@ -50,6 +50,7 @@ class Header {
   // Sorted by the bytes of their names; made on each call.
   std::vector<const TensorInfo*> by_name() const;
   const Metadata& metadata() const { return metadata_; }
+  bool has_metadata() const { return has_metadata_; }  // "__metadata__" is there, perhaps empty
 
   uint64_t data_offset() const { return data_offset_; }  // of the data, from the start of the file
   uint64_t data_bytes() const { return data_bytes_; }
@@ -64,6 +65,7 @@ class Header {
   bool build_index(Repeated repeated);
   std::vector<TensorInfo> tensors_;
   Metadata metadata_;
+  bool has_metadata_ = false;
   uint64_t data_offset_ = 0, data_bytes_ = 0;
   std::unique_ptr<char[]> names_;
   std::vector<std::unique_ptr<uint64_t[]>> shapes_;

@@ -4,6 +4,7 @@
 // memory: one page fault for every 4 KiB. Huge pages make that one for every 2 MiB; and each thread
 // faults in what it is about to read, so that faulting and reading run on all cores.
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -30,10 +31,10 @@ constexpr uint64_t kChunk = 8 << 20;
 
 // Memory from the system, at a multiple of 2 MiB, in huge pages where there are some. Zero when
 // new.
-class Arena {
+class Memory {
  public:
-  static Result<Arena> make(uint64_t bytes) {
-    Arena arena;
+  static Result<Memory> make(uint64_t bytes) {
+    Memory arena;
     if (bytes == 0) return arena;
     uint64_t room;
     if (!checked_add(bytes, kHugePage, &room) || room > uint64_t(INT64_MAX))
@@ -52,14 +53,27 @@ class Arena {
     (void)madvise(arena.data_, kept, MADV_HUGEPAGE);  // only a hint: without, pages are small
     return arena;
   }
-  Arena() = default;
-  Arena(Arena&& other) noexcept { *this = std::move(other); }
-  Arena& operator=(Arena&& other) noexcept {
+  // The pages of a file, which become private copies when they are written.
+  static Result<Memory> map(int descriptor, const std::string& path, uint64_t bytes) {
+    struct stat info;
+    if (fstat(descriptor, &info) != 0 || uint64_t(info.st_size) < bytes)
+      return error(Code::invalid_file, "{}: became shorter since it was opened", path);
+    void* base =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
+    if (base == MAP_FAILED) return error(Code::io, "{}: mmap: {}", path, strerror(errno));
+    Memory memory;
+    memory.data_ = static_cast<uint8_t*>(base);
+    memory.size_ = bytes;
+    return memory;
+  }
+  Memory() = default;
+  Memory(Memory&& other) noexcept { *this = std::move(other); }
+  Memory& operator=(Memory&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     return *this;
   }
-  ~Arena() {
+  ~Memory() {
     if (data_) munmap(data_, size_);
   }
   uint8_t* data() const { return data_; }
@@ -106,9 +120,8 @@ struct Chunk {
 
 struct LoadedTensors::State {
   LoadMethod method = LoadMethod::read;
-  std::vector<Arena> arenas;         // one a shard
-  std::vector<MappedFile> mappings;  // method map: the same
-  std::vector<uint64_t> data_offsets;
+  std::vector<Memory> memories;   // one a shard
+  std::vector<uint64_t> offsets;  // of what they hold, from the start of the shard's file
 };
 
 LoadedTensors::LoadedTensors(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -118,17 +131,13 @@ LoadedTensors::~LoadedTensors() = default;
 
 LoadMethod LoadedTensors::method() const { return state_->method; }
 
-Bytes LoadedTensors::bytes(const TensorRecord& tensor) const {
-  if (state_->method == LoadMethod::map)
-    return state_->mappings[tensor.shard].bytes().subspan(tensor.offset, tensor.bytes);
-  return {
-      state_->arenas[tensor.shard].data() + (tensor.offset - state_->data_offsets[tensor.shard]),
-      tensor.bytes};
+uint8_t* LoadedTensors::data(const TensorRecord& tensor) const {
+  return state_->memories[tensor.shard].data() + (tensor.offset - state_->offsets[tensor.shard]);
 }
 
-uint8_t* LoadedTensors::owned_data(const TensorRecord& tensor) {
-  if (state_->method == LoadMethod::map) return nullptr;
-  return state_->arenas[tensor.shard].data() + (tensor.offset - state_->data_offsets[tensor.shard]);
+Result<void> TensorFile::read(const TensorRecord& tensor, uint8_t* out) const {
+  return read_exactly(state_->files[tensor.shard].descriptor(), state_->shards[tensor.shard].path,
+                      tensor.offset, out, tensor.bytes);
 }
 
 Result<LoadedTensors> TensorFile::load(const LoadOptions& options) const {
@@ -146,17 +155,17 @@ Result<LoadedTensors> TensorFile::load(const LoadOptions& options) const {
   uint64_t total = 0;
   for (uint32_t shard = 0; shard < state_->shards.size(); shard++) {
     const TensorShard& source = state_->shards[shard];
-    loaded->data_offsets.push_back(source.header.data_offset());
     if (method == LoadMethod::map) {
-      TRY(MappedFile mapping, state_->files[shard].map(source.path));
-      if (mapping.bytes().size() < source.header.file_bytes())
-        return error(Code::invalid_file, "{}: became shorter since it was opened", source.path);
-      loaded->mappings.push_back(std::move(mapping));
+      TRY(Memory memory,
+          Memory::map(state_->files[shard].descriptor(), source.path, source.header.file_bytes()));
+      loaded->memories.push_back(std::move(memory));
+      loaded->offsets.push_back(0);
       continue;
     }
     uint64_t bytes = source.header.data_bytes();
-    TRY(Arena arena, Arena::make(bytes).with_context(source.path));
-    loaded->arenas.push_back(std::move(arena));
+    TRY(Memory memory, Memory::make(bytes).with_context(source.path));
+    loaded->memories.push_back(std::move(memory));
+    loaded->offsets.push_back(source.header.data_offset());
     for (uint64_t at = 0; at < bytes; at += kChunk)
       chunks.push_back({shard, at, std::min(kChunk, bytes - at)});
     total += bytes;
@@ -175,12 +184,11 @@ Result<LoadedTensors> TensorFile::load(const LoadOptions& options) const {
   auto work = [&](bool reports) {
     for (size_t i; !stop && (i = next++) < chunks.size();) {
       const Chunk& chunk = chunks[i];
-      const Arena& arena = loaded->arenas[chunk.shard];
-      arena.populate(chunk.offset, chunk.bytes);
-      auto read =
-          read_exactly(state_->files[chunk.shard].descriptor(), state_->shards[chunk.shard].path,
-                       loaded->data_offsets[chunk.shard] + chunk.offset,
-                       arena.data() + chunk.offset, chunk.bytes);
+      const Memory& memory = loaded->memories[chunk.shard];
+      memory.populate(chunk.offset, chunk.bytes);
+      auto read = read_exactly(
+          state_->files[chunk.shard].descriptor(), state_->shards[chunk.shard].path,
+          loaded->offsets[chunk.shard] + chunk.offset, memory.data() + chunk.offset, chunk.bytes);
       if (!read.ok()) {
         std::lock_guard<std::mutex> lock(mutex);
         if (outcome.ok()) outcome = std::move(read);

@@ -454,6 +454,7 @@ class HeaderParser {
     if (!strict() && cursor_.take_word("null")) return true;
     if (!cursor_.take('{')) return cursor_.fail_wanted("'{' of __metadata__");
     Metadata& metadata = header_.metadata_;
+    header_.has_metadata_ = true;
     cursor_.skip_space();
     if (!cursor_.take('}')) {
       do {

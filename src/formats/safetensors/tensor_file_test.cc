@@ -71,8 +71,8 @@ TEST_F(TensorFileTest, opens_a_set_as_one_file) {
     auto loaded = file->load({.method = method});
     ASSERT_TRUE(loaded.ok()) << loaded.error().text;
     EXPECT_EQ(loaded->bytes(*file->find("c"))[0], 'c');
-    EXPECT_EQ(loaded->owned_data(*file->find("c")) != nullptr,
-              loaded->method() == LoadMethod::read);
+    *loaded->data(*file->find("c")) = 'x';
+    EXPECT_EQ(file->bytes(*file->find("c"))[0], 'c');
   }
   auto slice = file->read_slice(*file->find("d"), std::vector<SliceRange>{{1, 3}});
   ASSERT_TRUE(slice.ok());
@@ -195,13 +195,15 @@ TEST_F(TensorFileTest, loads_all_bytes_with_many_threads_and_tells_how_far) {
   EXPECT_EQ(told, bytes);
   EXPECT_EQ(memcmp(loaded->bytes(file->tensors()[0]).data(), data.data(), bytes), 0);
   EXPECT_EQ(uintptr_t(loaded->bytes(file->tensors()[0]).data()) % (2 << 20), 0u);
-  *loaded->owned_data(file->tensors()[0]) = 1;
+  *loaded->data(file->tensors()[0]) = 1;
   auto stopped = file->load({.owned = true, .progress = [](uint64_t, uint64_t) { return false; }});
   EXPECT_FALSE(stopped.ok());
   EXPECT_FALSE(file->load({.method = LoadMethod::map, .owned = true}).ok());
   // Cut short after it was opened: reading tells, where a mapping would end the process.
   std::filesystem::resize_file(path("big.safetensors"), 20 << 20);
   auto cut = file->load({.owned = true});
+  EXPECT_FALSE(file->load({.method = LoadMethod::map}).ok());
+  EXPECT_FALSE(file->read(file->tensors()[0], data.data()).ok());
   ASSERT_FALSE(cut.ok());
   EXPECT_NE(cut.error().text.find("ends at byte"), std::string::npos);
 }

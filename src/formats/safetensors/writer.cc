@@ -118,7 +118,7 @@ Result<Layout> plan_layout(Span<const TensorSpec> specs,
   std::string& json = layout.head;
   json.assign(8, '\0');
   json.push_back('{');
-  if (!metadata.empty() || options.metadata_room > 0) {
+  if (!metadata.empty() || options.metadata_room > 0 || options.empty_metadata) {
     TRY_VOID(append_metadata(metadata, &json));
     if (options.metadata_room > kSafetensorsHeaderBytesMax)
       return error(Code::invalid_argument, "room of {} bytes for metadata, at most {} are allowed",

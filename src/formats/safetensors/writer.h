@@ -27,6 +27,8 @@ struct LayoutOptions {
   uint64_t data_alignment = 8;
   // Spaces after the metadata, so that it can grow in place later (edit_metadata).
   uint64_t metadata_room = 0;
+  // Writes "__metadata__" even when it is empty.
+  bool empty_metadata = false;
 };
 
 struct PlacedSpec {
