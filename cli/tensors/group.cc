@@ -11,6 +11,9 @@ void add_tensors(CLI::App& app) {
       "model.safetensors.index.json of a set in shards.");
   add_tensors_ls(*group);
   add_tensors_convert(*group);
+  add_tensors_sign(*group);
+  add_tensors_verify(*group);
+  add_tensors_keygen(*group);
 }
 
 }  // namespace sconce::cli

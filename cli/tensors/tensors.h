@@ -9,5 +9,8 @@ namespace sconce::cli {
 // One for each subcommand, in the order of the help text.
 void add_tensors_ls(CLI::App& group);
 void add_tensors_convert(CLI::App& group);
+void add_tensors_sign(CLI::App& group);
+void add_tensors_verify(CLI::App& group);
+void add_tensors_keygen(CLI::App& group);
 
 }  // namespace sconce::cli

@@ -1,0 +1,1 @@
+{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"10e468e98c02ca65760c59f6c9b0295ed66f66963429b829d03e9edd1fc0d09a"},"tlogEntries":[]}}
