@@ -1,19 +1,23 @@
-# cmake -D SOURCES=a;b -D OUT_KERNELS=k.cc -D OUT_OPS=o.cc -P scan_ops.cmake
+# cmake -D SOURCES=a;b -D OUT_KERNELS=k.cc -D OUT_OPS=o.cc -D OUT_TILES=t.cc -P scan_ops.cmake
 #
-# Writes the tables of kernels and of operator definitions from their definition sites:
+# Writes the tables of kernels, of operator definitions and of tile rules from their definition sites:
 #   KERNEL...(name  at the start of a line in *.kernel.cc  ->  kernel_name
 #   OP...(name      at the start of a line in *.def.cc     ->  op_name
 #   ROW...(name     at the start of a line in *.rows.h     ->  both
+#   TILE(name       at the start of a line in *.tile.cc    ->  tile_name
 # A name defined twice, or a file without a definition, is an error here.
 
 cmake_minimum_required(VERSION 3.25)  # a script starts without policies
 set(kernels)
 set(ops)
+set(tiles)
 foreach(source IN LISTS SOURCES)
   if(source MATCHES "\\.rows\\.h$")
     set(pattern "^ROW[A-Z0-9_]*\\(")
   elseif(source MATCHES "\\.kernel\\.cc$")
     set(pattern "^KERNEL[A-Z0-9_]*\\(")
+  elseif(source MATCHES "\\.tile\\.cc$")
+    set(pattern "^TILE\\(")
   else()
     set(pattern "^OP[A-Z0-9_]*\\(")
   endif()
@@ -24,6 +28,13 @@ foreach(source IN LISTS SOURCES)
   endif()
   foreach(line IN LISTS lines)
     string(REGEX REPLACE "${pattern} *([A-Za-z0-9_]+).*" "\\1" name "${line}")
+    if(source MATCHES "\\.tile\\.cc$")
+      if(name IN_LIST tiles)
+        message(FATAL_ERROR "${source}: tile rule ${name} is defined twice")
+      endif()
+      list(APPEND tiles ${name})
+      continue()
+    endif()
     if(NOT source MATCHES "\\.def\\.cc$")
       if(name IN_LIST kernels)
         message(FATAL_ERROR "${source}: kernel ${name} is defined twice")
@@ -60,3 +71,14 @@ foreach(name IN LISTS ops)
 endforeach()
 string(APPEND text "};\n\nSpan<const OpDef* const> all_defs() { return kDefs; }\n\n}  // namespace sconce\n")
 file(CONFIGURE OUTPUT ${OUT_OPS} CONTENT "${text}" @ONLY)
+
+set(text "// Made by cmake/scan_ops.cmake from the definition sites.\n#include \"ops/tile.h\"\n\nnamespace sconce {\n")
+foreach(name IN LISTS tiles)
+  string(APPEND text "extern const TileRule tile_${name};\n")
+endforeach()
+string(APPEND text "\nstatic const TileRule* const kRules[] = {\n")
+foreach(name IN LISTS tiles)
+  string(APPEND text "    &tile_${name},\n")
+endforeach()
+string(APPEND text "};\n\nSpan<const TileRule* const> all_tile_rules() { return kRules; }\n\n}  // namespace sconce\n")
+file(CONFIGURE OUTPUT ${OUT_TILES} CONTENT "${text}" @ONLY)

@@ -439,4 +439,41 @@ Result<void> interpret(const Kernel& kernel, Span<const BufferView> buffers,
   return Interpreter(kernel, buffers, dims, limits).run();
 }
 
+Result<void> interpret(const Program& program, Span<const void* const> inputs,
+                       Span<void* const> outputs,
+                       const std::function<Bytes(const std::string&)>& constant,
+                       const InterpretLimits& limits) {
+  if (inputs.size() != program.inputs.size() || outputs.size() != program.outputs.size())
+    return error(Code::invalid_argument, "{} inputs and {} outputs; {} and {} are wanted",
+                 inputs.size(), outputs.size(), program.inputs.size(), program.outputs.size());
+  std::vector<uint8_t> arena(program.arena_bytes);
+  std::vector<uint8_t*> data;
+  for (const Storage& storage : program.storages) {
+    const void* at = nullptr;
+    switch (storage.kind) {
+      case Storage::Kind::input: at = inputs[storage.index]; break;
+      case Storage::Kind::output: at = outputs[storage.index]; break;
+      case Storage::Kind::temporary: at = arena.data() + storage.offset; break;
+      case Storage::Kind::constant: {
+        Bytes bytes = constant(storage.name);
+        if (bytes.size() != storage.bytes)
+          return error(Code::invalid_file, "constant {}: {} bytes; {} are wanted", storage.name,
+                       bytes.size(), storage.bytes);
+        at = bytes.data();
+      }
+    }
+    data.push_back(static_cast<uint8_t*>(const_cast<void*>(at)));
+  }
+  for (size_t i = 0; i < program.steps.size(); i++) {
+    const Step& step = program.steps[i];
+    std::vector<BufferView> views;
+    for (const Operand& operand : step.operands)
+      views.push_back({data[operand.storage] + operand.offset, operand.sizes, operand.strides,
+                       int64_t(program.storages[operand.storage].bytes - operand.offset)});
+    Result<void> done = interpret(program.kernels[step.kernel], views, limits);
+    if (!done.ok()) return std::move(done.error()).with_context(fmt::format("step {}", i));
+  }
+  return {};
+}
+
 }  // namespace sconce::tile

@@ -88,8 +88,9 @@ struct Index {
   X(neg)                                                                                          \
   X(abs)                                                                                          \
   X(sqrt)                                                                                         \
-  X(rsqrt) X(recip) X(exp) X(expm1) X(log) X(log1p) X(tanh) X(erf) X(sin) X(cos) X(floor) X(ceil) \
-      X(round) X(trunc) X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(relu) X(bit_not)
+  X(rsqrt)                                                                                        \
+  X(recip) X(exp) X(expm1) X(log) X(log1p) X(tanh) X(erf) X(sin) X(cos) X(floor) X(ceil) X(round) \
+      X(trunc) X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(relu) X(bit_not)
 #define SCONCE_TILE_BINARY(X) \
   X(add)                      \
   X(sub)                      \

@@ -1,4 +1,4 @@
-#include <bit>
+#include <algorithm>
 #include <cctype>
 
 #include "tile/ir.h"
@@ -203,17 +203,29 @@ class Verifier {
                    buffer.name, dtype_name(buffer.dtype));
     if (type.axes & ~axes)
       return error(Code::invalid_file, "a value with more axes than its place in {}", buffer.name);
-    // Each axis in one dim, one axis in each dim: then no two iterations meet.
+    // Each axis in one dim, and the axes of one dim like digits of a number: then no two iterations
+    // meet.
     AxisSet seen = 0;
     for (const Index& index : i.index) {
-      if (index.terms.size() > 1 || index.value != kNone)
-        return error(Code::invalid_file, "a store into {} indexes a dim by more than one axis",
-                     buffer.name);
-      for (const Term& term : index.terms) {
-        if (seen >> term.axis & 1)
-          return error(Code::invalid_file, "axis {} indexes two dims of {}", axis(term.axis).name,
+      if (index.value != kNone)
+        return error(Code::invalid_file, "a store into {} at a computed index", buffer.name);
+      std::vector<Term> digits = index.terms;
+      std::sort(digits.begin(), digits.end(),
+                [](const Term& a, const Term& b) { return a.factor < b.factor; });
+      for (size_t d = 0; d < digits.size(); d++) {
+        const Axis& here = axis(digits[d].axis);
+        if (seen >> digits[d].axis & 1)
+          return error(Code::invalid_file, "axis {} indexes two dims of {}", here.name,
                        buffer.name);
-        seen |= AxisSet(1) << term.axis;
+        seen |= AxisSet(1) << digits[d].axis;
+        if (digits.size() == 1) break;
+        bool apart = digits[d].factor > 0 && here.extent.dim == kNone &&
+                     (d + 1 == digits.size() ||
+                      digits[d + 1].factor >= digits[d].factor * here.extent.known);
+        if (!apart)
+          return error(Code::invalid_file,
+                       "iterations over {} can store to the same place in {} as others", here.name,
+                       buffer.name);
       }
     }
     for (size_t a = 0; a < kernel_.axes.size(); a++)
@@ -221,11 +233,15 @@ class Verifier {
         return error(Code::invalid_file,
                      "iterations of parallel axis {} store to the same place in {}",
                      kernel_.axes[a].name, buffer.name);
-    // One store for a buffer: two could race with each other, or with a load.
-    for (int32_t other : written_)
-      if (other == i.buffer)
-        return error(Code::invalid_file, "{} is written by two stores", buffer.name);
-    written_.push_back(i.buffer);
+    // Two stores into one buffer could race, but for fixed places that differ.
+    for (const Instruction* other : stores_) {
+      bool apart = other->buffer != i.buffer;
+      for (size_t d = 0; d < i.index.size() && !apart; d++)
+        apart = i.index[d].terms.empty() && other->index[d].terms.empty() &&
+                i.index[d].offset != other->index[d].offset;
+      if (!apart) return error(Code::invalid_file, "{} is written by two stores", buffer.name);
+    }
+    stores_.push_back(&i);
     return {};
   }
 
@@ -419,7 +435,7 @@ class Verifier {
   std::vector<bool> alive_;
   std::vector<const Instruction*> loops_;
   std::vector<size_t> first_in_loop_;
-  std::vector<int32_t> written_;
+  std::vector<const Instruction*> stores_;
 };
 
 }  // namespace

@@ -1,0 +1,119 @@
+// Attention in the tile language: one pass over keys and values with an online softmax, so that the
+// scores never leave the tile.
+#include <cmath>
+
+#include "ops/tile.h"
+
+namespace sconce {
+namespace {
+
+using tile::AxisId;
+using tile::Binary;
+using tile::Reduce;
+using tile::Unary;
+using Value = std::optional<tile::ValueId>;
+
+// Keys that one step takes. Part of the kernel: it decides where the softmax is rescaled.
+constexpr int64_t kKeysPerStep = 64;
+
+std::optional<TileIndex> attention_axes(TileLowering& l, const Node& node) {
+  const ValueId *q = tensor_argument(node, 0), *k = tensor_argument(node, 1),
+                *v = tensor_argument(node, 2);
+  if (!q || !k || !v || l.rank(*q) < 2 || l.rank(*k) != l.rank(*q) || l.rank(*v) != l.rank(*q))
+    return std::nullopt;
+  for (ValueId x : {*q, *k, *v})
+    if (l.type(x).dtype != DType::f32) return std::nullopt;
+  TileIndex at;
+  auto sizes = l.sizes(node.results[0]);
+  for (size_t d = 0; d + 2 < sizes.size(); d++) at.push_back(l.each(sizes[d]));
+  at.push_back(l.parallel(sizes[sizes.size() - 2]));
+  at.push_back(tile::along(l.build.span(tile::known(sizes.back()))));
+  return at;
+}
+
+Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId q = *tensor_argument(node, 0), k = *tensor_argument(node, 1),
+                v = *tensor_argument(node, 2), *mask = tensor_argument(node, 3);
+  auto dropout = number_argument(node, 4), causal = number_argument(node, 5);
+  if (!dropout || *dropout != 0 || !causal || (mask && *causal != 0)) return std::nullopt;
+  size_t batch = at.size() - 2;
+  int rank = l.rank(q);
+  int64_t width = l.size(q, rank - 1), keys = l.size(k, rank - 2);
+  double scale = number_argument(node, 6).value_or(1 / std::sqrt(double(width)));
+
+  // Batches of keys and values: their own, one for all, or one for each group of queries' heads.
+  TileIndex outer;
+  for (size_t d = 0; d < batch; d++) {
+    int64_t of_queries = l.size(node.results[0], int(d)), of_keys = l.size(k, int(d));
+    if (l.size(v, int(d)) != of_keys || l.size(q, int(d)) != of_queries) return std::nullopt;
+    if (of_keys == of_queries)
+      outer.push_back(at[d]);
+    else if (of_keys == 1)
+      outer.push_back(tile::at(0));
+    else
+      return std::nullopt;
+  }
+
+  tile::Builder& b = l.build;
+  std::vector<AxisId> rows;
+  for (const tile::Term& term : at[batch].terms) rows.push_back(term.axis);
+  AxisId column = at[batch + 1].terms[0].axis;
+  std::vector<AxisId> rows_and_column = rows;
+  rows_and_column.push_back(column);
+  AxisId inner = b.span(tile::known(width));
+  AxisId key = b.serial(tile::known(keys), kKeysPerStep);
+
+  TileIndex from_q = at;
+  from_q.back() = tile::along(inner);
+  Value loaded = l.at(q, from_q);
+  if (!loaded) return std::nullopt;
+  tile::ValueId query = b.mul(*loaded, b.constant(scale));
+  auto carried =
+      b.begin_loop(key, {b.constant(-INFINITY, DType::f32, rows), b.constant(0, DType::f32, rows),
+                         b.constant(0, DType::f32, rows_and_column)});
+  TileIndex from_k = outer, from_v = outer, from_mask(at.begin(), at.end() - 1);
+  from_k.push_back(tile::along(key));
+  from_v = from_k;
+  from_k.push_back(tile::along(inner));
+  from_v.push_back(at.back());
+  from_mask.push_back(tile::along(key));
+  Value key_tile = l.at(k, from_k), value_tile = l.at(v, from_v);
+  if (!key_tile || !value_tile) return std::nullopt;
+  tile::ValueId score = b.dot(b.constant(0), query, *key_tile, {inner});
+  if (mask) {
+    Value masked = l.broadcast(*mask, from_mask);
+    if (!masked) return std::nullopt;
+    if (l.type(*mask).dtype == DType::b8)
+      score = b.select(*masked, score, b.constant(-INFINITY));
+    else if (l.type(*mask).dtype == DType::f32)
+      score = b.add(score, *masked);
+    else
+      return std::nullopt;
+  }
+  if (*causal != 0 && !rows.empty())
+    score =
+        b.select(b.binary(Binary::le, b.iota(key), b.iota(rows[0])), score, b.constant(-INFINITY));
+  else if (*causal != 0)
+    score = b.select(b.binary(Binary::le, b.iota(key), b.constant(0, DType::i64)), score,
+                     b.constant(-INFINITY));
+
+  tile::ValueId highest = b.binary(Binary::max, carried[0], b.reduce(Reduce::max, score, {key}));
+  // A row that is masked so far has no highest score; 0 in its place keeps exp(-inf - 0) = 0.
+  tile::ValueId none = b.binary(Binary::eq, highest, b.constant(-INFINITY));
+  tile::ValueId pivot = b.select(none, b.constant(0), highest);
+  tile::ValueId power = b.unary(Unary::exp, b.sub(score, pivot));
+  tile::ValueId rescale = b.unary(Unary::exp, b.sub(carried[0], pivot));
+  tile::ValueId sum = b.fma(carried[1], rescale, b.reduce(Reduce::sum, power, {key}, true));
+  tile::ValueId total = b.dot(b.mul(carried[2], rescale), power, *value_tile, {key});
+  auto result = b.end_loop(key, {highest, sum, total});
+  // All masked: torch's answer is 0.
+  tile::ValueId empty = b.binary(Binary::eq, result[1], b.constant(0));
+  return b.select(empty, b.constant(0), b.mul(result[2], b.unary(Unary::recip, result[1])));
+}
+
+}  // namespace
+
+TILE(scaled_dot_product_attention) = {"aten::scaled_dot_product_attention", attention,
+                                      attention_axes};
+
+}  // namespace sconce

@@ -1,0 +1,88 @@
+// Matrix products in the tile language.
+#include "ops/tile.h"
+
+namespace sconce {
+namespace {
+
+std::optional<TileIndex> rows_and_columns(TileLowering& l, const Node& node) {
+  TileIndex at;
+  for (int64_t size : l.sizes(node.results[0])) at.push_back(l.parallel(size));
+  return at;
+}
+
+// x[..., k] w[n, k] + b[n]
+std::optional<tile::ValueId> linear(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId *x = tensor_argument(node, 0), *weight = tensor_argument(node, 1),
+                *bias = tensor_argument(node, 2);
+  if (!x || !weight || l.type(*x).dtype != DType::f32 || l.type(*weight).dtype != DType::f32 ||
+      l.rank(*weight) != 2 || l.rank(*x) < 1)
+    return std::nullopt;
+  std::optional<tile::ValueId> initial = l.build.constant(0);
+  if (bias) initial = l.broadcast(*bias, {at.back()});
+  tile::AxisId k = l.build.span(tile::known(l.size(*weight, 1)));
+  TileIndex from(at.begin(), at.end() - 1);
+  from.push_back(tile::along(k));
+  auto rows = l.at(*x, from);
+  if (!initial || !rows) return std::nullopt;
+  std::optional<tile::ValueId> columns;
+  if (auto packed = l.panels(*weight, l.sizes(*weight), {1, 0}, 0))
+    columns = l.build.load(*packed, {tile::along(k), at.back()});
+  else
+    columns = l.at(*weight, {at.back(), tile::along(k)});
+  if (!columns) return std::nullopt;
+  return l.build.dot(*initial, *rows, *columns, {k});
+}
+
+// Products of matrices in the last two dimensions; those before them are batches.
+std::optional<TileIndex> batched_axes(TileLowering& l, const Node& node) {
+  TileIndex at;
+  auto sizes = l.sizes(node.results[0]);
+  for (size_t d = 0; d < sizes.size(); d++)
+    at.push_back(d + 2 < sizes.size() ? l.each(sizes[d]) : l.parallel(sizes[d]));
+  return at;
+}
+
+std::optional<tile::ValueId> product(TileLowering& l, const Node& node, const TileIndex& at,
+                                     size_t first, std::optional<tile::ValueId> initial) {
+  const ValueId *a = tensor_argument(node, first), *b = tensor_argument(node, first + 1);
+  if (!a || !b || !initial || l.type(*a).dtype != DType::f32 || l.type(*b).dtype != DType::f32 ||
+      l.rank(*a) != int(at.size()) || l.rank(*b) != int(at.size()) || at.size() < 2)
+    return std::nullopt;
+  int rank = int(at.size());
+  for (int d = 0; d + 2 < rank; d++)
+    if (l.size(*a, d) != l.size(*b, d)) return std::nullopt;
+  tile::AxisId k = l.build.span(tile::known(l.size(*a, rank - 1)));
+  TileIndex left = at, right = at;
+  left.back() = tile::along(k);
+  right[right.size() - 2] = tile::along(k);
+  auto rows = l.at(*a, left);
+  if (!rows) return std::nullopt;
+  std::optional<tile::ValueId> columns;
+  if (auto packed = rank == 2 ? l.panels(*b, l.sizes(*b), {0, 1}, 0) : std::nullopt)
+    columns = l.build.load(*packed, right);
+  else
+    columns = l.at(*b, right);
+  if (!columns) return std::nullopt;
+  return l.build.dot(*initial, *rows, *columns, {k});
+}
+
+std::optional<tile::ValueId> matmul(TileLowering& l, const Node& node, const TileIndex& at) {
+  return product(l, node, at, 0, l.build.constant(0));
+}
+
+std::optional<tile::ValueId> addmm(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId* bias = tensor_argument(node, 0);
+  auto beta = number_argument(node, 3), alpha = number_argument(node, 4);
+  if (!bias || beta != 1 || alpha != 1 || l.type(*bias).dtype != DType::f32) return std::nullopt;
+  return product(l, node, at, 1, l.broadcast(*bias, at));
+}
+
+}  // namespace
+
+TILE(linear) = {"aten::linear", linear, rows_and_columns};
+TILE(mm) = {"aten::mm", matmul, batched_axes};
+TILE(bmm) = {"aten::bmm", matmul, batched_axes};
+TILE(matmul) = {"aten::matmul", matmul, batched_axes};
+TILE(addmm) = {"aten::addmm", addmm, batched_axes};
+
+}  // namespace sconce

@@ -1,0 +1,301 @@
+// Pointwise operators in the tile language.
+#include <cmath>
+
+#include "ops/tile.h"
+
+namespace sconce {
+namespace {
+
+using tile::Binary;
+using tile::Unary;
+using Value = std::optional<tile::ValueId>;
+
+DType result_dtype(TileLowering& l, const Node& node) { return l.type(node.results[0]).dtype; }
+
+// The operand of a function on f32 alone.
+Value float_operand(TileLowering& l, const Node& node, const TileIndex& at) {
+  if (result_dtype(l, node) != DType::f32) return std::nullopt;
+  return l.operand(node.arguments[0], DType::f32, at);
+}
+
+// The operand of a function that every number has.
+Value number_operand(TileLowering& l, const Node& node, const TileIndex& at) {
+  DType dtype = result_dtype(l, node);
+  if (dtype != DType::f32 && dtype != DType::i32 && dtype != DType::i64) return std::nullopt;
+  return l.operand(node.arguments[0], dtype, at);
+}
+
+template <Unary function>
+Value of_floats(TileLowering& l, const Node& node, const TileIndex& at) {
+  Value x = float_operand(l, node, at);
+  if (!x) return std::nullopt;
+  return l.build.unary(function, *x);
+}
+
+template <Unary function>
+Value of_numbers(TileLowering& l, const Node& node, const TileIndex& at) {
+  Value x = number_operand(l, node, at);
+  if (!x) return std::nullopt;
+  return l.build.unary(function, *x);
+}
+
+struct Operands {
+  tile::ValueId x, y;
+};
+std::optional<Operands> operands(TileLowering& l, const Node& node, DType dtype,
+                                 const TileIndex& at) {
+  Value x = l.operand(node.arguments[0], dtype, at), y = l.operand(node.arguments[1], dtype, at);
+  if (!x || !y) return std::nullopt;
+  return Operands{*x, *y};
+}
+
+bool is_computed(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::i32 || dtype == DType::i64;
+}
+
+template <Binary function>
+Value arithmetic(TileLowering& l, const Node& node, const TileIndex& at) {
+  DType dtype = result_dtype(l, node);
+  if (!is_computed(dtype) ||
+      ((function == Binary::div || function == Binary::pow) && dtype != DType::f32))
+    return std::nullopt;
+  auto o = operands(l, node, dtype, at);
+  if (!o) return std::nullopt;
+  return l.build.binary(function, o->x, o->y);
+}
+
+// x + alpha * y.
+template <int sign, int alpha_position>
+Value scaled_sum(TileLowering& l, const Node& node, const TileIndex& at) {
+  DType dtype = result_dtype(l, node);
+  if (!is_computed(dtype)) return std::nullopt;
+  auto alpha = number_argument(node, alpha_position);
+  auto o = operands(l, node, dtype, at);
+  if (!alpha || !o) return std::nullopt;
+  if (*alpha == 1) return sign > 0 ? l.build.add(o->x, o->y) : l.build.sub(o->x, o->y);
+  tile::ValueId factor = l.build.constant(sign * *alpha, tile::value_dtype(dtype));
+  if (dtype == DType::f32) return l.build.fma(o->y, factor, o->x);
+  return l.build.add(o->x, l.build.mul(o->y, factor));
+}
+
+// The type that a comparison or a logical operator computes in: that of its tensors.
+std::optional<DType> operand_dtype(TileLowering& l, const Node& node) {
+  std::optional<DType> dtype;
+  for (size_t i = 0; i < 2; i++)
+    if (const ValueId* tensor = tensor_argument(node, i)) {
+      if (!l.graph.type(*tensor).is_tensor() || (dtype && *dtype != l.type(*tensor).dtype))
+        return std::nullopt;
+      dtype = l.type(*tensor).dtype;
+    }
+  return dtype;
+}
+
+template <Binary function>
+Value comparison(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto dtype = operand_dtype(l, node);
+  if (!dtype || !is_computed(*dtype)) return std::nullopt;
+  auto o = operands(l, node, *dtype, at);
+  if (!o) return std::nullopt;
+  return l.build.binary(function, o->x, o->y);
+}
+
+template <Binary function>
+Value bits(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto dtype = operand_dtype(l, node);
+  bool logical = dtype == DType::b8;
+  if (!dtype || dtype != result_dtype(l, node) ||
+      (!logical && dtype != DType::i32 && dtype != DType::i64))
+    return std::nullopt;
+  auto o = operands(l, node, *dtype, at);
+  if (!o) return std::nullopt;
+  return l.build.binary(function, o->x, o->y);
+}
+
+// Logical operators on booleans; on numbers they compare with zero first and stay as they are.
+template <Binary function>
+Value logical(TileLowering& l, const Node& node, const TileIndex& at) {
+  if (operand_dtype(l, node) != DType::b8) return std::nullopt;
+  return bits<function>(l, node, at);
+}
+Value logical_not(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId* x = tensor_argument(node, 0);
+  if (!x || l.type(*x).dtype != DType::b8) return std::nullopt;
+  Value loaded = l.at(*x, at);
+  if (!loaded) return std::nullopt;
+  return l.build.unary(Unary::bit_not, *loaded);
+}
+
+// min and max of the tile language pass a NaN on, as torch's clamp does.
+Value clamp_between(TileLowering& l, Value x, std::optional<double> low,
+                    std::optional<double> high) {
+  if (!x) return std::nullopt;
+  if (low) x = l.build.binary(Binary::max, *x, l.build.constant(*low));
+  if (high) x = l.build.binary(Binary::min, *x, l.build.constant(*high));
+  return x;
+}
+Value clamp(TileLowering& l, const Node& node, const TileIndex& at) {
+  return clamp_between(l, float_operand(l, node, at), number_argument(node, 1),
+                       number_argument(node, 2));
+}
+Value relu6(TileLowering& l, const Node& node, const TileIndex& at) {
+  return clamp_between(l, float_operand(l, node, at), 0, 6);
+}
+
+// clamp(x / 6 + 1 / 2, 0, 1), as torch computes it: min(max(x + 3, 0), 6) / 6.
+Value hard_gate(TileLowering& l, tile::ValueId x) {
+  Value gate = clamp_between(l, l.build.add(x, l.build.constant(3)), 0, 6);
+  return l.build.mul(*gate, l.build.constant(1.0f / 6));
+}
+Value hardsigmoid(TileLowering& l, const Node& node, const TileIndex& at) {
+  Value x = float_operand(l, node, at);
+  if (!x) return std::nullopt;
+  return hard_gate(l, *x);
+}
+Value hardswish(TileLowering& l, const Node& node, const TileIndex& at) {
+  Value x = float_operand(l, node, at);
+  if (!x) return std::nullopt;
+  return l.build.mul(*x, *hard_gate(l, *x));
+}
+
+Value gelu(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto* how = std::get_if<std::string>(&node.arguments[1]);
+  Value x = float_operand(l, node, at);
+  if (!x || !how) return std::nullopt;
+  return l.build.unary(*how == "tanh" ? Unary::gelu_tanh : Unary::gelu, *x);
+}
+
+Value leaky_relu(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto slope = number_argument(node, 1);
+  Value x = float_operand(l, node, at);
+  if (!x || !slope) return std::nullopt;
+  tile::ValueId positive = l.build.binary(Binary::gt, *x, l.build.constant(0));
+  return l.build.select(positive, *x, l.build.mul(*x, l.build.constant(*slope)));
+}
+
+Value elu(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto alpha = number_argument(node, 1), scale = number_argument(node, 2),
+       inner = number_argument(node, 3);
+  Value x = float_operand(l, node, at);
+  if (!x || !alpha || !scale || !inner) return std::nullopt;
+  tile::ValueId positive = l.build.binary(Binary::gt, *x, l.build.constant(0));
+  tile::ValueId below = l.build.unary(Unary::expm1, l.build.mul(*x, l.build.constant(*inner)));
+  return l.build.select(positive, l.build.mul(*x, l.build.constant(*scale)),
+                        l.build.mul(below, l.build.constant(*alpha * *scale)));
+}
+
+Value pow_scalar(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto exponent = number_argument(node, 1);
+  Value x = float_operand(l, node, at);
+  if (!x || !exponent) return std::nullopt;
+  if (*exponent == 2) return l.build.mul(*x, *x);
+  if (*exponent == 3) return l.build.mul(l.build.mul(*x, *x), *x);
+  if (*exponent == 0.5) return l.build.unary(Unary::sqrt, *x);
+  if (*exponent == -0.5) return l.build.unary(Unary::rsqrt, *x);
+  if (*exponent == -1) return l.build.unary(Unary::recip, *x);
+  return l.build.binary(Binary::pow, *x, l.build.constant(*exponent));
+}
+
+Value rsub(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto alpha = number_argument(node, 2);
+  if (!alpha || *alpha != 1 || !is_computed(result_dtype(l, node))) return std::nullopt;
+  auto o = operands(l, node, result_dtype(l, node), at);
+  if (!o) return std::nullopt;
+  return l.build.sub(o->y, o->x);
+}
+
+Value where(TileLowering& l, const Node& node, const TileIndex& at) {
+  DType dtype = result_dtype(l, node);
+  Value condition = l.operand(node.arguments[0], DType::b8, at),
+        yes = l.operand(node.arguments[1], dtype, at), no = l.operand(node.arguments[2], dtype, at);
+  if (!condition || !yes || !no || (!is_computed(dtype) && dtype != DType::b8)) return std::nullopt;
+  return l.build.select(*condition, *yes, *no);
+}
+Value masked_fill(TileLowering& l, const Node& node, const TileIndex& at) {
+  DType dtype = result_dtype(l, node);
+  Value x = l.operand(node.arguments[0], dtype, at),
+        mask = l.operand(node.arguments[1], DType::b8, at),
+        fill = l.operand(node.arguments[2], dtype, at);
+  if (!x || !mask || !fill || (!is_computed(dtype) && dtype != DType::b8)) return std::nullopt;
+  return l.build.select(*mask, *fill, *x);
+}
+
+Value to_copy(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId* x = tensor_argument(node, 0);
+  if (!x || !l.graph.type(*x).is_tensor()) return std::nullopt;
+  DType from = l.type(*x).dtype, to = result_dtype(l, node);
+  auto known = [](DType dtype) { return is_computed(dtype) || dtype == DType::b8; };
+  // A float out of range has no value that torch promises; saturating is as good as any.
+  if (!known(from) || !known(to)) return std::nullopt;
+  Value loaded = l.at(*x, at);
+  if (!loaded || from == to) return loaded;
+  return l.build.cast(*loaded, to);
+}
+
+}  // namespace
+
+TILE(relu) = {"aten::relu", of_numbers<Unary::relu>};
+TILE(neg) = {"aten::neg", of_numbers<Unary::neg>};
+TILE(abs) = {"aten::abs", of_numbers<Unary::abs>};
+TILE(sqrt) = {"aten::sqrt", of_floats<Unary::sqrt>};
+TILE(rsqrt) = {"aten::rsqrt", of_floats<Unary::rsqrt>};
+TILE(reciprocal) = {"aten::reciprocal", of_floats<Unary::recip>};
+TILE(exp) = {"aten::exp", of_floats<Unary::exp>};
+TILE(expm1) = {"aten::expm1", of_floats<Unary::expm1>};
+TILE(log) = {"aten::log", of_floats<Unary::log>};
+TILE(log1p) = {"aten::log1p", of_floats<Unary::log1p>};
+TILE(tanh) = {"aten::tanh", of_floats<Unary::tanh>};
+TILE(erf) = {"aten::erf", of_floats<Unary::erf>};
+TILE(sin) = {"aten::sin", of_floats<Unary::sin>};
+TILE(cos) = {"aten::cos", of_floats<Unary::cos>};
+TILE(floor) = {"aten::floor", of_floats<Unary::floor>};
+TILE(ceil) = {"aten::ceil", of_floats<Unary::ceil>};
+TILE(round) = {"aten::round", of_floats<Unary::round>};
+TILE(trunc) = {"aten::trunc", of_floats<Unary::trunc>};
+TILE(sigmoid) = {"aten::sigmoid", of_floats<Unary::sigmoid>};
+TILE(silu) = {"aten::silu", of_floats<Unary::silu>};
+TILE(gelu) = {"aten::gelu", gelu};
+TILE(hardtanh) = {"aten::hardtanh", clamp};
+TILE(clamp) = {"aten::clamp", clamp};
+TILE(relu6) = {"aten::relu6", relu6};
+TILE(hardsigmoid) = {"aten::hardsigmoid", hardsigmoid};
+TILE(hardswish) = {"aten::hardswish", hardswish};
+TILE(leaky_relu) = {"aten::leaky_relu", leaky_relu};
+TILE(elu) = {"aten::elu", elu};
+TILE(add_Tensor) = {"aten::add.Tensor", scaled_sum<1, 2>};
+TILE(add_Scalar) = {"aten::add.Scalar", scaled_sum<1, 2>};
+TILE(sub_Tensor) = {"aten::sub.Tensor", scaled_sum<-1, 2>};
+TILE(sub_Scalar) = {"aten::sub.Scalar", scaled_sum<-1, 2>};
+TILE(rsub_Tensor) = {"aten::rsub.Tensor", rsub};
+TILE(rsub_Scalar) = {"aten::rsub.Scalar", rsub};
+TILE(mul_Tensor) = {"aten::mul.Tensor", arithmetic<Binary::mul>};
+TILE(mul_Scalar) = {"aten::mul.Scalar", arithmetic<Binary::mul>};
+TILE(div_Tensor) = {"aten::div.Tensor", arithmetic<Binary::div>};
+TILE(div_Scalar) = {"aten::div.Scalar", arithmetic<Binary::div>};
+TILE(pow_Tensor_Scalar) = {"aten::pow.Tensor_Scalar", pow_scalar};
+TILE(maximum) = {"aten::maximum", arithmetic<Binary::max>};
+TILE(minimum) = {"aten::minimum", arithmetic<Binary::min>};
+TILE(eq_Tensor) = {"aten::eq.Tensor", comparison<Binary::eq>};
+TILE(eq_Scalar) = {"aten::eq.Scalar", comparison<Binary::eq>};
+TILE(ne_Tensor) = {"aten::ne.Tensor", comparison<Binary::ne>};
+TILE(ne_Scalar) = {"aten::ne.Scalar", comparison<Binary::ne>};
+TILE(lt_Tensor) = {"aten::lt.Tensor", comparison<Binary::lt>};
+TILE(lt_Scalar) = {"aten::lt.Scalar", comparison<Binary::lt>};
+TILE(le_Tensor) = {"aten::le.Tensor", comparison<Binary::le>};
+TILE(le_Scalar) = {"aten::le.Scalar", comparison<Binary::le>};
+TILE(gt_Tensor) = {"aten::gt.Tensor", comparison<Binary::gt>};
+TILE(gt_Scalar) = {"aten::gt.Scalar", comparison<Binary::gt>};
+TILE(ge_Tensor) = {"aten::ge.Tensor", comparison<Binary::ge>};
+TILE(ge_Scalar) = {"aten::ge.Scalar", comparison<Binary::ge>};
+TILE(bitwise_and_Tensor) = {"aten::bitwise_and.Tensor", bits<Binary::bit_and>};
+TILE(bitwise_or_Tensor) = {"aten::bitwise_or.Tensor", bits<Binary::bit_or>};
+TILE(bitwise_xor_Tensor) = {"aten::bitwise_xor.Tensor", bits<Binary::bit_xor>};
+TILE(logical_and) = {"aten::logical_and", logical<Binary::bit_and>};
+TILE(logical_or) = {"aten::logical_or", logical<Binary::bit_or>};
+TILE(logical_xor) = {"aten::logical_xor", logical<Binary::bit_xor>};
+TILE(logical_not) = {"aten::logical_not", logical_not};
+TILE(where_self) = {"aten::where.self", where};
+TILE(masked_fill_Scalar) = {"aten::masked_fill.Scalar", masked_fill};
+TILE(masked_fill_Tensor) = {"aten::masked_fill.Tensor", masked_fill};
+TILE(to_copy) = {"aten::_to_copy", to_copy};
+
+}  // namespace sconce

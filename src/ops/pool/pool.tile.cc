@@ -1,0 +1,148 @@
+// Pooling in the tile language.
+#include <cmath>
+
+#include "ops/tile.h"
+
+namespace sconce {
+namespace {
+
+using tile::AxisId;
+using tile::Reduce;
+using Value = std::optional<tile::ValueId>;
+
+std::optional<TileIndex> pooled_axes(TileLowering& l, const Node& node) {
+  const ValueId* x = tensor_argument(node, 0);
+  if (!x || l.type(*x).dtype != DType::f32) return std::nullopt;
+  TileIndex at;
+  auto sizes = l.sizes(node.results[0]);
+  for (size_t d = 0; d < sizes.size(); d++)
+    at.push_back(d == 0 && sizes.size() > 3 ? l.each(sizes[d]) : l.parallel(sizes[d]));
+  return at;
+}
+
+std::optional<std::vector<int64_t>> per_dim(const Node& node, size_t argument, int dims,
+                                            const std::vector<int64_t>& otherwise) {
+  auto list = ints_argument(node, argument);
+  if (!list) return std::nullopt;
+  if (list->empty()) return otherwise;
+  if (list->size() == 1) list->resize(size_t(dims), list->front());
+  if (list->size() != size_t(dims)) return std::nullopt;
+  return list;
+}
+
+// The window of one output: indices into the input, and the axes of the window.
+struct Window {
+  TileIndex from;
+  std::vector<AxisId> over;
+};
+Window window(TileLowering& l, const TileIndex& at, int dims, const std::vector<int64_t>& kernel,
+              const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
+              const std::vector<int64_t>& dilation) {
+  Window w{at, {}};
+  for (int d = 0; d < dims; d++) {
+    size_t i = size_t(d), place = at.size() - size_t(dims) + i;
+    tile::Index& index = w.from[place];
+    for (tile::Term& term : index.terms) term.factor *= stride[i];
+    index.offset = index.offset * stride[i] - padding[i];
+    if (kernel[i] == 1) continue;
+    w.over.push_back(l.build.span(tile::known(kernel[i])));
+    index = index + tile::along(w.over.back(), dilation[i]);
+  }
+  return w;
+}
+
+template <int dims>
+Value max_pool(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto kernel = per_dim(node, 1, dims, {});
+  if (!kernel || kernel->size() != dims) return std::nullopt;
+  auto stride = per_dim(node, 2, dims, *kernel);
+  auto padding = per_dim(node, 3, dims, {}), dilation = per_dim(node, 4, dims, {});
+  if (!stride || !padding || !dilation) return std::nullopt;
+  Window w = window(l, at, dims, *kernel, *stride, *padding, *dilation);
+  Value x = l.at(*tensor_argument(node, 0), w.from, -INFINITY);
+  if (!x || w.over.empty()) return x;
+  return l.build.reduce(Reduce::max, *x, w.over);
+}
+
+// Sums divided by the size of the window, which must be the same everywhere.
+template <int dims>
+Value avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto kernel = per_dim(node, 1, dims, {});
+  if (!kernel || kernel->size() != dims) return std::nullopt;
+  auto stride = per_dim(node, 2, dims, *kernel), padding = per_dim(node, 3, dims, {});
+  auto ceil_mode = number_argument(node, 4), include_padding = number_argument(node, 5);
+  if (!stride || !padding || !ceil_mode || !include_padding) return std::nullopt;
+  bool padded = false;
+  double count = 1;
+  for (int d = 0; d < dims; d++) {
+    padded |= (*padding)[size_t(d)] != 0;
+    count *= double((*kernel)[size_t(d)]);
+  }
+  if (*ceil_mode != 0 || (padded && *include_padding == 0)) return std::nullopt;
+  if (node.arguments.size() > 6 && !std::holds_alternative<None>(node.arguments[6])) {
+    auto divisor = number_argument(node, 6);
+    if (!divisor || *divisor == 0) return std::nullopt;
+    count = *divisor;
+  }
+  Window w = window(l, at, dims, *kernel, *stride, *padding, std::vector<int64_t>(dims, 1));
+  Value x = l.at(*tensor_argument(node, 0), w.from);
+  if (!x) return std::nullopt;
+  tile::ValueId sum = w.over.empty() ? *x : l.build.reduce(Reduce::sum, *x, w.over);
+  return l.build.mul(sum, l.build.constant(1 / count));
+}
+
+// Where every output has a window of the same size.
+template <int dims>
+Value adaptive_avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId x = *tensor_argument(node, 0);
+  std::vector<int64_t> kernel;
+  double count = 1;
+  for (int d = 0; d < dims; d++) {
+    int place = l.rank(x) - dims + d;
+    int64_t in = l.size(x, place), out = l.size(node.results[0], place);
+    if (out == 0 || in % out) return std::nullopt;
+    kernel.push_back(in / out);
+    count *= double(in / out);
+  }
+  Window w = window(l, at, dims, kernel, kernel, std::vector<int64_t>(dims, 0),
+                    std::vector<int64_t>(dims, 1));
+  Value loaded = l.at(x, w.from);
+  if (!loaded) return std::nullopt;
+  tile::ValueId sum = w.over.empty() ? *loaded : l.build.reduce(Reduce::sum, *loaded, w.over);
+  return l.build.mul(sum, l.build.constant(1 / count));
+}
+
+}  // namespace
+
+TILE(max_pool1d) = {
+    .op = "aten::max_pool1d", .lower = max_pool<1>, .axes = pooled_axes, .channels_last = true};
+TILE(max_pool2d) = {
+    .op = "aten::max_pool2d", .lower = max_pool<2>, .axes = pooled_axes, .channels_last = true};
+TILE(max_pool2d_with_indices) = {.op = "aten::max_pool2d_with_indices",
+                                 .lower = max_pool<2>,
+                                 .axes = pooled_axes,
+                                 .channels_last = true};
+TILE(max_pool3d_with_indices) = {.op = "aten::max_pool3d_with_indices",
+                                 .lower = max_pool<3>,
+                                 .axes = pooled_axes,
+                                 .channels_last = true};
+TILE(avg_pool1d) = {
+    .op = "aten::avg_pool1d", .lower = avg_pool<1>, .axes = pooled_axes, .channels_last = true};
+TILE(avg_pool2d) = {
+    .op = "aten::avg_pool2d", .lower = avg_pool<2>, .axes = pooled_axes, .channels_last = true};
+TILE(avg_pool3d) = {
+    .op = "aten::avg_pool3d", .lower = avg_pool<3>, .axes = pooled_axes, .channels_last = true};
+TILE(adaptive_avg_pool1d) = {.op = "aten::adaptive_avg_pool1d",
+                             .lower = adaptive_avg_pool<1>,
+                             .axes = pooled_axes,
+                             .channels_last = true};
+TILE(_adaptive_avg_pool2d) = {.op = "aten::_adaptive_avg_pool2d",
+                              .lower = adaptive_avg_pool<2>,
+                              .axes = pooled_axes,
+                              .channels_last = true};
+TILE(_adaptive_avg_pool3d) = {.op = "aten::_adaptive_avg_pool3d",
+                              .lower = adaptive_avg_pool<3>,
+                              .axes = pooled_axes,
+                              .channels_last = true};
+
+}  // namespace sconce

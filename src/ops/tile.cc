@@ -1,0 +1,77 @@
+#include "ops/tile.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace sconce {
+
+std::optional<tile::ValueId> TileLowering::broadcast(ValueId tensor, const TileIndex& index) {
+  size_t rank = type(tensor).sizes.size();
+  if (rank > index.size()) return std::nullopt;
+  TileIndex own(index.end() - std::ptrdiff_t(rank), index.end());
+  for (size_t d = 0; d < rank; d++)
+    if (type(tensor).sizes[d].value == 1) own[d] = tile::at(0);
+  return at(tensor, own);
+}
+
+tile::Index TileLowering::parallel(int64_t size) {
+  return size == 1 ? tile::at(0) : tile::along(build.parallel(tile::known(size)));
+}
+tile::Index TileLowering::each(int64_t size) {
+  return size == 1 ? tile::at(0) : tile::along(build.each(tile::known(size)));
+}
+
+std::optional<tile::ValueId> TileLowering::operand(const Argument& argument, DType dtype,
+                                                   const TileIndex& index) {
+  if (auto* ref = std::get_if<ValueRef>(&argument)) {
+    if (!graph.type(ref->id).is_tensor() || type(ref->id).dtype != dtype) return std::nullopt;
+    return broadcast(ref->id, index);
+  }
+  DType computed = tile::value_dtype(dtype);
+  if (auto* number = std::get_if<double>(&argument)) {
+    if (computed != DType::f32) return std::nullopt;
+    return build.constant(*number, computed);
+  }
+  if (auto* number = std::get_if<int64_t>(&argument))
+    return build.constant(double(*number), computed);
+  if (auto* flag = std::get_if<bool>(&argument)) return build.constant(*flag, computed);
+  return std::nullopt;
+}
+
+std::vector<int64_t> TileLowering::sizes(ValueId id) const {
+  std::vector<int64_t> known;
+  for (const SymInt& size : type(id).sizes) known.push_back(size.value);
+  return known;
+}
+
+const TileRule* find_tile_rule(std::string_view op) {
+  static const auto* index = [] {
+    auto* made = new std::unordered_map<std::string_view, const TileRule*>;
+    for (const TileRule* rule : all_tile_rules()) made->emplace(rule->op, rule);
+    return made;
+  }();
+  auto found = index->find(op);
+  return found == index->end() ? nullptr : found->second;
+}
+
+std::optional<double> number_argument(const Node& node, size_t i) {
+  if (i >= node.arguments.size()) return std::nullopt;
+  if (auto* number = std::get_if<double>(&node.arguments[i])) return *number;
+  if (auto* number = std::get_if<int64_t>(&node.arguments[i])) return double(*number);
+  if (auto* flag = std::get_if<bool>(&node.arguments[i])) return double(*flag);
+  return std::nullopt;
+}
+
+std::optional<std::vector<int64_t>> ints_argument(const Node& node, size_t i) {
+  if (i >= node.arguments.size()) return std::nullopt;
+  auto* items = std::get_if<std::vector<IntItem>>(&node.arguments[i]);
+  if (!items) return std::nullopt;
+  std::vector<int64_t> known;
+  for (const IntItem& item : *items) {
+    if (!item.is_known()) return std::nullopt;
+    known.push_back(item.known);
+  }
+  return known;
+}
+
+}  // namespace sconce

@@ -1,0 +1,93 @@
+// TileRule: how an operator is written in the tile language.
+//
+// TILE(name) = {...} at the start of a line in a *.tile.cc under ops/ gives one; the build scans
+// for it. A rule that returns nothing says "not this node": the same function is the question
+// whether an operator is supported and the lowering, so the two cannot disagree.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "ops/def.h"
+#include "tile/build.h"
+
+namespace sconce {
+
+// One index per dimension of a tensor.
+using TileIndex = std::vector<tile::Index>;
+
+// What a rule works with: the kernel being built and the tensors of the graph. Sizes are known.
+class TileLowering {
+ public:
+  TileLowering(const Graph& graph, tile::Builder& build) : build(build), graph(graph) {}
+  virtual ~TileLowering() = default;
+
+  // The element of a tensor at `index`: computed here when the tensor is part of this kernel, else
+  // loaded; `outside` is what lies around it.
+  virtual std::optional<tile::ValueId> at(ValueId tensor, const TileIndex& index,
+                                          double outside = 0) = 0;
+  // As above for a tensor that is broadcast to the result that `index` is of.
+  std::optional<tile::ValueId> broadcast(ValueId tensor, const TileIndex& index);
+  // As above; the index of an element that is not there is an error at run time.
+  virtual std::optional<tile::ValueId> at_strict(ValueId tensor, const TileIndex& index) = 0;
+  // A constant seen as `sizes`, its dimensions then in the order of `permutation`; nothing when the
+  // tensor is not a constant. weights(): in memory in that order. panels(): packed for dot, the
+  // first `lead` dimensions apart, the last one that of the columns.
+  virtual std::optional<int32_t> weights(ValueId tensor, const std::vector<int64_t>& sizes,
+                                         const std::vector<int>& permutation) = 0;
+  virtual std::optional<int32_t> panels(ValueId tensor, const std::vector<int64_t>& sizes,
+                                        const std::vector<int>& permutation, int32_t lead) = 0;
+
+  // True when neighbours along this dimension are neighbours in memory.
+  virtual bool is_innermost(ValueId tensor, int dim) const = 0;
+
+  // An axis for a dimension of a result: none for size 1.
+  tile::Index parallel(int64_t size);
+  tile::Index each(int64_t size);
+  // An argument that is a tensor or a number, as a value of `dtype`.
+  std::optional<tile::ValueId> operand(const Argument& argument, DType dtype,
+                                       const TileIndex& index);
+
+  const TensorType& type(ValueId id) const { return graph.type(id).tensor; }
+  std::vector<int64_t> sizes(ValueId id) const;
+  int64_t size(ValueId id, int dim) const { return type(id).sizes[size_t(dim)].value; }
+  int rank(ValueId id) const { return int(type(id).sizes.size()); }
+
+  tile::Builder& build;
+  const Graph& graph;
+};
+
+struct TileRule {
+  const char* op;  // "aten::add.Tensor"
+  // The element of result 0 at an index.
+  std::optional<tile::ValueId> (*lower)(TileLowering& l, const Node& node, const TileIndex& at);
+  // For operators with axes of their own: the index of the result that the kernel's loops give.
+  // Such an operator is computed once per element, and never inside another one's loops. Null: any
+  // index will do, one element depends on those at the same place.
+  std::optional<TileIndex> (*axes)(TileLowering& l, const Node& node) = nullptr;
+  // With axes: reads its operands at the index of the result, so they may be computed in its
+  // kernel.
+  bool in_step = false;
+  // Runs along channels: its input, and what it gives, are best laid out with channels innermost.
+  bool channels_last = false;
+};
+
+#define TILE(name)                             \
+  extern const ::sconce::TileRule tile_##name; \
+  const ::sconce::TileRule tile_##name
+
+// Null when there is none.
+const TileRule* find_tile_rule(std::string_view op);
+// The scan's table.
+Span<const TileRule* const> all_tile_rules();
+
+// Arguments of a node, for rules.
+inline const ValueId* tensor_argument(const Node& node, size_t i) {
+  auto* ref = std::get_if<ValueRef>(&node.arguments[i]);
+  return ref ? &ref->id : nullptr;
+}
+std::optional<double> number_argument(const Node& node, size_t i);
+// Known integers of a list; nothing when one is computed.
+std::optional<std::vector<int64_t>> ints_argument(const Node& node, size_t i);
+
+}  // namespace sconce

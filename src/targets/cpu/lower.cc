@@ -1,0 +1,625 @@
+#include "targets/cpu/lower.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <unordered_map>
+
+#include "ops/tile.h"
+#include "plan/plan.h"
+#include "targets/cpu/pack.h"
+#include "targets/cpu/view.h"
+
+namespace sconce {
+namespace {
+
+using tile::Index;
+using tile::Operand;
+using tile::Storage;
+
+constexpr uint64_t kAlignment = 64;
+
+bool is_static_tensor(const Graph& graph, ValueId id) {
+  return graph.type(id).is_tensor() && is_static(graph.type(id).tensor);
+}
+
+std::vector<int64_t> known_sizes(const Graph& graph, ValueId id) {
+  std::vector<int64_t> sizes;
+  for (const SymInt& size : graph.type(id).tensor.sizes) sizes.push_back(size.value);
+  return sizes;
+}
+
+int64_t element_count(const std::vector<int64_t>& sizes) {
+  int64_t count = 1;
+  for (int64_t size : sizes) count *= size;
+  return count;
+}
+
+// Strides of a dense tensor with this dim order.
+std::vector<int64_t> ordered_strides(const std::vector<int64_t>& sizes,
+                                     const std::vector<uint8_t>& dim_order) {
+  if (dim_order.empty()) return contiguous_strides(sizes);
+  std::vector<int64_t> strides(sizes.size(), 1);
+  int64_t stride = 1;
+  for (size_t k = dim_order.size(); k-- > 0;) {
+    strides[dim_order[k]] = stride;
+    stride *= std::max<int64_t>(sizes[dim_order[k]], 1);
+  }
+  return strides;
+}
+
+bool is_stored(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+    case DType::i32:
+    case DType::i64:
+    case DType::b8: return true;
+    default: return false;
+  }
+}
+
+// A kernel under construction: what its buffers are.
+struct KernelOperand {
+  ElementView view;      // of `view.root`
+  std::string constant;  // or of a constant that was packed or put in order
+};
+
+// Where a tensor is written, and read from.
+class Places {
+ public:
+  virtual ~Places() = default;
+  virtual std::optional<ElementView> place(ValueId tensor) = 0;
+  // Null when the tensor is not computed in the kernel that is being built.
+  virtual const Node* inlined(ValueId tensor) = 0;
+  // Name of a constant made here from one of the model.
+  virtual std::string add_constant(const std::string& name, Bytes bytes,
+                                   std::shared_ptr<const std::vector<uint8_t>> owned) = 0;
+  virtual std::optional<std::string> find_constant(const std::string& name) = 0;
+};
+
+class KernelLowering : public TileLowering {
+ public:
+  KernelLowering(const Program& program, const Graph& graph, tile::Builder& build, Places& places)
+      : TileLowering(graph, build), program_(program), places_(places) {}
+
+  // The index of the kernel's result; what is inlined is computed there and nowhere else.
+  TileIndex result;
+  std::vector<KernelOperand> operands;
+
+  std::optional<tile::ValueId> at(ValueId tensor, const TileIndex& index, double outside) override {
+    if (const Node* node = places_.inlined(tensor)) {
+      if (auto found = computed_.find(tensor); found != computed_.end()) return found->second;
+      if (index != result) return std::nullopt;
+      const TileRule* rule = find_tile_rule(node->op);
+      auto value = rule->lower(*this, *node, index);
+      if (value) computed_[tensor] = *value;
+      return value;
+    }
+    auto buffer = this->buffer(tensor);
+    if (!buffer) return std::nullopt;
+    for (const auto& [key, value] : loaded_)
+      if (key.first == *buffer && key.second == index) return value;
+    tile::ValueId value = build.load(*buffer, index, outside);
+    loaded_.push_back({{*buffer, index}, value});
+    return value;
+  }
+  std::optional<tile::ValueId> at_strict(ValueId tensor, const TileIndex& index) override {
+    auto buffer = places_.inlined(tensor) ? std::nullopt : this->buffer(tensor);
+    if (!buffer) return std::nullopt;
+    return build.load_strict(*buffer, index);
+  }
+
+  std::optional<int32_t> weights(ValueId tensor, const std::vector<int64_t>& sizes,
+                                 const std::vector<int>& permutation) override {
+    return prepared(tensor, sizes, permutation, -1);
+  }
+  std::optional<int32_t> panels(ValueId tensor, const std::vector<int64_t>& sizes,
+                                const std::vector<int>& permutation, int32_t lead) override {
+    return prepared(tensor, sizes, permutation, lead);
+  }
+
+  bool is_innermost(ValueId tensor, int dim) const override {
+    auto view = places_.place(tensor);
+    std::vector<int64_t> strides = view ? view->strides : contiguous_strides(sizes(tensor));
+    return strides[size_t(dim)] == 1;
+  }
+
+ private:
+  std::optional<int32_t> buffer(ValueId tensor) {
+    if (auto found = buffers_.find(tensor); found != buffers_.end()) return found->second;
+    auto view = places_.place(tensor);
+    if (!view) return std::nullopt;
+    std::vector<tile::Extent> dims;
+    for (int64_t size : view->sizes) dims.push_back(tile::known(size));
+    int32_t id = build.input(type(tensor).dtype, dims);
+    operands.push_back({*view, {}});
+    return buffers_[tensor] = id;
+  }
+
+  // A constant in another order, packed when lead >= 0.
+  std::optional<int32_t> prepared(ValueId tensor, const std::vector<int64_t>& sizes,
+                                  const std::vector<int>& permutation, int32_t lead) {
+    const ValueInfo& info = graph.values[size_t(tensor)];
+    if (info.origin != Origin::constant || type(tensor).dtype != DType::f32) return std::nullopt;
+    const ConstantData& constant = program_.constants[size_t(info.index)];
+    std::vector<int64_t> ordered;
+    for (int d : permutation) ordered.push_back(sizes[size_t(d)]);
+    std::string name = prepared_name(info.index, ordered, permutation, lead);
+    if (!places_.find_constant(name)) {
+      auto bytes = std::make_shared<std::vector<uint8_t>>(
+          lead < 0 ? permuted_f32(constant.bytes, sizes, permutation)
+                   : packed_panels_f32(constant.bytes, sizes, permutation, lead));
+      places_.add_constant(name, *bytes, bytes);
+    }
+    std::vector<tile::Extent> dims;
+    for (int64_t size : ordered) dims.push_back(tile::known(size));
+    int32_t id = lead < 0 ? build.input(DType::f32, dims) : build.panels(DType::f32, dims, lead);
+    ElementView view{kNoValue, 0, ordered, contiguous_strides(ordered)};
+    operands.push_back({std::move(view), name});
+    return id;
+  }
+
+  const Program& program_;
+  Places& places_;
+  std::unordered_map<ValueId, tile::ValueId> computed_;
+  std::unordered_map<ValueId, int32_t> buffers_;
+  std::vector<std::pair<std::pair<int32_t, TileIndex>, tile::ValueId>> loaded_;
+};
+
+// The kernel of one node, with what is inlined into it, storing to `result`.
+struct MadeKernel {
+  tile::Kernel kernel;
+  std::vector<KernelOperand> operands;
+};
+std::optional<MadeKernel> make_kernel(const Program& program, const Graph& graph, Places& places,
+                                      const Node* root, const Node* anchor, ValueId value,
+                                      const ElementView& result) {
+  tile::Builder build("k");
+  KernelLowering l(program, graph, build, places);
+  std::vector<int64_t> sizes = known_sizes(graph, value);
+  if (anchor) {
+    auto axes = find_tile_rule(anchor->op)->axes(l, *anchor);
+    if (!axes) return std::nullopt;
+    l.result = *axes;
+  } else {
+    for (int64_t size : sizes) l.result.push_back(l.parallel(size));
+  }
+  if (l.result.size() != sizes.size()) return std::nullopt;
+  std::optional<tile::ValueId> computed =
+      root ? find_tile_rule(root->op)->lower(l, *root, l.result) : l.at(value, l.result, 0);
+  if (!computed) return std::nullopt;
+  std::vector<tile::Extent> dims;
+  for (int64_t size : sizes) dims.push_back(tile::known(size));
+  int32_t output = build.output(graph.type(value).tensor.dtype, dims);
+  l.operands.push_back({result, {}});
+  build.store(output, l.result, *computed);
+  Result<tile::Kernel> kernel = build.finish();
+  if (!kernel.ok()) return std::nullopt;
+  return MadeKernel{std::move(*kernel), std::move(l.operands)};
+}
+
+// Everything materialized and contiguous: for the question whether a node can be lowered at all.
+class PlainPlaces : public Places {
+ public:
+  explicit PlainPlaces(const Graph& graph) : graph_(graph) {}
+  std::optional<ElementView> place(ValueId tensor) override {
+    if (!is_static_tensor(graph_, tensor) || !is_stored(graph_.type(tensor).tensor.dtype))
+      return std::nullopt;
+    std::vector<int64_t> sizes = known_sizes(graph_, tensor);
+    return ElementView{tensor, 0, sizes, contiguous_strides(sizes)};
+  }
+  const Node* inlined(ValueId) override { return nullptr; }
+  std::string add_constant(const std::string& name, Bytes,
+                           std::shared_ptr<const std::vector<uint8_t>>) override {
+    return name;
+  }
+  std::optional<std::string> find_constant(const std::string& name) override { return name; }
+
+ private:
+  const Graph& graph_;
+};
+
+bool is_concatenation(const Node& node) { return node.op == "aten::cat"; }
+
+std::optional<size_t> concatenated_dim(const Graph& graph, const Node& node) {
+  auto dim = number_argument(node, 1);
+  if (!dim) return std::nullopt;
+  int rank = int(graph.type(node.results[0]).tensor.sizes.size());
+  return size_t(*dim < 0 ? int(*dim) + rank : int(*dim));
+}
+
+class Lowering : public Places {
+ public:
+  Lowering(const Program& program, const Graph& graph, Span<const NodeId> nodes)
+      : program_(program), graph_(graph), nodes_(nodes) {}
+
+  Result<LoweredRegion> run() {
+    find_uses();
+    choose_inlined();
+    choose_layouts();
+    for (ValueId input : inputs_) {
+      uint32_t index = uint32_t(region_.inputs.size());
+      region_.inputs.push_back(input);
+      add_argument(input, &region_.program.inputs);
+      storage_of_[input] = add_storage(Storage::Kind::input, bytes_of(input), index);
+      places_[input] = argument_view(input);
+    }
+    find_outputs();
+    for (NodeId id : nodes_) {
+      const Node& node = graph_.nodes[size_t(id)];
+      Result<void> done = lower_node(node);
+      if (!done.ok()) {
+        std::string where = node.op;
+        if (!node.source.empty()) where += " at " + node.source;
+        return std::move(done.error()).with_context(where);
+      }
+    }
+    for (ValueId output : region_.outputs) TRY_VOID(deliver(output));
+    plan();
+    TRY_VOID(tile::verify(region_.program));
+    return std::move(region_);
+  }
+
+ private:
+  // Values from outside in the order of first use; how often values are used within, and whether
+  // also without.
+  void find_uses() {
+    std::vector<bool> here(graph_.values.size(), false), seen(graph_.values.size(), false);
+    uses_.assign(graph_.values.size(), 0);
+    user_.assign(graph_.values.size(), nullptr);
+    std::vector<bool> in_region(graph_.nodes.size(), false);
+    for (NodeId id : nodes_) {
+      in_region[size_t(id)] = true;
+      const Node& node = graph_.nodes[size_t(id)];
+      Graph::for_each_use(node, [&](ValueId used) {
+        uses_[size_t(used)]++;
+        user_[size_t(used)] = &node;
+        if (here[size_t(used)] || seen[size_t(used)]) return;
+        seen[size_t(used)] = true;
+        if (graph_.values[size_t(used)].origin != Origin::constant) inputs_.push_back(used);
+      });
+      for (ValueId result : node.results) here[size_t(result)] = true;
+    }
+    is_output_.assign(graph_.values.size(), false);
+    auto outside = [&](ValueId used) {
+      if (here[size_t(used)]) is_output_[size_t(used)] = true;
+    };
+    for (NodeId id : graph_.order)
+      if (!in_region[size_t(id)]) Graph::for_each_use(graph_.nodes[size_t(id)], outside);
+    for (ValueId id : graph_.outputs) outside(id);
+    for (const WriteBack& write : graph_.write_backs) outside(write.value);
+  }
+
+  // A node is inlined into its only user when both are of the same sizes and at most one of those
+  // that end in one kernel has axes of its own.
+  void choose_inlined() {
+    anchor_.assign(graph_.nodes.size(), nullptr);
+    inlined_.assign(graph_.values.size(), nullptr);
+    for (NodeId id : nodes_) {
+      const Node& node = graph_.nodes[size_t(id)];
+      const TileRule* rule = find_tile_rule(node.op);
+      if (!rule || is_view(graph_, node)) continue;
+      const Node*& anchor = anchor_[size_t(id)];
+      if (rule->axes) anchor = &node;
+      if (rule->axes && !rule->in_step) continue;
+      // The operand that was computed last first: its memory is still warm if it is not inlined.
+      std::vector<ValueId> operands;
+      Graph::for_each_use(node, [&](ValueId used) { operands.push_back(used); });
+      std::sort(operands.begin(), operands.end(), std::greater<>());
+      for (ValueId used : operands) {
+        const ValueInfo& info = graph_.values[size_t(used)];
+        if (info.origin != Origin::node || uses_[size_t(used)] != 1 || is_output_[size_t(used)] ||
+            info.result != 0)
+          continue;
+        const Node& producer = graph_.nodes[size_t(info.index)];
+        const TileRule* producer_rule = find_tile_rule(producer.op);
+        if (std::find(nodes_.begin(), nodes_.end(), info.index) == nodes_.end() || !producer_rule ||
+            is_view(graph_, producer) || is_concatenation(producer) ||
+            known_sizes(graph_, used) != known_sizes(graph_, node.results[0]))
+          continue;
+        const Node* inner = anchor_[size_t(info.index)];
+        if (inner && anchor) continue;
+        if (inner) anchor = inner;
+        inlined_[size_t(used)] = &producer;
+      }
+    }
+  }
+
+  // Channels innermost for what convolutions give, and for what is computed from such tensors.
+  void choose_layouts() {
+    channels_last_.assign(graph_.values.size(), false);
+    for (NodeId id : nodes_) {
+      const Node& node = graph_.nodes[size_t(id)];
+      const TileRule* rule = find_tile_rule(node.op);
+      if (is_view(graph_, node) || (!rule && !is_concatenation(node))) continue;
+      bool last = rule && rule->channels_last;
+      Graph::for_each_use(node, [&](ValueId used) {
+        last |=
+            channels_last_[size_t(used)] && graph_.type(used).tensor.sizes.size() ==
+                                                graph_.type(node.results[0]).tensor.sizes.size();
+      });
+      if (graph_.type(node.results[0]).tensor.sizes.size() >= 3)
+        channels_last_[size_t(node.results[0])] = last;
+    }
+  }
+
+  void find_outputs() {
+    for (NodeId id : nodes_)
+      for (ValueId result : graph_.nodes[size_t(id)].results)
+        if (is_output_[size_t(result)]) region_.outputs.push_back(result);
+    for (size_t i = 0; i < region_.outputs.size(); i++) {
+      ValueId output = region_.outputs[i];
+      add_argument(output, &region_.program.outputs);
+      output_storage_[output] = add_storage(Storage::Kind::output, bytes_of(output), uint32_t(i));
+    }
+  }
+
+  uint64_t bytes_of(ValueId id) const {
+    return uint64_t(element_count(known_sizes(graph_, id))) *
+           dtype_bytes(graph_.type(id).tensor.dtype);
+  }
+  void add_argument(ValueId id, std::vector<tile::Argument>* to) {
+    const TensorType& type = graph_.type(id).tensor;
+    to->push_back({type.dtype, known_sizes(graph_, id), type.dim_order});
+  }
+  ElementView argument_view(ValueId id) const {
+    std::vector<int64_t> sizes = known_sizes(graph_, id);
+    return {id, 0, sizes, ordered_strides(sizes, graph_.type(id).tensor.dim_order)};
+  }
+  uint32_t add_storage(Storage::Kind kind, uint64_t bytes, uint32_t index = 0,
+                       std::string name = {}) {
+    region_.program.storages.push_back({kind, bytes, index, 0, std::move(name)});
+    return uint32_t(region_.program.storages.size()) - 1;
+  }
+
+  // Places.
+  std::optional<ElementView> place(ValueId tensor) override {
+    if (auto found = places_.find(tensor); found != places_.end()) return found->second;
+    const ValueInfo& info = graph_.values[size_t(tensor)];
+    if (info.origin != Origin::constant) return std::nullopt;
+    const ConstantData& constant = program_.constants[size_t(info.index)];
+    std::string name = "constant " + std::to_string(info.index);
+    if (!find_constant(name)) add_constant(name, constant.bytes, constant.owned);
+    storage_of_[tensor] = constants_[name];
+    std::vector<int64_t> sizes = known_sizes(graph_, tensor);
+    return places_[tensor] = ElementView{tensor, 0, sizes, contiguous_strides(sizes)};
+  }
+  const Node* inlined(ValueId tensor) override { return inlined_[size_t(tensor)]; }
+  std::string add_constant(const std::string& name, Bytes bytes,
+                           std::shared_ptr<const std::vector<uint8_t>> owned) override {
+    constants_[name] = add_storage(Storage::Kind::constant, bytes.size(), 0, name);
+    region_.constants.push_back({name, bytes, std::move(owned)});
+    return name;
+  }
+  std::optional<std::string> find_constant(const std::string& name) override {
+    if (constants_.count(name)) return name;
+    return std::nullopt;
+  }
+
+  Result<void> lower_node(const Node& node) {
+    ValueId value = node.results[0];
+    if (inlined_[size_t(value)]) return {};
+    if (is_view(graph_, node)) {
+      ValueId operand = *tensor_argument(node, 0);
+      auto view = place(operand);
+      if (!view) return error(Code::internal, "operand without a place");
+      auto through = view_through(graph_, node, *view);
+      if (!through) {  // its memory lies otherwise: copy it first
+        TRY(ElementView copy, copied(operand, false));
+        through = view_through(graph_, node, copy);
+        if (!through) return error(Code::internal, "no view of a contiguous tensor");
+      }
+      places_[value] = *through;
+      return {};
+    }
+    if (is_concatenation(node)) return concatenate(node);
+    const Node* anchor = anchor_[size_t(graph_.values[size_t(value)].index)];
+    if (anchor && find_tile_rule(anchor->op)->channels_last) {
+      ValueId operand = *tensor_argument(*anchor, 0);
+      auto view = place(operand);
+      if (view && view->sizes.size() >= 3 && view->sizes[1] > 1 && view->strides[1] != 1) {
+        TRY(ElementView copy, copied(operand, true));
+        ElementView before = places_[operand];
+        places_[operand] = copy;
+        Result<void> done = compute(node, anchor);
+        places_[operand] = before;
+        return done;
+      }
+    }
+    return compute(node, anchor);
+  }
+
+  Result<void> compute(const Node& node, const Node* anchor) {
+    ValueId value = node.results[0];
+    ElementView result = make_place(value);
+    return add_step(&node, anchor, value, result, node.source);
+  }
+
+  // Where a tensor that is computed here goes: the output, its part of a concatenation, or memory
+  // of its own.
+  ElementView make_place(ValueId value) {
+    if (auto found = output_storage_.find(value); found != output_storage_.end()) {
+      storage_of_[value] = found->second;
+      return places_[value] = argument_view(value);
+    }
+    if (const Node* user = user_[size_t(value)];
+        user && uses_[size_t(value)] == 1 && is_concatenation(*user)) {
+      ElementView whole = concatenation_place(*user);
+      int64_t offset = 0;
+      size_t dim = *concatenated_dim(graph_, *user);
+      for (const ValueRef& part : std::get<std::vector<ValueRef>>(user->arguments[0])) {
+        if (part.id == value) break;
+        offset += known_sizes(graph_, part.id)[dim];
+      }
+      whole.offset += offset * whole.strides[dim];
+      whole.sizes = known_sizes(graph_, value);
+      return places_[value] = whole;
+    }
+    return places_[value] = own_place(value, channels_last_[size_t(value)]);
+  }
+  ElementView own_place(ValueId value, bool channels_last) {
+    std::vector<int64_t> sizes = known_sizes(graph_, value);
+    storage_of_[value] = add_storage(Storage::Kind::temporary, bytes_of(value));
+    return {value, 0, sizes,
+            channels_last ? channels_last_strides(sizes) : contiguous_strides(sizes)};
+  }
+  ElementView concatenation_place(const Node& node) {
+    ValueId whole = node.results[0];
+    if (auto found = places_.find(whole); found != places_.end()) return found->second;
+    return make_place(whole);
+  }
+
+  Result<void> concatenate(const Node& node) {
+    auto* parts = std::get_if<std::vector<ValueRef>>(&node.arguments[0]);
+    auto dim = concatenated_dim(graph_, node);
+    if (!parts || !dim) return error(Code::internal, "not a concatenation that can be lowered");
+    ElementView whole = concatenation_place(node);
+    int64_t offset = 0;
+    for (const ValueRef& part : *parts) {
+      std::vector<int64_t> sizes = known_sizes(graph_, part.id);
+      if (sizes.size() != whole.sizes.size()) continue;  // an empty tensor of rank 1
+      ElementView to = whole;
+      to.offset += offset * whole.strides[*dim];
+      to.sizes = sizes;
+      offset += sizes[*dim];
+      auto from = place(part.id);
+      if (!from) return error(Code::internal, "part without a place");
+      bool there = from->root == to.root && from->offset == to.offset;
+      if (!there && element_count(sizes) > 0)
+        TRY_VOID(add_step(nullptr, nullptr, part.id, to, node.source));
+    }
+    return {};
+  }
+
+  // A copy with another layout; one per tensor and layout.
+  Result<ElementView> copied(ValueId value, bool channels_last) {
+    auto key = std::make_pair(value, channels_last);
+    if (auto found = copies_.find(key); found != copies_.end()) return found->second;
+    std::vector<int64_t> sizes = known_sizes(graph_, value);
+    // The copy has no value of its own; a root below zero tells its storage.
+    uint32_t storage = add_storage(Storage::Kind::temporary, bytes_of(value));
+    ValueId root = -2 - ValueId(storage);
+    ElementView to{root, 0, sizes,
+                   channels_last ? channels_last_strides(sizes) : contiguous_strides(sizes)};
+    TRY_VOID(add_step(nullptr, nullptr, value, to, {}));
+    copies_[key] = to;
+    return to;
+  }
+
+  // An output that is a view, or an input, gets a copy.
+  Result<void> deliver(ValueId output) {
+    auto view = place(output);
+    if (!view) return error(Code::internal, "output without a value");
+    uint32_t storage = output_storage_[output];
+    if (view->root >= 0 && storage_of_[view->root] == storage) return {};
+    ElementView to = argument_view(output);
+    to.root = -2 - ValueId(storage);
+    return add_step(nullptr, nullptr, output, to, {});
+  }
+
+  Operand operand_of(const KernelOperand& made, DType dtype) {
+    uint32_t storage = made.view.root == kNoValue ? constants_[made.constant]
+                       : made.view.root < 0       ? uint32_t(-2 - made.view.root)
+                                                  : storage_of_[made.view.root];
+    return {storage, uint64_t(made.view.offset) * dtype_bytes(dtype), made.view.sizes,
+            made.view.strides};
+  }
+
+  Result<void> add_step(const Node* root, const Node* anchor, ValueId value,
+                        const ElementView& result, const std::string& source) {
+    auto made = make_kernel(program_, graph_, *this, root, anchor, value, result);
+    if (!made) return error(Code::internal, "no kernel for what can_lower() took");
+    std::string text = tile::print(made->kernel);
+    auto [found, is_new] = kernels_.emplace(text, uint32_t(region_.program.kernels.size()));
+    tile::Step step{found->second, {}, source};
+    for (size_t b = 0; b < made->operands.size(); b++)
+      step.operands.push_back(operand_of(made->operands[b], made->kernel.buffers[b].dtype));
+    if (is_new) {
+      made->kernel.name = fmt::format("k{}", found->second);
+      region_.program.kernels.push_back(std::move(made->kernel));
+    }
+    region_.program.steps.push_back(std::move(step));
+    return {};
+  }
+
+  void plan() {
+    tile::Program& program = region_.program;
+    std::vector<Block> blocks;
+    std::vector<size_t> which;
+    for (size_t s = 0; s < program.storages.size(); s++) {
+      if (program.storages[s].kind != Storage::Kind::temporary) continue;
+      Block block{program.storages[s].bytes, UINT32_MAX, 0};
+      for (size_t step = 0; step < program.steps.size(); step++)
+        for (const Operand& operand : program.steps[step].operands)
+          if (operand.storage == s) {
+            block.first_step = std::min(block.first_step, uint32_t(step));
+            block.last_step = uint32_t(step);
+          }
+      if (block.first_step == UINT32_MAX) continue;
+      blocks.push_back(block);
+      which.push_back(s);
+    }
+    ArenaPlan arena = plan_arena(blocks, kAlignment);
+    for (size_t b = 0; b < which.size(); b++) program.storages[which[b]].offset = arena.offsets[b];
+    program.arena_bytes = arena.arena_bytes;
+  }
+
+  const Program& program_;
+  const Graph& graph_;
+  Span<const NodeId> nodes_;
+  std::vector<ValueId> inputs_;
+  std::vector<int32_t> uses_;      // by value, in the region
+  std::vector<const Node*> user_;  // by value, the last one
+  std::vector<bool> is_output_, channels_last_;
+  std::vector<const Node*> anchor_;   // by node: the one with axes in its kernel so far
+  std::vector<const Node*> inlined_;  // by value: its node, when it has no memory
+  std::unordered_map<ValueId, ElementView> places_;
+  std::unordered_map<ValueId, uint32_t> storage_of_, output_storage_;
+  std::unordered_map<std::string, uint32_t> constants_;
+  std::unordered_map<std::string, uint32_t> kernels_;
+  std::map<std::pair<ValueId, bool>, ElementView> copies_;
+  LoweredRegion region_;
+};
+
+}  // namespace
+
+bool can_lower(const Program& program, const Graph& graph, const Node& node) {
+  if (node.results.empty()) return false;
+  bool fits = true;
+  Graph::for_each_use(node, [&](ValueId used) {
+    fits &= is_static_tensor(graph, used) && is_stored(graph.type(used).tensor.dtype);
+  });
+  fits &= is_static_tensor(graph, node.results[0]) &&
+          is_stored(graph.type(node.results[0]).tensor.dtype);
+  // Other results must be unused: a kernel gives the first one.
+  if (fits && node.results.size() > 1) {
+    std::vector<int32_t> uses = graph.use_counts();
+    for (size_t r = 1; r < node.results.size(); r++) fits &= uses[size_t(node.results[r])] == 0;
+  }
+  if (!fits) return false;
+  PlainPlaces places(graph);
+  if (is_view(graph, node)) {
+    auto view = places.place(*tensor_argument(node, 0));
+    return view && view_through(graph, node, *view).has_value();
+  }
+  if (is_concatenation(node)) {
+    auto* parts = std::get_if<std::vector<ValueRef>>(&node.arguments[0]);
+    if (!parts || !concatenated_dim(graph, node)) return false;
+    for (const ValueRef& part : *parts)
+      if (graph.type(part.id).tensor.dtype != graph.type(node.results[0]).tensor.dtype)
+        return false;
+    return true;
+  }
+  const TileRule* rule = find_tile_rule(node.op);
+  if (!rule) return false;
+  ElementView result = *places.place(node.results[0]);
+  return make_kernel(program, graph, places, &node, rule->axes ? &node : nullptr, node.results[0],
+                     result)
+      .has_value();
+}
+
+Result<LoweredRegion> lower(const Program& program, const Graph& graph, Span<const NodeId> nodes) {
+  return Lowering(program, graph, nodes).run();
+}
+
+}  // namespace sconce

@@ -1,0 +1,90 @@
+#include "targets/cpu/pack.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstring>
+
+#include "tile/ir.h"
+
+namespace sconce {
+namespace {
+
+struct Ordered {
+  std::vector<int64_t> sizes, strides;
+};
+Ordered in_order(const std::vector<int64_t>& sizes, const std::vector<int>& permutation) {
+  std::vector<int64_t> strides(sizes.size(), 1);
+  for (size_t d = sizes.size(); d-- > 1;) strides[d - 1] = strides[d] * sizes[d];
+  Ordered ordered;
+  for (int d : permutation) {
+    ordered.sizes.push_back(sizes[size_t(d)]);
+    ordered.strides.push_back(strides[size_t(d)]);
+  }
+  return ordered;
+}
+
+// Calls f(position, offset) for every index of the first `dims` dimensions, in order.
+template <class F>
+void walk(const Ordered& o, size_t first, size_t last, F f) {
+  std::vector<int64_t> index(last - first, 0);
+  for (size_t d = first; d < last; d++)
+    if (o.sizes[d] == 0) return;
+  int64_t offset = 0;
+  for (int64_t position = 0;; position++) {
+    f(position, offset);
+    size_t d = last;
+    while (d > first) {
+      size_t i = d - 1 - first;
+      offset += o.strides[d - 1];
+      if (++index[i] < o.sizes[d - 1]) break;
+      offset -= index[i] * o.strides[d - 1];
+      index[i] = 0;
+      d--;
+    }
+    if (d == first) return;
+  }
+}
+
+}  // namespace
+
+std::vector<uint8_t> permuted_f32(Bytes data, const std::vector<int64_t>& sizes,
+                                  const std::vector<int>& permutation) {
+  std::vector<uint8_t> result(data.size());
+  Ordered o = in_order(sizes, permutation);
+  walk(o, 0, o.sizes.size(), [&](int64_t position, int64_t offset) {
+    memcpy(&result[size_t(position) * 4], &data[size_t(offset) * 4], 4);
+  });
+  return result;
+}
+
+std::vector<uint8_t> packed_panels_f32(Bytes data, const std::vector<int64_t>& sizes,
+                                       const std::vector<int>& permutation, int32_t lead) {
+  Ordered o = in_order(sizes, permutation);
+  size_t last = o.sizes.size() - 1;
+  int64_t leads = 1, k = 1, columns = o.sizes[last];
+  for (size_t d = 0; d < size_t(lead); d++) leads *= o.sizes[d];
+  for (size_t d = size_t(lead); d < last; d++) k *= o.sizes[d];
+  constexpr int64_t kWidth = tile::kPanelColumns;
+  int64_t panels = (columns + kWidth - 1) / kWidth;
+  std::vector<uint8_t> result(size_t(leads * panels * k * kWidth) * 4);
+  walk(o, 0, size_t(lead), [&](int64_t l, int64_t lead_offset) {
+    walk(o, size_t(lead), last, [&](int64_t step, int64_t k_offset) {
+      for (int64_t n = 0; n < columns; n++) {
+        int64_t to = ((l * panels + n / kWidth) * k + step) * kWidth + n % kWidth;
+        int64_t from = lead_offset + k_offset + n * o.strides[last];
+        memcpy(&result[size_t(to) * 4], &data[size_t(from) * 4], 4);
+      }
+    });
+  });
+  return result;
+}
+
+std::string prepared_name(int32_t constant, const std::vector<int64_t>& sizes,
+                          const std::vector<int>& permutation, int32_t lead) {
+  return fmt::format("constant {} as {} by {}{}", constant, fmt::join(sizes, "x"),
+                     fmt::join(permutation, ""),
+                     lead < 0 ? std::string() : fmt::format(" in panels after {}", lead));
+}
+
+}  // namespace sconce

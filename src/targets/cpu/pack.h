@@ -1,0 +1,21 @@
+// Packing: constants in the order in which kernels read them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/span.h"
+
+namespace sconce {
+
+// f32 data seen as `sizes`, its dimensions then in the order of `permutation`, row-major.
+std::vector<uint8_t> permuted_f32(Bytes data, const std::vector<int64_t>& sizes,
+                                  const std::vector<int>& permutation);
+// The same packed for dot (tile::Layout::panels): [lead...][ceil(N / 16)][k...][16].
+std::vector<uint8_t> packed_panels_f32(Bytes data, const std::vector<int64_t>& sizes,
+                                       const std::vector<int>& permutation, int32_t lead);
+// A name that is equal when constant, sizes, order and packing are.
+std::string prepared_name(int32_t constant, const std::vector<int64_t>& sizes,
+                          const std::vector<int>& permutation, int32_t lead);
+
+}  // namespace sconce

@@ -1,0 +1,176 @@
+// Tile programs made of graphs give what the reference kernels give.
+#include "targets/cpu/lower.h"
+
+#include "passes/pass_test.h"
+#include "tile/interpret.h"
+
+namespace sconce {
+namespace {
+
+std::vector<NodeId> all_nodes(const Graph& graph) { return graph.order; }
+
+// Lowers every node and compares with the evaluator.
+LoweredRegion compare_with_eval(const std::string& text, double tolerance = 2e-6) {
+  auto program = parse_completed(text);
+  EXPECT_FALSE(program->methods.empty());
+  // What the text left out is drawn by lot.
+  std::mt19937 random(3);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  for (ConstantData& constant : program->constants) {
+    if (!constant.omitted) continue;
+    auto bytes = std::make_shared<std::vector<uint8_t>>(constant.bytes.size());
+    for (size_t i = 0; i + 4 <= bytes->size(); i += 4) {
+      float x = uniform(random);
+      memcpy(bytes->data() + i, &x, 4);
+    }
+    constant.bytes = *bytes;
+    constant.owned = bytes;
+    constant.omitted = 0;
+  }
+  const Graph& graph = program->methods[0].graph;
+  for (NodeId id : graph.order)
+    EXPECT_TRUE(can_lower(*program, graph, graph.nodes[size_t(id)])) << graph.nodes[size_t(id)].op;
+  std::vector<NodeId> nodes = all_nodes(graph);
+  Result<LoweredRegion> lowered = lower(*program, graph, nodes);
+  EXPECT_TRUE(lowered.ok()) << lowered.error().text;
+  if (!lowered.ok()) return {};
+
+  std::vector<EvalValue> inputs = random_inputs(*program, graph, 7);
+  Evaluator evaluator(*program);
+  auto wanted = evaluator.run(graph, inputs);
+  EXPECT_TRUE(wanted.ok()) << wanted.error().text;
+  if (!wanted.ok()) return {};
+
+  std::vector<const void*> in;
+  for (ValueId id : lowered->inputs)
+    for (size_t i = 0; i < graph.inputs.size(); i++)
+      if (graph.inputs[i] == id) in.push_back(std::get<EvalTensor>(inputs[i]).data);
+  std::vector<std::vector<uint8_t>> results;
+  std::vector<void*> out;
+  for (ValueId id : lowered->outputs)
+    results.emplace_back(size_t(*bytes_max(graph.type(id).tensor, program->symbols)));
+  for (auto& result : results) out.push_back(result.data());
+  Result<void> done = tile::interpret(lowered->program, in, out, [&](const std::string& name) {
+    for (const TileConstant& constant : lowered->constants)
+      if (constant.name == name) return constant.bytes;
+    return Bytes();
+  });
+  EXPECT_TRUE(done.ok()) << done.error().text;
+  for (size_t o = 0; o < graph.outputs.size(); o++) {
+    const EvalTensor& right = std::get<EvalTensor>((*wanted)[o]);
+    for (size_t r = 0; r < lowered->outputs.size(); r++) {
+      if (lowered->outputs[r] != graph.outputs[o]) continue;
+      if (right.dtype != DType::f32) {
+        EXPECT_EQ(memcmp(right.data, results[r].data(), right.bytes), 0);
+        continue;
+      }
+      for (size_t i = 0; i < right.bytes / 4; i++) {
+        float a, b;
+        memcpy(&a, right.data + 4 * i, 4);
+        memcpy(&b, results[r].data() + 4 * i, 4);
+        if (a == b || (a != a && b != b)) continue;
+        EXPECT_NEAR(a, b, tolerance * std::max(1.0f, std::fabs(a))) << "element " << i;
+        if (std::fabs(a - b) > 1) break;
+      }
+    }
+  }
+  return std::move(*lowered);
+}
+
+TEST(LowerForCpu, a_convolution_takes_what_follows_into_its_kernel) {
+  LoweredRegion region = compare_with_eval(R"(
+    constant @w: f32[4, 3, 3, 3] = omitted 0000000000000001
+    constant @b: f32[4] = {1, 2, -3, 4}
+    method forward(%x: f32[2, 3, 7, 6] as x, %r: f32[2, 4, 4, 3] as r) {
+      %w = constant @w
+      %b = constant @b
+      %y: f32[2, 4, 4, 3] = aten::convolution(%x, %w, %b, [2, 2], [1, 1], [1, 1], false, [0, 0], 1)
+      %z: f32[2, 4, 4, 3] = aten::add.Tensor(%y, %r)
+      %a: f32[2, 4, 4, 3] = aten::relu(%z)
+      return %a
+    })");
+  // The input's channels are made innermost first.
+  EXPECT_EQ(region.program.steps.size(), 2u);
+}
+
+TEST(LowerForCpu, groups_and_depthwise_and_dilation) {
+  compare_with_eval(R"(
+    method forward(%x: f32[1, 6, 9, 9] as x, %w: f32[4, 3, 3, 3] as w) {
+      %y: f32[1, 6, 9, 9] = aten::hardtanh(%x, -0.5, 0.5)
+      return %y
+    })");
+  compare_with_eval(R"(
+    constant @w: f32[4, 3, 3, 3] = omitted 0000000000000001
+    constant @d: f32[4, 1, 3, 3] = omitted 0000000000000002
+    method forward(%x: f32[1, 6, 9, 9] as x) {
+      %w = constant @w
+      %d = constant @d
+      %y: f32[1, 4, 5, 5] = aten::convolution(%x, %w, none, [1, 1], [0, 0], [2, 2], false, [0, 0], 2)
+      %z: f32[1, 4, 3, 3] = aten::convolution(%y, %d, none, [2, 2], [1, 1], [1, 1], false, [0, 0], 4)
+      return %z
+    })");
+}
+
+TEST(LowerForCpu, heads_are_views_and_attention_is_one_kernel) {
+  LoweredRegion region = compare_with_eval(R"(
+    constant @w: f32[8, 8] = omitted 0000000000000001
+    method forward(%x: f32[2, 5, 8] as x, %k: f32[2, 5, 8] as k, %m: f32[2, 1, 5, 5] as m) {
+      %w = constant @w
+      %q0: f32[2, 5, 8] = aten::linear(%x, %w, none)
+      %q1: f32[2, 5, 2, 4] = aten::view(%q0, [2, 5, 2, 4])
+      %q: f32[2, 2, 5, 4] = aten::transpose.int(%q1, 1, 2)
+      %k1: f32[2, 5, 2, 4] = aten::view(%k, [2, 5, 2, 4])
+      %k2: f32[2, 2, 5, 4] = aten::transpose.int(%k1, 1, 2)
+      %a: f32[2, 2, 5, 4] = aten::scaled_dot_product_attention(%q, %k2, %k2, %m)
+      %t: f32[2, 5, 2, 4] = aten::transpose.int(%a, 1, 2)
+      %v: f32[2, 5, 8] = aten::view(%t, [2, 5, 8])
+      %y: f32[2, 5, 8] = aten::linear(%v, %w, none)
+      %z: f32[2, 5, 8] = aten::add.Tensor(%y, %x)
+      %n: f32[2, 5, 8] = aten::layer_norm(%z, [8], none, none)
+      %g: f32[2, 5, 8] = aten::gelu(%n)
+      return %z, %g
+    })");
+  EXPECT_EQ(region.program.steps.size(), 5u);  // and a copy of the heads to rows
+}
+
+TEST(LowerForCpu, pools_reductions_and_softmax) {
+  compare_with_eval(R"(
+    method forward(%x: f32[2, 3, 6, 6] as x) {
+      %p: f32[2, 3, 3, 3], %i: i64[2, 3, 3, 3] = aten::max_pool2d_with_indices(%x, [3, 3], [2, 2], [1, 1])
+      %a: f32[2, 3, 1, 1] = aten::_adaptive_avg_pool2d(%p, [1, 1])
+      %m: f32[2, 3] = aten::mean.dim(%p, [2, 3])
+      %s: f32[2, 3, 3, 3] = aten::_softmax(%p, -1, false)
+      %t: f32[2, 3, 3, 3] = aten::_softmax(%p, 1, false)
+      %g: f32[2, 3, 3, 3] = aten::group_norm(%p, 1)
+      return %a, %m, %s, %t, %g
+    })");
+}
+
+TEST(LowerForCpu, parts_of_a_concatenation_are_written_in_place) {
+  LoweredRegion region = compare_with_eval(R"(
+    method forward(%x: f32[2, 3] as x, %y: f32[2, 2] as y) {
+      %a: f32[2, 3] = aten::relu(%x)
+      %b: f32[2, 2] = aten::neg(%y)
+      %c: f32[2, 5] = aten::cat({%a, %b}, 1)
+      %d: f32[2, 5] = aten::exp(%c)
+      %e: f32[2, 3] = aten::slice.Tensor(%c, 1, 1, 4, 1)
+      return %d, %e
+    })");
+  EXPECT_EQ(region.program.steps.size(), 4u);
+}
+
+TEST(LowerForCpu, an_embedding_reads_the_rows_it_is_told) {
+  compare_with_eval(R"(
+    constant @w: f32[3, 2] = {0, 1, 2, 3, 4, 5}
+    constant @i: i64[1, 4] = {2, 0, 1, 2}
+    method forward(%x: f32[1, 4, 2] as x) {
+      %w = constant @w
+      %i = constant @i
+      %e: f32[1, 4, 2] = aten::embedding(%w, %i)
+      %y: f32[1, 4, 2] = aten::add.Tensor(%e, %x)
+      return %y
+    })");
+}
+
+}  // namespace
+}  // namespace sconce
