@@ -80,8 +80,9 @@ void sign(Options& options) {
   }
   for (const std::string& warning : report.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (!report.ignored.empty()) fmt::print(stderr, "left out: {}\n", json_list(report.ignored));
-  fmt::print("{}  {} files, {} tensors, {} in {:.2f} s, by {}\n", options.output, report.file_count,
-             report.tensor_count, human_bytes(report.bytes), seconds, who);
+  fmt::print("{}  {}, {}, {} in {:.2f} s, by {}\n", options.output,
+             counted(report.file_count, "file"), counted(report.tensor_count, "tensor"),
+             human_bytes(report.bytes), seconds, who);
 }
 
 }  // namespace
@@ -90,6 +91,10 @@ std::string json_list(const std::vector<std::string>& texts) {
   std::string list;
   for (const std::string& text : texts) list += (list.empty() ? "" : ", ") + json_string(text);
   return list;
+}
+
+std::string counted(size_t count, const std::string& what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
 void add_tensors_sign(CLI::App& group) {

@@ -17,4 +17,7 @@ Result<std::vector<signing::Certificate>> load_certificates(const std::vector<st
 // Quoted and divided by commas, without brackets.
 std::string json_list(const std::vector<std::string>& texts);
 
+// "1 file", "2 files"
+std::string counted(size_t count, const std::string& what);
+
 }  // namespace sconce::cli

@@ -140,9 +140,7 @@ void verify_tensors(Options& options) {
   }
   for (const std::string& warning : report.warnings) fmt::print(stderr, "warning: {}\n", warning);
   fmt::print("verified: {} of the model, nothing else of it was looked at ({} read)\n{}",
-             options.tensors.size() == 1 ? "one tensor"
-                                         : fmt::format("{} tensors", options.tensors.size()),
-             human_bytes(bytes), rows);
+             counted(options.tensors.size(), "tensor"), human_bytes(bytes), rows);
   print_signer(tensors.signature());
 }
 
@@ -169,7 +167,7 @@ void verify_all(Options& options) {
   }
   for (const std::string& warning : report.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (!report.ignored.empty()) fmt::print(stderr, "not looked at: {}\n", json_list(report.ignored));
-  fmt::print("verified: {} files, {} in {:.2f} s, all as signed\n", report.file_count,
+  fmt::print("verified: {}, {} in {:.2f} s, all as signed\n", counted(report.file_count, "file"),
              human_bytes(report.bytes), seconds);
   print_signer(*report.signature);
 }

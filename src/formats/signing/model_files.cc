@@ -350,6 +350,13 @@ std::optional<std::string> path_in_model(const std::string& model, const std::st
   return *plain;
 }
 
+Result<std::string> ignored_path(const std::string& model, const std::string& path) {
+  if (!path.starts_with('/')) return plain_path(path);
+  if (auto inside = path_in_model(model, path)) return *inside;
+  return error(Code::invalid_argument, "{} is to be left out, but is not in the model {}",
+               in_quotes(path), in_quotes(model));
+}
+
 Result<ModelFileReader> ModelFileReader::open(const std::string& model, const std::string& path,
                                               bool allow_symlinks) {
   ModelFileReader result;

@@ -47,6 +47,9 @@ Result<std::string> model_name(const std::string& model);
 // when it is not inside. It need not exist.
 std::optional<std::string> path_in_model(const std::string& model, const std::string& path);
 
+// A path to leave out, as the user gave it: relative to the model, or absolute and inside it.
+Result<std::string> ignored_path(const std::string& model, const std::string& path);
+
 // An open file that is not a symbolic link and is reached through none, unless links are allowed.
 class ModelFileReader {
  public:

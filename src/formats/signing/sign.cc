@@ -28,7 +28,7 @@ Result<Statement> make_statement(const std::string& model, const std::string& si
   builder.set_allow_symlinks(options.allow_symlinks);
   ListOptions list{{}, options.allow_symlinks};
   for (const std::string& path : options.ignore_paths) {
-    TRY(auto plain, plain_path(path));
+    TRY(auto plain, ignored_path(model, path));
     list.ignore_paths.push_back(plain);
   }
   if (auto own = path_in_model(model, signature_path)) list.ignore_paths.push_back(*own);

@@ -24,7 +24,7 @@ struct Signer {
 Result<Signer> make_signer(PrivateKey key, std::vector<Certificate> certificates = {});
 
 struct SignOptions {
-  std::vector<std::string> ignore_paths;  // relative to the model
+  std::vector<std::string> ignore_paths;  // relative to the model, or absolute in it
   bool allow_symlinks = false;
   bool tensors = true;  // also sign each tensor of .safetensors files, for verifying one alone
   // Name the file of a model that is one file "." as model-signing 1.1.1 demands, not by its base

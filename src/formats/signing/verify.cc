@@ -96,7 +96,7 @@ class ModelComparison {
     ListOptions list{statement_.serialization.ignore_paths,
                      statement_.serialization.allow_symlinks};
     for (const std::string& path : options_.ignore_paths) {
-      TRY(auto plain, plain_path(path));
+      TRY(auto plain, ignored_path(model_, path));
       list.ignore_paths.push_back(plain);
     }
     if (auto own = path_in_model(model_, signature_path_)) list.ignore_paths.push_back(*own);

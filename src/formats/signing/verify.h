@@ -48,7 +48,7 @@ Result<VerifiedSignature> verify_signature_file(const std::string& path, const T
                                                 Verdict* verdict = nullptr);
 
 struct VerifyOptions {
-  std::vector<std::string> ignore_paths;  // besides those that the signature ignores
+  std::vector<std::string> ignore_paths;  // as when signing; besides those of the signature
   bool ignore_unsigned = false;           // files that nobody signed are only warned about
   unsigned threads = 0;
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
