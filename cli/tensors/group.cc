@@ -14,6 +14,12 @@ void add_tensors(CLI::App& app) {
   add_tensors_sign(*group);
   add_tensors_verify(*group);
   add_tensors_keygen(*group);
+  add_tensors_pack(*group);
+  add_tensors_unpack(*group);
+  add_tensors_seal(*group);
+  add_tensors_open(*group);
+  add_tensors_rotate(*group);
+  add_tensors_sealkey(*group);
 }
 
 }  // namespace sconce::cli

@@ -1,34 +1,14 @@
 // sconce tensors keygen: a key pair that signs models.
-#include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 
 #include "formats/signing/keys.h"
+#include "tensors/new_file.h"
 #include "tensors/passphrase.h"
 #include "tensors/tensors.h"
 
 namespace sconce::cli {
-namespace {
-
-// A file that must not exist yet: keys are never overwritten.
-Result<void> write_new(const std::string& path, const std::string& text, mode_t mode) {
-  int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  if (descriptor < 0)
-    return error(errno == EEXIST ? Code::invalid_argument : Code::io, "{}: {}", path,
-                 errno == EEXIST ? "exists already; keys are never overwritten" : strerror(errno));
-  bool written = write(descriptor, text.data(), text.size()) == ssize_t(text.size());
-  if (close(descriptor) != 0) written = false;
-  if (written) return {};
-  Error problem = error(Code::io, "{}: {}", path, strerror(errno));
-  unlink(path.c_str());
-  return problem;
-}
-
-}  // namespace
-
 void add_tensors_keygen(CLI::App& group) {
   struct Options {
     std::string output, curve = "P-256", passphrase_file;
@@ -71,11 +51,11 @@ void add_tensors_keygen(CLI::App& group) {
           json);
     signing::PrivateKey key = value_or_exit(signing::generate_key(*curve), json);
     std::string pem = key.pem(passphrase);
-    auto written = write_new(private_path, pem, 0600);
+    auto written = write_new_file(private_path, pem, 0600);
     signing::wipe(pem);
     if (passphrase) signing::wipe(*passphrase);
     done_or_exit(std::move(written), json);
-    auto public_written = write_new(public_path, key.public_key().pem(), 0644);
+    auto public_written = write_new_file(public_path, key.public_key().pem(), 0644);
     if (!public_written.ok()) unlink(private_path.c_str());
     done_or_exit(std::move(public_written), json);
     if (json)

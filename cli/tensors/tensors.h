@@ -12,5 +12,11 @@ void add_tensors_convert(CLI::App& group);
 void add_tensors_sign(CLI::App& group);
 void add_tensors_verify(CLI::App& group);
 void add_tensors_keygen(CLI::App& group);
+void add_tensors_pack(CLI::App& group);
+void add_tensors_unpack(CLI::App& group);
+void add_tensors_seal(CLI::App& group);
+void add_tensors_open(CLI::App& group);
+void add_tensors_rotate(CLI::App& group);
+void add_tensors_sealkey(CLI::App& group);
 
 }  // namespace sconce::cli

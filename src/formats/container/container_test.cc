@@ -182,7 +182,7 @@ TEST(Container, reads_any_part_of_a_tensor_by_itself) {
       ASSERT_TRUE(done.ok()) << done.error().text;
       const uint8_t* wanted =
           source.data() + header->data_offset() + header->tensors()[tensor].begin + from;
-      EXPECT_EQ(memcmp(out.data(), wanted, size), 0);
+      EXPECT_TRUE(std::equal(out.begin(), out.end(), wanted));
     }
     Buffer out(10);
     EXPECT_EQ(container->read(0, container->header().tensors()[0].bytes() - 9, out).error().code,

@@ -118,7 +118,7 @@ struct Sample {
 template <class T>
 Buffer bytes_of(const std::vector<T>& values) {
   Buffer out(values.size() * sizeof(T));
-  memcpy(out.data(), values.data(), out.size());
+  if (!out.empty()) memcpy(out.data(), values.data(), out.size());
   return out;
 }
 

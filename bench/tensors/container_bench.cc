@@ -1,0 +1,113 @@
+// Times packing, unpacking, sealing and opening of tensor files, on command: container.py asks for
+// one run at a time, so that it can put the peers' runs between them.
+//
+// Usage: sconce_container_bench FILE SCRATCH_FOLDER. Reads commands from standard input, a word and
+// a number of threads each, and answers each with a line: seconds and a figure of its own.
+//   pack N     FILE to a packed container; answers its bytes
+//   seal N     FILE to a sealed container
+//   both N     FILE to a packed and sealed container
+//   unpack N   all tensors of the packed container to new memory, as a loader does
+//   refill N   the same to memory that has been touched before
+//   open N     as refill, from the sealed container
+//   openboth N as refill, from the packed and sealed container
+//   cipher N   one AEAD over as many bytes as FILE has, 256 KiB at a time, in memory, N ignored
+#include <sys/mman.h>
+
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <string>
+
+#include "base/file.h"
+#include "formats/container/container.h"
+
+namespace {
+
+using namespace sconce;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+template <class T>
+T value(Result<T> result) {
+  if (!result.ok()) {
+    fmt::print(stderr, "sconce_container_bench: {}\n", result.error().text);
+    exit(int(result.error().code));
+  }
+  return std::move(*result);
+}
+
+void read_tensors(const Container& container, Span<uint8_t> memory, int threads) {
+  Span<const TensorInfo> tensors = container.header().tensors();
+  for (size_t t = 0; t < tensors.size(); ++t) {
+    auto done = container.read(t, 0, memory.subspan(tensors[t].begin, tensors[t].bytes()), threads);
+    if (!done.ok()) {
+      fmt::print(stderr, "sconce_container_bench: {}\n", done.error().text);
+      exit(1);
+    }
+  }
+}
+
+// Pages that nobody has touched, as malloc gives them for large blocks.
+struct NewMemory {
+  size_t size;
+  void* data;
+  explicit NewMemory(size_t bytes)
+      : size(bytes),
+        data(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+  ~NewMemory() { munmap(data, size); }
+  Span<uint8_t> bytes() { return {static_cast<uint8_t*>(data), size}; }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  MappedFile source = value(map_file(argv[1]));
+  std::string folder = argv[2];
+  Header header = value(parse_header(source.bytes(), source.bytes().size()));
+  std::vector<uint8_t> memory(header.data_bytes(), 1);
+  SecretKey secret = value(random_key());
+  Identities identity{{secret}, {}};
+
+  std::string word;
+  int threads;
+  while (std::cin >> word >> threads) {
+    uint64_t figure = 0;
+    double start = now();
+    if (word == "pack" || word == "seal" || word == "both") {
+      WriteContainerOptions options;
+      options.pack = word != "seal";
+      if (word != "pack") options.recipients.keys = {value(x25519_public_key(secret))};
+      options.threads = threads;
+      figure = value(write_container(source.bytes(), folder + "/" + word, options)).file_bytes;
+    } else if (word == "unpack" || word == "refill" || word == "open" || word == "openboth") {
+      bool sealed = word == "open" || word == "openboth";
+      const char* name = word == "open" ? "/seal" : word == "openboth" ? "/both" : "/pack";
+      MappedFile file = value(map_file(folder + name));
+      start = now();
+      Container container = value(Container::open(file.bytes(), sealed ? &identity : nullptr));
+      if (word == "unpack") {
+        NewMemory fresh(memory.size());
+        read_tensors(container, fresh.bytes(), threads);
+      } else {
+        read_tensors(container, memory, threads);
+      }
+    } else if (word == "cipher") {
+      Aead aead = value(Aead::make(fastest_cipher(), secret));
+      std::vector<uint8_t> out(kChunkBytes + kTagBytes);
+      Bytes data = source.bytes().subspan(header.data_offset());
+      for (uint64_t at = 0; at + kChunkBytes <= data.size(); at += kChunkBytes) {
+        Nonce nonce{uint8_t(at >> 18), uint8_t(at >> 26), uint8_t(at >> 34)};
+        if (!aead.seal(nonce, {}, data.subspan(at, kChunkBytes), out).ok()) return 1;
+      }
+    } else {
+      return 2;
+    }
+    fmt::print("{:.6f} {}\n", now() - start, figure);
+    fflush(stdout);
+  }
+  return 0;
+}

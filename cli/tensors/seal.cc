@@ -1,0 +1,59 @@
+// sconce tensors seal: encrypts a tensor file for those who may read it.
+#include "base/file.h"
+#include "tensors/container_options.h"
+#include "tensors/tensors.h"
+
+namespace sconce::cli {
+
+void add_tensors_seal(CLI::App& group) {
+  struct Options : ContainerOptions {
+    RecipientOptions recipients;
+    bool pack = false, hide_names = false;
+    std::string cipher;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      group.add_subcommand("seal", "Encrypt a tensor file for keys and passphrases");
+  options->add_to(command, "The .safetensors to seal", "The sealed file");
+  command->get_option("--output")->required();
+  options->recipients.add_to(command, "--to", "");
+  command->add_flag("--pack", options->pack, "Make it smaller on the way (sconce tensors pack)");
+  command->add_flag("--hide-names", options->hide_names,
+                    "Encrypt names, shapes and metadata too; else they stay readable");
+  command
+      ->add_option("--cipher", options->cipher,
+                   "aes or chacha; without it the one that is faster here")
+      ->check(CLI::IsMember({"aes", "chacha"}));
+  command->footer(
+      "AES-256-GCM or ChaCha20-Poly1305; no bit of the file can be changed unnoticed. Sizes of\n"
+      "tensors can be guessed from the file's, all else is hidden with --hide-names.\n"
+      "Examples:\n"
+      "  sconce tensors seal model.safetensors -o model.sealed.safetensors --to alice.pub --pack\n"
+      "  sconce tensors seal model.safetensors -o model.sealed.safetensors --passphrase");
+  command->callback([options] {
+    bool json = options->json;
+    WriteContainerOptions write;
+    write.recipients = value_or_exit(options->recipients.read(), json);
+    if (write.recipients.keys.empty() && write.recipients.passphrases.empty())
+      exit_with(
+          error(Code::invalid_argument, "for whom? give --to, --passphrase or --passphrase-file"),
+          json);
+    write.pack = options->pack;
+    write.hide_names = options->hide_names;
+    if (!options->cipher.empty())
+      write.cipher = options->cipher == "aes" ? Cipher::aes256_gcm : Cipher::chacha20_poly1305;
+    write.threads = options->threads;
+    write.durable = options->durable;
+    double start = seconds_now();
+    MappedFile source = value_or_exit(map_file(options->input), json);
+    Progress progress;
+    write.progress = show_progress(&progress, "sealing");
+    auto summary = write_container(source.bytes(), options->output, write);
+    progress.clear();
+    print_summary(*options, "sealed",
+                  value_or_exit(std::move(summary).with_context(options->input), json),
+                  seconds_now() - start);
+  });
+}
+
+}  // namespace sconce::cli
