@@ -10,6 +10,13 @@ void add_tensors(CLI::App& app) {
       "Example:\n  sconce tensors ls model.safetensors\nA file is a .safetensors, or the "
       "model.safetensors.index.json of a set in shards.");
   add_tensors_ls(*group);
+  add_tensors_cat(*group);
+  add_tensors_stats(*group);
+  add_tensors_diff(*group);
+  add_tensors_check(*group);
+  add_tensors_split(*group);
+  add_tensors_merge(*group);
+  add_tensors_metadata(*group);
   add_tensors_convert(*group);
   add_tensors_sign(*group);
   add_tensors_verify(*group);

@@ -1,27 +1,79 @@
 // sconce tensors ls: names, element types, shapes and sizes.
-#include "base/file.h"
-#include "formats/safetensors/safetensors.h"
+#include <map>
+
+#include "tensors/tensor_files.h"
 #include "tensors/tensors.h"
 
 namespace sconce::cli {
+namespace {
+
+uint64_t element_count(const TensorRecord& tensor) {
+  return tensor.bytes * 8 / element_bits(tensor.type);
+}
+
+void print_json(const TensorFile& file, const std::vector<const TensorRecord*>& tensors) {
+  fmt::print("{{\"shards\": [");
+  const char* comma = "";
+  for (const TensorShard& shard : file.shards()) {
+    fmt::print("{}{}", comma, json_string(shard.path));
+    comma = ", ";
+  }
+  fmt::print("], \"metadata\": {{");
+  comma = "";
+  for (const auto& [key, value] : file.metadata()) {
+    fmt::print("{}{}: {}", comma, json_string(key), json_string(value));
+    comma = ", ";
+  }
+  fmt::print("}}, \"tensors\": [");
+  comma = "\n";
+  for (const TensorRecord* tensor : tensors) {
+    fmt::print(
+        "{}  {{\"name\": {}, \"dtype\": \"{}\", \"shape\": {}, \"bytes\": {}, \"shard\": {}, "
+        "\"offset\": {}}}",
+        comma, json_string(tensor->name), element_name(tensor->type), json_shape(tensor->shape),
+        tensor->bytes, tensor->shard, tensor->offset);
+    comma = ",\n";
+  }
+  fmt::print("\n]}}\n");
+}
+
+}  // namespace
 
 void add_tensors_ls(CLI::App& group) {
-  struct Options {
-    std::string path;
-    bool json = false;
-  };
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TensorFileOptions>();
   CLI::App* command = group.add_subcommand("ls", "List names, element types, shapes and sizes");
-  command->add_option("file", options->path, "A tensor file")->required();
-  command->add_flag("--json", options->json, "As JSON");
-  command->footer("Example:\n  sconce tensors ls model.safetensors");
+  add_file_options(command, *options);
+  add_name_option(command, *options);
+  command->footer(
+      "Example:\n  sconce tensors ls model.safetensors\n  sconce tensors ls model/ -n "
+      "'*.self_attn.*'");
   command->callback([options] {
-    MappedFile mapped = value_or_exit(map_file(options->path), options->json);
-    SafetensorsFile file =
-        value_or_exit(read_safetensors(mapped.bytes()).with_context(options->path), options->json);
-    for (const TensorEntry& tensor : file.tensors)
-      fmt::print("{}  {} [{}]  {}\n", tensor.name, dtype_name(tensor.dtype),
-                 fmt::join(tensor.sizes, ", "), human_bytes(tensor.bytes.size()));
+    TensorFile file = open_or_exit(*options);
+    auto tensors = chosen_tensors(file, *options);
+    if (options->json) return print_json(file, tensors);
+    TextTable table({"name", "type", "shape", "size"}, {false, false, false, true});
+    std::map<ElementType, uint64_t> by_type;
+    uint64_t bytes = 0, elements = 0;
+    for (const TensorRecord* tensor : tensors) {
+      table.add({shown_name(tensor->name), std::string(element_name(tensor->type)),
+                 shape_text(tensor->shape), human_bytes(tensor->bytes)});
+      by_type[tensor->type] += element_count(*tensor);
+      bytes += tensor->bytes;
+      elements += element_count(*tensor);
+    }
+    table.print();
+    std::string types;
+    for (auto [type, count] : by_type)
+      types +=
+          fmt::format("{}{} {}", types.empty() ? "" : ", ", count_text(count), element_name(type));
+    fmt::print("\n{} tensor{}, {} elements{}, {}", count_text(tensors.size()),
+               tensors.size() == 1 ? "" : "s", count_text(elements),
+               types.empty() ? "" : " (" + types + ")", human_bytes(bytes));
+    if (file.has_index()) fmt::print(", in {} shards", file.shards().size());
+    if (!file.metadata().empty())
+      fmt::print("; {} metadata entries (sconce tensors metadata)", file.metadata().size());
+    fmt::print("\n");
+    for (const std::string& warning : file.warnings()) fmt::print(stderr, "warning: {}\n", warning);
   });
 }
 

@@ -8,6 +8,13 @@ namespace sconce::cli {
 
 // One for each subcommand, in the order of the help text.
 void add_tensors_ls(CLI::App& group);
+void add_tensors_cat(CLI::App& group);
+void add_tensors_stats(CLI::App& group);
+void add_tensors_diff(CLI::App& group);
+void add_tensors_check(CLI::App& group);
+void add_tensors_split(CLI::App& group);
+void add_tensors_merge(CLI::App& group);
+void add_tensors_metadata(CLI::App& group);
 void add_tensors_convert(CLI::App& group);
 void add_tensors_sign(CLI::App& group);
 void add_tensors_verify(CLI::App& group);
