@@ -46,7 +46,7 @@ Result<Checkpoint> read_stream_checkpoint(Bytes file, const CheckpointOptions& o
   plain.limits = options.limits;
   plain.ignore_unknown = options.ignore_unknown;
   uint64_t at = 0;
-  TRY(PickleTree first, read_next_pickle(file, &at, "first pickle", plain));
+  TRY(PickleTree first, read_next_pickle(file, &at, "neither zip nor tar, and as a pickle", plain));
   if (first.values[first.root].kind != PickleKind::big_integer ||
       first.text(first.root) != kMagic) {
     if (at != file.size())
