@@ -75,9 +75,10 @@ Result<Recipients> RecipientOptions::read() const {
 }
 
 void IdentityOptions::add_to(CLI::App* command) {
-  command->add_option("--key", key_files,
-                      "File with a recipient's secret key (sconce tensors "
-                      "sealkey)->allow_extra_args(false); repeatable");
+  command
+      ->add_option("--key", key_files,
+                   "File with a recipient's secret key (sconce tensors sealkey); repeatable")
+      ->allow_extra_args(false);
   command->add_flag("--passphrase", ask_passphrase, "Open with a passphrase; asks for it");
   command
       ->add_option("--passphrase-file", passphrase_files,
