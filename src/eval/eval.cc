@@ -140,15 +140,9 @@ Result<std::vector<EvalValue>> Evaluator::run_node(const Graph& graph, const Nod
     call.add(node.arguments[size_t(i)], op->arguments[size_t(i)].type, value_of);
   int input_count = int(call.values().size());
   std::vector<OutMeta> metas(node.results.size());
-  if (Status status = kernel.shape({call.values(), input_count}, metas, &diagnostic); !status.ok())
+  if (Status status = shapes_of_call(*op, node.arguments, call.values(), metas, &diagnostic);
+      !status.ok())
     return to_error(status, diagnostic);
-  if (op->dtype_option >= 0) {
-    if (auto* code = std::get_if<int64_t>(&node.arguments[size_t(op->dtype_option)])) {
-      if (!is_dtype(*code))
-        return error(Code::unsupported, "element type code {} is not known", *code);
-      for (OutMeta& meta : metas) meta.dtype = DType(*code);
-    }
-  }
   std::vector<EvalValue> results;
   std::vector<Tensor*> outs;
   for (const OutMeta& meta : metas) {

@@ -76,7 +76,6 @@ struct Sampled {
     if (!evaluated) return false;
     Diagnostic diagnostic;
     metas->assign(result_count, OutMeta());
-    Args args{call.values(), int(op.kernel_arguments.size())};
     int inputs = 0;
     // Only the kinds of inputs can be checked here: outs do not exist yet.
     std::vector<const Value*> with_outs(call.values().begin(), call.values().end());
@@ -94,19 +93,10 @@ struct Sampled {
       }
     }
     Status status = match_signature(*op.kernel, with_outs, &inputs, &diagnostic);
-    if (status.ok()) status = op.kernel->shape(args, *metas, &diagnostic);
+    if (status.ok()) status = shapes_of_call(op, arguments, call.values(), *metas, &diagnostic);
     if (!status.ok()) {
       *failure = to_error(status, diagnostic);
       return false;
-    }
-    if (op.dtype_option >= 0) {
-      if (auto* code = std::get_if<int64_t>(&arguments[size_t(op.dtype_option)])) {
-        if (!is_dtype(*code)) {
-          *failure = error(Code::unsupported, "element type code {} is not known", *code);
-          return false;
-        }
-        for (OutMeta& meta : *metas) meta.dtype = DType(*code);
-      }
     }
     return true;
   }

@@ -92,4 +92,24 @@ void CallArguments::add(const Argument& argument, const std::string& schema_type
   push(value);
 }
 
+Status shapes_of_call(const Op& op, const std::vector<Argument>& arguments,
+                      Span<const Value* const> inputs, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  const int64_t* code =
+      op.dtype_option < 0 ? nullptr
+                          : std::get_if<int64_t>(&arguments[size_t(op.dtype_option)]);
+  if (!code) return op.kernel->shape({inputs, int(inputs.size())}, outs, diagnostic);
+  if (!is_dtype(*code))
+    return SCONCE_FAIL(Code::unsupported, diagnostic, "element type code %lld is not known",
+                       (long long)*code);
+  // A chosen type may change sizes too (arange), so the rule sees it, as it does at run time.
+  Tensor typed;
+  typed.dtype = DType(*code);
+  Value out = Value::of(&typed);
+  std::vector<const Value*> values(inputs.begin(), inputs.end());
+  values.push_back(&out);
+  SCONCE_TRY_STATUS(op.kernel->shape({values, int(inputs.size())}, outs, diagnostic));
+  for (OutMeta& meta : outs) meta.dtype = DType(*code);
+  return kOk;
+}
+
 }  // namespace sconce

@@ -35,4 +35,9 @@ class CallArguments {
   std::deque<std::vector<int32_t>> sizes_;
 };
 
+// One OutMeta per result, by the kernel's shape rule and the type that the call chose for its
+// result, if it did. `inputs` are the values of op.kernel_arguments.
+Status shapes_of_call(const Op& op, const std::vector<Argument>& arguments,
+                      Span<const Value* const> inputs, Span<OutMeta> outs, Diagnostic* diagnostic);
+
 }  // namespace sconce

@@ -59,32 +59,41 @@ Status dtype_argument(const Args& args, int i, DType fallback, DType* dtype,
   return kOk;
 }
 
+// Gives out `k` the sizes that the rule says.
+static Status resize_out(const Args& args, int k, const OutMeta& meta, Diagnostic* diagnostic) {
+  Tensor& out = args.out(k);
+  if (meta.rank != out.rank)
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic, "out %d has rank %d, the result has %d",
+                       k, out.rank, meta.rank);
+  int32_t sizes[kRankMax];
+  for (int i = 0; i < meta.rank; i++) {
+    if (meta.sizes[i] < 0 || meta.sizes[i] > INT32_MAX)
+      return SCONCE_FAIL(Code::too_large, diagnostic, "out %d: size %lld of dimension %d", k,
+                         (long long)meta.sizes[i], i);
+    sizes[i] = int32_t(meta.sizes[i]);
+    // `run` knows this size, and resizes; the others must be right already.
+    if (meta.upper_bounds >> i & 1) sizes[i] = out.fixed_sizes ? out.sizes[i] : 0;
+  }
+  return resize(out, sizes, diagnostic);
+}
+
 Status prepare_outs(const Kernel& kernel, const Args& args, Diagnostic* diagnostic) {
-  constexpr int kOutsMax = 64;
+  constexpr int kOutsMax = 8;  // kernels that give lists have a rule for each part
   int count = args.out_count();
-  OutMeta first[2];  // most kernels have one or two outs; a larger set is asked for in parts below
+  if (kernel.part_shape) {
+    for (int k = 0; k < count; k++) {
+      OutMeta meta;
+      SCONCE_TRY_STATUS(kernel.part_shape(args, count, k, &meta, diagnostic));
+      SCONCE_TRY_STATUS(resize_out(args, k, meta, diagnostic));
+    }
+    return kOk;
+  }
   if (count > kOutsMax)
     return SCONCE_FAIL(Code::too_large, diagnostic, "%d outs exceed %d", count, kOutsMax);
-  OutMeta many[kOutsMax > 2 ? kOutsMax : 2];
-  Span<OutMeta> metas(count <= 2 ? first : many, size_t(count));
-  SCONCE_TRY_STATUS(kernel.shape(args, metas, diagnostic));
-  for (int k = 0; k < count; k++) {
-    Tensor& out = args.out(k);
-    const OutMeta& meta = metas[size_t(k)];
-    if (meta.rank != out.rank)
-      return SCONCE_FAIL(Code::invalid_argument, diagnostic,
-                         "out %d has rank %d, the result has %d", k, out.rank, meta.rank);
-    int32_t sizes[kRankMax];
-    for (int i = 0; i < meta.rank; i++) {
-      if (meta.sizes[i] < 0 || meta.sizes[i] > INT32_MAX)
-        return SCONCE_FAIL(Code::too_large, diagnostic, "out %d: size %lld of dimension %d",
-                           k, (long long)meta.sizes[i], i);
-      sizes[i] = int32_t(meta.sizes[i]);
-      // `run` knows this size, and resizes; the others must be right already.
-      if (meta.upper_bounds >> i & 1) sizes[i] = out.fixed_sizes ? out.sizes[i] : 0;
-    }
-    SCONCE_TRY_STATUS(resize(out, sizes, diagnostic));
-  }
+  OutMeta metas[kOutsMax];
+  SCONCE_TRY_STATUS(kernel.shape(args, Span<OutMeta>(metas, size_t(count)), diagnostic));
+  for (int k = 0; k < count; k++)
+    SCONCE_TRY_STATUS(resize_out(args, k, metas[k], diagnostic));
   return kOk;
 }
 

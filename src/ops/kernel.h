@@ -99,6 +99,7 @@ struct Kernel {
   // v tensor list, V list of optional tensors; outs: t, v. Example: "tib>t".
   const char* signature;
   // Fills one OutMeta per out. Must not read tensor data. `outs` is as long as the call has outs.
+  // `args` has no outs while a graph is typed, unless the caller chose the type of the result.
   Status (*shape)(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic);
   Status (*run)(const Args& args, KernelContext& context);
   // Bytes of context.scratch that `run` needs at these sizes; null = none.
@@ -106,6 +107,10 @@ struct Kernel {
   // True when sizes from `shape` are always an upper bound, and `run` resizes its outs (nonzero,
   // masked_select): those marked in OutMeta::upper_bounds, or all when none is.
   bool data_dependent = false;
+  // For kernels whose outs are a list, of which there may be many: the same as `shape` for one part
+  // of `count`, so that a caller needs room for one. Null: at most 8 outs.
+  Status (*part_shape)(const Args& args, int count, int part, OutMeta* out,
+                       Diagnostic* diagnostic) = nullptr;
 };
 
 #define KERNEL(name)                       \

@@ -307,9 +307,12 @@ class Simplifier {
     for (const ValueRef& part : *parts) {
       const auto& sizes = type(part.id).sizes;
       bool empty = std::find(sizes.begin(), sizes.end(), SymInt(0)) != sizes.end();
-      // Its type counts in promotion.
-      if (!empty || type(part.id).dtype != to.dtype) kept.push_back(part);
+      if (!empty) kept.push_back(part);
     }
+    // The types of the parts decide the type of the result, also those of empty parts.
+    if (std::none_of(kept.begin(), kept.end(),
+                     [&](const ValueRef& part) { return type(part.id).dtype == to.dtype; }))
+      return;
     if (kept.size() == 1 && type(kept[0].id) == to)
       replace(node, kept[0].id);
     else if (!kept.empty() && kept.size() < parts->size())

@@ -33,6 +33,11 @@ bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& 
         Graph::for_each_use(other, [&](ValueId used) { uses += used == weight->id; });
     return uses > 1 && graph.type(weight->id).tensor.dtype == DType::f32;
   }
+  // Stock's transform of real numbers gives one side of the spectrum only.
+  if (std::string_view(op.kernel->name) == "aten::_fft_r2c.out") {
+    auto* onesided = std::get_if<bool>(&node.arguments[3]);
+    return !onesided || *onesided;
+  }
   // Stock's convolution knows one and two spatial dimensions.
   if (std::string_view(op.kernel->name) == "aten::convolution.out") {
     auto* weight = std::get_if<ValueRef>(&node.arguments[1]);

@@ -93,8 +93,15 @@ Status arange_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic
   Range range = range_of(args);
   outs[0] = OutMeta{};
   outs[0].rank = 1;
-  if (!is_floating_number(range.start) && !is_floating_number(range.end) &&
-      !is_floating_number(range.step)) {
+  for (const Value& number : {range.start, range.end, range.step})
+    if (!std::isfinite(as_double(number)) || std::fabs(as_double(number)) >= 0x1p63)
+      return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                         "start, end and step must be finite numbers of 64 bits");
+  // A result of i64 truncates its arguments first; one of another integer type keeps fractions when
+  // it counts, and drops them in the values.
+  bool truncates = args.out_count() > 0 && args.out().dtype == DType::i64;
+  if (truncates || (!is_floating_number(range.start) && !is_floating_number(range.end) &&
+                    !is_floating_number(range.step))) {
     outs[0].dtype = DType::i64;
     int64_t start = as_integer(range.start), end = as_integer(range.end), step = as_integer(range.step);
     int64_t length;
@@ -111,9 +118,7 @@ Status arange_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic
   }
   outs[0].dtype = DType::f32;
   double start = as_double(range.start), end = as_double(range.end), step = as_double(range.step);
-  if (!(step != 0) || !std::isfinite(start) || !std::isfinite(end) || !std::isfinite(step))
-    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
-                       "start, end and step must be finite, and step not 0");
+  if (step == 0) return SCONCE_FAIL(Code::invalid_argument, diagnostic, "step is 0");
   double count = std::ceil((end - start) / step);
   if (count < 0 || (end != start && (end > start) != (step > 0)))
     return SCONCE_FAIL(Code::invalid_argument, diagnostic, "end is not reached from start by steps");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/elementwise.h"
 #include "ops/linear/decompose.h"
 
 namespace sconce {
@@ -90,12 +91,152 @@ Items depth_entries(const Items& items, int64_t neutral) {
   return items.empty() ? items : Items{items[0], IntItem{neutral}};
 }
 
+// --- pooling as products with matrices of windows: for gradients and integers ----------------------
+
+// Windows over one dimension of `in` elements: of each, the first element, the one behind the last,
+// and what a mean divides by.
+struct Window { int64_t begin, end, divisor; };
+using Windows = std::vector<Window>;
+
+Windows even_windows(int64_t in, int64_t count, int64_t kernel, int64_t stride, int64_t padding,
+                     bool include_padding) {
+  Windows windows;
+  for (int64_t o = 0; o < count; o++) {
+    int64_t begin = o * stride - padding, end = std::min(begin + kernel, in + padding);
+    int64_t whole = end - begin;
+    begin = std::max<int64_t>(begin, 0);
+    end = std::min(end, in);
+    windows.push_back({begin, end, include_padding ? whole : end - begin});
+  }
+  return windows;
+}
+Windows adaptive_windows(int64_t in, int64_t count) {
+  Windows windows;
+  for (int64_t o = 0; o < count; o++) {
+    int64_t begin = o * in / count, end = ((o + 1) * in + count - 1) / count;
+    windows.push_back({begin, end, end - begin});
+  }
+  return windows;
+}
+// [in, windows]: 1 (or 1 / divisor) where the window has the element.
+ValueId window_matrix(Build& build, const Windows& windows, int64_t in, DType dtype, bool divided) {
+  std::vector<uint8_t> bytes(windows.size() * size_t(in) * dtype_bytes(dtype), 0);
+  for (size_t o = 0; o < windows.size(); o++)
+    for (int64_t i = windows[o].begin; i < windows[o].end; i++) {
+      void* to = bytes.data() + (size_t(i) * windows.size() + o) * dtype_bytes(dtype);
+      double element = divided ? 1.0 / double(windows[o].divisor) : 1.0;
+      int64_t one = 1;
+      if (is_floating(dtype)) store_elements<double>(to, 1, &element, 1, dtype);
+      else store_elements<int64_t>(to, 1, &one, 1, dtype);
+    }
+  return build.constant({dtype, {SymInt(in), SymInt(int64_t(windows.size()))}, {}}, std::move(bytes),
+                        "windows");
+}
+// Sizes of the last `count` dimensions; nullopt when one is not known.
+std::optional<std::vector<int64_t>> last_sizes(Build& build, ValueId x, int count) {
+  std::vector<int64_t> sizes;
+  for (int i = build.rank(x) - count; i < build.rank(x); i++) {
+    if (i < 0 || !build.size(x, i).is_known()) return std::nullopt;
+    sizes.push_back(build.size(x, i).value);
+  }
+  return sizes;
+}
+ValueId matmul(Build& build, ValueId a, ValueId b) {
+  return build.call1("aten::matmul", {Build::v(a), Build::v(b)});
+}
+// The gradient of means over windows of rows and columns.
+Results mean_backward(Build& build, ValueId grad, const Windows& rows, const Windows& columns,
+                      int64_t height, int64_t width, double scale) {
+  DType dtype = build.dtype(grad), wide = dtype == DType::f64 ? DType::f64 : DType::f32;
+  if (!is_floating(dtype)) return std::nullopt;
+  bool divided = scale == 0;  // by the windows' own sizes
+  ValueId over_columns = transposed(build, window_matrix(build, columns, width, wide, divided));
+  ValueId y = matmul(build, build.cast(grad, wide), over_columns);
+  y = matmul(build, window_matrix(build, rows, height, wide, divided), y);
+  if (!divided) y = build.mul(y, scale);
+  return one(build.cast(y, dtype));
+}
+
+// grad_output, self, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+Results avg_pool2d_backward(Build& build, const Node& node) {
+  ValueId grad = value(node, 0);
+  auto in = last_sizes(build, value(node, 1), 2), out = last_sizes(build, grad, 2);
+  std::optional<std::vector<int64_t>> lists[3];
+  for (int i = 0; i < 3; i++) {
+    lists[i] = known_list(node, 2 + i);
+    if (i == 1 && lists[i] && lists[i]->empty()) lists[i] = lists[0];
+    if (!lists[i] || lists[i]->empty()) return std::nullopt;
+    if (lists[i]->size() == 1) lists[i]->resize(2, (*lists[i])[0]);
+  }
+  if (!in || !out) return std::nullopt;
+  bool include = number(node, 6).value_or(1) != 0;
+  auto windows = [&](size_t i) {
+    return even_windows((*in)[i], (*out)[i], (*lists[0])[i], (*lists[1])[i], (*lists[2])[i], include);
+  };
+  auto divisor = number(node, 7);
+  if (divisor && *divisor == 0) return std::nullopt;
+  return mean_backward(build, grad, windows(0), windows(1), (*in)[0], (*in)[1],
+                       divisor ? 1 / *divisor : 0);
+}
+// grad_output, self
+Results adaptive_avg_pool2d_backward(Build& build, const Node& node) {
+  ValueId grad = value(node, 0);
+  auto in = last_sizes(build, value(node, 1), 2), out = last_sizes(build, grad, 2);
+  if (!in || !out || (*out)[0] < 1 || (*out)[1] < 1) return std::nullopt;
+  return mean_backward(build, grad, adaptive_windows((*in)[0], (*out)[0]),
+                       adaptive_windows((*in)[1], (*out)[1]), (*in)[0], (*in)[1], 0);
+}
+
+// avg_pool3d of integers: exact sums, one division that rounds towards zero.
+Results integer_avg_pool3d(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto in = last_sizes(build, x, 3);
+  std::optional<std::vector<int64_t>> lists[3];
+  for (int i = 0; i < 3; i++) {
+    lists[i] = known_list(node, 1 + i);
+    if (i == 1 && lists[i] && lists[i]->empty()) lists[i] = lists[0];
+    if (!lists[i] || lists[i]->empty()) return std::nullopt;
+    if (lists[i]->size() == 1) lists[i]->resize(3, (*lists[i])[0]);
+  }
+  if (!in) return std::nullopt;
+  bool ceil = number(node, 4).value_or(0) != 0, include = number(node, 5).value_or(1) != 0;
+  auto override_by = number(node, 6);
+  DType dtype = build.dtype(x);
+  std::vector<SymInt> leading = sizes_of(build, x);
+  leading.resize(leading.size() - 3);
+  ValueId y = build.cast(x, DType::i64), divisor = kNoValue;
+  std::vector<int64_t> sizes = *in;
+  for (size_t i = 3; i-- > 0;) {
+    int64_t kernel = (*lists[0])[i], stride = (*lists[1])[i], padding = (*lists[2])[i];
+    int64_t room = (*in)[i] + 2 * padding - kernel;
+    if (room < 0 || stride < 1) return std::nullopt;
+    int64_t count = (ceil ? room + stride - 1 : room) / stride + 1;
+    if (ceil && (count - 1) * stride >= (*in)[i] + padding) count--;
+    Windows windows = even_windows((*in)[i], count, kernel, stride, padding, include);
+    ValueId matrix = window_matrix(build, windows, (*in)[i], DType::i64, false);
+    // Each dimension in turn is the last one.
+    int64_t dim = int64_t(leading.size() + i);
+    y = build.call1("aten::transpose.int", {Build::v(y), dim, int64_t{-1}});
+    y = matmul(build, y, matrix);
+    y = build.call1("aten::transpose.int", {Build::v(y), dim, int64_t{-1}});
+    std::vector<uint8_t> bytes(windows.size() * 8);
+    for (size_t o = 0; o < windows.size(); o++) memcpy(bytes.data() + o * 8, &windows[o].divisor, 8);
+    std::vector<SymInt> shape(3, SymInt(1));
+    shape[i] = count;
+    ValueId divisors = build.constant({DType::i64, shape, {}}, std::move(bytes), "divisors");
+    divisor = divisor == kNoValue ? divisors : build.mul(divisor, divisors);
+  }
+  if (override_by) divisor = build.scalar(*override_by, DType::i64);
+  y = build.call1("aten::div.Tensor_mode", {Build::v(y), Build::v(divisor), std::string("trunc")});
+  return one(build.cast(y, dtype));
+}
+
 // Half precision is averaged in f32 between the two steps.
 DType wide_type(DType dtype) { return dtype_bytes(dtype) == 2 ? DType::f32 : dtype; }
 
 Results avg_pool3d(Build& build, const Node& node) {
   DType dtype = build.dtype(value(node, 0));
-  if (!is_floating(dtype)) return std::nullopt;  // two divisions of integers round twice
+  if (!is_floating(dtype)) return integer_avg_pool3d(build, node);
   ValueId x = build.cast(value(node, 0), wide_type(dtype));
   Volume v = volume_of(build, x);
   Items kernel = list_items(node, 1, 3), stride = list_items(node, 2, 3);
@@ -240,7 +381,7 @@ OP(avg_pool2d) = {.schema = "aten::avg_pool2d(Tensor self, int[2] kernel_size, i
 OP(avg_pool3d) = {.schema = "aten::avg_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor",
                   .out = "aten::avg_pool3d.out", .decompose = avg_pool3d};
 OP(avg_pool2d_backward) = {.schema = "aten::avg_pool2d_backward(Tensor grad_output, Tensor self, int[2] kernel_size, int[2] stride, int[2] padding, bool ceil_mode, bool count_include_pad, int? divisor_override) -> Tensor",
-                           .out = "aten::avg_pool2d_backward.grad_input"};
+                           .out = "aten::avg_pool2d_backward.grad_input", .decompose = avg_pool2d_backward};
 OP(max_pool2d_with_indices_backward) = {.schema = "aten::max_pool2d_with_indices_backward(Tensor grad_output, Tensor self, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, bool ceil_mode, Tensor indices) -> Tensor",
                                         .out = "aten::max_pool2d_with_indices_backward.grad_input"};
 OP(adaptive_avg_pool1d) = {.schema = "aten::adaptive_avg_pool1d(Tensor self, int[1] output_size) -> Tensor",
@@ -254,7 +395,7 @@ OP(_adaptive_avg_pool2d) = {.schema = "aten::_adaptive_avg_pool2d(Tensor self, S
 OP(_adaptive_avg_pool3d) = {.schema = "aten::_adaptive_avg_pool3d(Tensor self, SymInt[3] output_size) -> Tensor",
                             .out = "aten::_adaptive_avg_pool3d.out", .decompose = adaptive_avg_pool3d};
 OP(_adaptive_avg_pool2d_backward) = {.schema = "aten::_adaptive_avg_pool2d_backward(Tensor grad_output, Tensor self) -> Tensor",
-                                     .out = "aten::_adaptive_avg_pool2d_backward.out"};
+                                     .out = "aten::_adaptive_avg_pool2d_backward.out", .decompose = adaptive_avg_pool2d_backward};
 OP(adaptive_max_pool1d) = {.schema = "aten::adaptive_max_pool1d(Tensor self, int[1] output_size) -> (Tensor, Tensor)",
                            .decompose = adaptive_max_pool1d};
 OP(adaptive_max_pool2d) = {.schema = "aten::adaptive_max_pool2d(Tensor self, int[2] output_size) -> (Tensor, Tensor)",

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "ops/linear/gemm.h"
+#include "tensor/half.h"
 
 namespace sconce {
 namespace {
@@ -42,17 +43,24 @@ template <class T>
 struct Coordinates {
   Padding padding;
   bool align_corners;
+  DType dtype;  // of the grid: torch computes positions in it, which decides what is nearest
 
+  T rounded(T x) const {
+    if (dtype == DType::f16) return T(to_float(to_f16(float(x))));
+    if (dtype == DType::bf16) return T(to_float(to_bf16(float(x))));
+    return x;
+  }
   T position(T coordinate, int64_t size) const {
-    if (align_corners) return (coordinate + T(1)) / T(2) * T(size - 1);
-    return ((coordinate + T(1)) * T(size) - T(1)) / T(2);
+    T shifted = rounded(coordinate + T(1));
+    if (align_corners) return rounded(rounded(shifted / T(2)) * rounded(T(size - 1)));
+    return rounded(rounded(rounded(shifted * rounded(T(size))) - T(1)) / T(2));
   }
   // Brings a position into the image, as the padding says.
   T inside(T at, int64_t size) const {
     if (padding == Padding::zeros) return at;
     if (padding == Padding::reflection) {
       int64_t low = align_corners ? 0 : -1, high = align_corners ? 2 * (size - 1) : 2 * size - 1;
-      at = reflect(at, low, high);
+      at = rounded(reflect(at, low, high));
     }
     return !(at > T(0)) ? T(0) : at > T(size - 1) ? T(size - 1) : at;
   }
@@ -129,7 +137,7 @@ void sample(const Args& args) {
   const Tensor &x = args.tensor(0), &grid = args.tensor(1);
   Tensor& out = args.out();
   Mode mode = Mode(args.integer(2));
-  Coordinates<T> coordinates{Padding(args.integer(3)), args.boolean(4)};
+  Coordinates<T> coordinates{Padding(args.integer(3)), args.boolean(4), grid.dtype};
   Strides xs = strides_of(x), gs = strides_of(grid), os = strides_of(out);
   int64_t sizes[spatial], strides[spatial];  // in the grid's order: x, y, z
   for (int i = 0; i < spatial; i++) {

@@ -10,6 +10,11 @@ def calls(torch, dtypes):
             count *= size
         return (torch.arange(count) % 251).reshape(sizes).to(dtype)
 
+    many = x(150, 2)
+    yield a.split.Tensor, (many, 2), {}
+    yield a.unbind.int, (many, 0), {}
+    yield a.chunk.default, (many, 100), {}
+    yield a.split_with_sizes.default, (many, [1] * 140 + [10]), {}
     four = x(2, 6, 4, 5)
     last = four.contiguous(memory_format=torch.channels_last)
     for dtype in dtypes:

@@ -625,8 +625,6 @@ OP_ALIAS(view_copy_dtype, "aten::view_copy.dtype(Tensor self, ScalarType dtype) 
 OP(view_as_real) = {.schema = "aten::view_as_real(Tensor(a) self) -> Tensor(a)",
                     .out = "aten::view_as_real_copy.out"};
 OP_ALIAS(view_as_real_copy, "aten::view_as_real_copy(Tensor self) -> Tensor", "aten::view_as_real")
-OP(view_as_complex) = {.schema = "aten::view_as_complex(Tensor(a) self) -> Tensor(a)",
-                       .out = "aten::view_as_complex_copy.out"};
 OP_ALIAS(view_as_complex_copy, "aten::view_as_complex_copy(Tensor self) -> Tensor",
          "aten::view_as_complex")
 

@@ -351,6 +351,18 @@ Status split_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic)
 }
 
 template <Split split>
+Status split_part_shape(const Args& args, int count, int part, OutMeta* out, Diagnostic* diagnostic) {
+  StridedView view = view_of(args.tensor(0));
+  Parts parts;
+  SCONCE_TRY_STATUS(find_parts_of<split>(args, view, count, &parts, diagnostic));
+  int64_t start = parts.each * part;
+  if (parts.each == 0)
+    for (int k = 0; k < part; k++) start += args.list_integer(1, k);
+  set_from(*out, take_part(args, view, parts, part, &start));
+  return kOk;
+}
+
+template <Split split>
 Status run_split(const Args& args, KernelContext& context) {
   StridedView view = view_of(args.tensor(0));
   Parts parts;
@@ -440,11 +452,14 @@ KERNEL(slice_copy) = {"aten::slice_copy.Tensor_out", "tiIIi>t", ROW(slice_view)}
 KERNEL(select_copy) = {"aten::select_copy.int_out", "tii>t", ROW(select_view)};
 KERNEL(narrow_copy) = {"aten::narrow_copy.out", "tiii>t", ROW(narrow_view)};
 KERNEL(split_copy) = {"aten::split_copy.Tensor_out", "tii>v", split_shape<Split::equal>,
-                      run_split<Split::equal>};
+                      run_split<Split::equal>,
+                      nullptr, false, split_part_shape<Split::equal>};
 KERNEL(split_with_sizes_copy) = {"aten::split_with_sizes_copy.out", "tli>v",
-                                 split_shape<Split::sizes>, run_split<Split::sizes>};
+                                 split_shape<Split::sizes>, run_split<Split::sizes>,
+                      nullptr, false, split_part_shape<Split::sizes>};
 KERNEL(unbind_copy) = {"aten::unbind_copy.int_out", "ti>v", split_shape<Split::unbind>,
-                       run_split<Split::unbind>};
+                       run_split<Split::unbind>,
+                      nullptr, false, split_part_shape<Split::unbind>};
 KERNEL(diagonal_copy) = {"aten::diagonal_copy.out", "tiii>t", ROW(diagonal_rule)};
 KERNEL(unfold_copy) = {"aten::unfold_copy.out", "tiii>t", ROW(unfold_view)};
 KERNEL(as_strided_copy) = {"aten::as_strided_copy.out", "tllI>t", ROW(as_strided_rule)};

@@ -61,6 +61,87 @@ Results polar_parts(Build& build, const Node& node) {
   return one(join(build, build.mul(length, cosine), build.mul(length, sine)));
 }
 
+// re + i im is the second of the frequencies of the real signal (re, -im, 0, 0).
+Results view_as_complex_parts(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  if (build.dtype(x) != DType::f32 && build.dtype(x) != DType::f64) return std::nullopt;
+  auto of = [&](int64_t which) {
+    return build.call1("aten::select.int", {Build::v(x), int64_t{-1}, which});
+  };
+  ValueId re = of(0), im = build.call1("aten::neg", {Build::v(of(1))});
+  ValueId zero = build.call1("aten::full_like", {Build::v(re), 0.0});
+  std::vector<ValueRef> signal = {{re}, {im}, {zero}, {zero}};
+  ValueId stacked = build.call1("aten::stack", {signal, int64_t{-1}});
+  std::vector<int64_t> last = {build.rank(stacked) - 1};
+  ValueId spectrum = build.call1("aten::_fft_r2c", {Build::v(stacked), Build::ints(last), int64_t{0}, true});
+  return build.call("aten::select.int", {Build::v(spectrum), int64_t{-1}, int64_t{1}});
+}
+
+// Real and imaginary part as two real tensors.
+struct Complex { ValueId re, im; };
+
+// The whole spectrum of a real tensor along `dim`: the second half mirrors the first.
+Complex real_spectrum(Build& build, ValueId x, int64_t dim) {
+  int64_t n = build.size(x, int(dim)).value;
+  ValueId half = build.call1("aten::_fft_r2c", {Build::v(x), Build::ints(std::vector{dim}), int64_t{0}, true});
+  auto whole = [&](ValueId y, bool negate) {
+    if (n < 3) return y;
+    ValueId tail = build.call1("aten::slice.Tensor", {Build::v(y), dim, int64_t{1}, (n + 1) / 2, int64_t{1}});
+    tail = build.call1("aten::flip", {Build::v(tail), Build::ints(std::vector{dim})});
+    if (negate) tail = build.call1("aten::neg", {Build::v(tail)});
+    return build.call1("aten::cat", {std::vector<ValueRef>{{y}, {tail}}, dim});
+  };
+  return {whole(part(build, half, 0), false), whole(part(build, half, 1), true)};
+}
+Complex spectrum(Build& build, Complex x, int64_t dim) {
+  Complex re = real_spectrum(build, x.re, dim), im = real_spectrum(build, x.im, dim);
+  return {build.sub(re.re, im.im), build.add(re.im, im.re)};
+}
+// Known dimensions in [0, rank) whose sizes are known.
+std::optional<std::vector<int64_t>> static_dims(Build& build, const Node& node, size_t i) {
+  auto dims = dims_at(node, i, build.rank(value(node, 0)));
+  if (!dims) return std::nullopt;
+  for (int64_t dim : *dims)
+    if (dim < 0 || dim >= build.rank(value(node, 0)) || !build.size(value(node, 0), int(dim)).is_known() ||
+        build.size(value(node, 0), int(dim)).value < 1)
+      return std::nullopt;
+  return dims;
+}
+// ATen's codes for the scale, applied to the whole.
+Complex scaled(Build& build, Complex x, const std::vector<int64_t>& dims, int64_t code) {
+  double count = 1;
+  for (int64_t dim : dims) count *= double(build.size(x.re, int(dim)).value);
+  if (code == 0) return x;
+  double scale = code == 1 ? 1 / std::sqrt(count) : 1 / count;
+  return {build.mul(x.re, scale), build.mul(x.im, scale)};
+}
+
+// self, dim, normalization, forward. Backwards is forwards with real and imaginary part exchanged.
+Results fft_c2c_parts(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto dims = static_dims(build, node, 1);
+  auto code = integer_at(node, 2);
+  if (!dims || !code || !is_complex(build.dtype(x))) return std::nullopt;
+  bool forward = boolean_at(node, 3);
+  Complex y{part(build, x, 0), part(build, x, 1)};
+  if (!forward) std::swap(y.re, y.im);
+  for (int64_t dim : *dims) y = spectrum(build, y, dim);
+  y = scaled(build, y, *dims, *code);
+  if (!forward) std::swap(y.re, y.im);
+  return one(join(build, y.re, y.im));
+}
+// self, dim, normalization, onesided: only the two-sided form is taken apart.
+Results fft_r2c_parts(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto dims = static_dims(build, node, 1);
+  auto code = integer_at(node, 2);
+  if (!dims || !code || boolean_at(node, 3) || dims->empty()) return std::nullopt;
+  Complex y = real_spectrum(build, x, dims->back());
+  for (size_t i = 0; i + 1 < dims->size(); i++) y = spectrum(build, y, (*dims)[i]);
+  y = scaled(build, y, *dims, *code);
+  return one(join(build, y.re, y.im));
+}
+
 // --- transforms of one or more dimensions -------------------------------------------------------
 
 // ATen's codes for the scale: 0 none, 1 by the root of the length, 2 by the length.
@@ -385,11 +466,14 @@ constexpr auto kFft = fft_parts<Transform::c2c, true>, kIfft = fft_parts<Transfo
 }  // namespace
 
 OP(fft_c2c) = {.schema = "aten::_fft_c2c(Tensor self, SymInt[] dim, int normalization, bool forward) -> Tensor",
-               .out = "aten::_fft_c2c.out"};
+               .out = "aten::_fft_c2c.out", .decompose = fft_c2c_parts};
 OP(fft_r2c) = {.schema = "aten::_fft_r2c(Tensor self, int[] dim, int normalization, bool onesided) -> Tensor",
-               .out = "aten::_fft_r2c.out"};
+               .out = "aten::_fft_r2c.out", .decompose = fft_r2c_parts};
 OP(fft_c2r) = {.schema = "aten::_fft_c2r(Tensor self, int[] dim, int normalization, SymInt last_dim_size) -> Tensor",
                .out = "aten::_fft_c2r.out"};
+OP(view_as_complex) = {.schema = "aten::view_as_complex(Tensor(a) self) -> Tensor(a)",
+                       .out = "aten::view_as_complex_copy.out",
+                       .decompose = view_as_complex_parts};
 OP(conj_physical_core) = {.schema = "aten::_conj_physical(Tensor self) -> Tensor",
                           .out = "aten::_conj_physical.out"};
 OP(conj_view) = {.schema = "aten::_conj(Tensor(a) self) -> Tensor(a)", .decompose = conj_parts};

@@ -118,6 +118,39 @@ Results nanmedian_parts(Build& build, const Node& node) {
   return one(build.call("aten::nanmedian.dim", {Build::v(flat), int64_t{0}, false})[0]);
 }
 
+// The smallest of the values that stand most often in the row. self, dim, keepdim. Every element is
+// compared with every other of its row.
+Results mode_parts(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto dim = dim_at(build, node, 1);
+  if (!dim) return std::nullopt;
+  bool scalar = build.rank(x) == 0, keepdim = boolean_at(node, 2);
+  DType dtype = build.dtype(x);
+  if (scalar) x = build.call1("aten::unsqueeze", {Build::v(x), int64_t{0}});
+  if (dtype == DType::b8) x = build.cast(x, DType::u8);
+  SymInt pairs = build.size(x, int(*dim));
+  for (const SymInt& size : build.tensor(x).sizes)
+    pairs = build.program().symbols.multiply(pairs, size);
+  if (!pairs.is_known() || pairs.value < 1 || pairs.value > (int64_t{1} << 26)) return std::nullopt;
+  auto sorted = sort_as_topk(build, x, dim, false);
+  ValueId rows = build.call1("aten::movedim.int", {Build::v((*sorted)[0]), *dim, int64_t{-1}});
+  ValueId column = build.call1("aten::unsqueeze", {Build::v(rows), int64_t{-1}});
+  ValueId row = build.call1("aten::unsqueeze", {Build::v(rows), int64_t{-2}});
+  ValueId equal = build.call1("aten::eq.Tensor", {Build::v(column), Build::v(row)});
+  ValueId counts = build.call1("aten::sum.dim_IntList",
+                               {Build::v(equal), Build::ints(std::vector<int64_t>{-1}), false, kNone});
+  counts = build.call1("aten::movedim.int", {Build::v(counts), int64_t{-1}, *dim});
+  ValueId best = build.call1("aten::argmax", {Build::v(counts), *dim, true});
+  std::vector<ValueId> results;
+  for (ValueId from : *sorted) {
+    ValueId y = build.call1("aten::gather", {Build::v(from), *dim, Build::v(best)});
+    if (scalar || !keepdim) y = build.call1("aten::squeeze.dim", {Build::v(y), *dim});
+    results.push_back(y);
+  }
+  results[0] = build.cast(results[0], dtype);
+  return results;
+}
+
 // --- quantiles ----------------------------------------------------------------------------------
 
 // self, q (a number or a tensor), dim, keepdim, interpolation.
@@ -266,7 +299,7 @@ OP(nanmedian) = {.schema = "aten::nanmedian(Tensor self) -> Tensor", .out = "ate
 OP(nanmedian_dim) = {.schema = "aten::nanmedian.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
                      .out = "aten::nanmedian.dim_values", .decompose = nanmedian_dim_parts};
 OP(mode) = {.schema = "aten::mode(Tensor self, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)",
-            .out = "aten::mode.values"};
+            .out = "aten::mode.values", .decompose = mode_parts};
 OP(quantile) = {.schema = "aten::quantile(Tensor self, Tensor q, int? dim=None, bool keepdim=False, *, str interpolation=\"linear\") -> Tensor",
                 .decompose = quantile_parts};
 OP(quantile_scalar) = {.schema = "aten::quantile.scalar(Tensor self, float q, int? dim=None, bool keepdim=False, *, str interpolation=\"linear\") -> Tensor",
