@@ -11,7 +11,7 @@ REQUIREMENTS := tests/python/requirements.txt tests/python/requirements-weights.
 PACKAGES_BUILD := cmake ninja-build libfmt-dev libflatbuffers-dev flatbuffers-compiler libsimdjson-dev \
                   libcli11-dev libdeflate-dev libssl-dev libzstd-dev libxxhash-dev
 PACKAGES_TEST := libgtest-dev libbenchmark-dev python3-venv python3-dev gcc-arm-none-eabi libnewlib-arm-none-eabi \
-                 libstdc++-arm-none-eabi-newlib qemu-system-arm
+                 libstdc++-arm-none-eabi-newlib qemu-system-arm g++-aarch64-linux-gnu qemu-user
 
 .PHONY: help deps deps-build venv release demo test clean
 .NOTPARALLEL:

@@ -3,9 +3,11 @@
 // kDotRows: the most rows of a dot tile with 1, 2, 3, 4 panels; kDotTiles: which shapes to prefer.
 #pragma once
 
+#include "tile/kernels/convert.h"
 #include "tile/kernels/dot_f32.h"
 #include "tile/kernels/peak.h"
 #include "tile/kernels/table.h"
+#include "tile/kernels/vector.h"
 
 namespace sconce::tile {
 namespace {
@@ -25,6 +27,26 @@ constexpr KernelTable make_table(Isa isa) {
   table.dot_bf16 =
       make_dot_f32<StoredBf16, rows_of_half(1), rows_of_half(2), rows_of_half(3), rows_of_half(4)>(
           kDotHalfTiles);
+#define SCONCE_ROW(name, meaning) table.unary[int(UnaryKernel::name)] = unary<UnaryKernel::name>;
+  SCONCE_UNARY_KERNELS(SCONCE_ROW)
+#undef SCONCE_ROW
+#define SCONCE_ROW(name, meaning) \
+  table.binary[int(BinaryKernel::name)] = binary<BinaryKernel::name>;
+  SCONCE_BINARY_KERNELS(SCONCE_ROW)
+#undef SCONCE_ROW
+#define SCONCE_ROW(name, meaning) \
+  table.compare[int(CompareKernel::name)] = compare<CompareKernel::name>;
+  SCONCE_COMPARE_KERNELS(SCONCE_ROW)
+#undef SCONCE_ROW
+#define SCONCE_ROW(name, meaning)                                     \
+  table.reduce[int(ReduceKernel::name)] = reduce<ReduceKernel::name>; \
+  table.combine[int(ReduceKernel::name)] = combine<ReduceKernel::name>;
+  SCONCE_REDUCE_KERNELS(SCONCE_ROW)
+#undef SCONCE_ROW
+  table.fma = fma_block;
+  table.select = select_block;
+  table.clamp = clamp_block;
+  fill_convert(table);
   table.peak_f32 = peak_f32;
   return table;
 }

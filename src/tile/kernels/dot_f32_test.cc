@@ -1,15 +1,7 @@
 // The f32 dot kernels of every set that runs here, against a plain loop over std::fma.
-#include <gtest/gtest.h>
-
-#include <cmath>
-#include <cstring>
-#include <random>
-#include <vector>
-
-#include "platform/cpu.h"
 #include "tensor/half.h"
 #include "tile/kernels/blocking.h"
-#include "tile/kernels/table.h"
+#include "tile/kernels/kernels_test.h"
 
 namespace sconce::tile {
 namespace {
@@ -97,14 +89,6 @@ struct Data {
   }
 };
 
-void expect_same_bits(const std::vector<float>& got, const std::vector<float>& want,
-                      const std::string& what) {
-  ASSERT_EQ(got.size(), want.size());
-  for (size_t i = 0; i < got.size(); i++)
-    ASSERT_EQ(memcmp(&got[i], &want[i], 4), 0)
-        << what << ": element " << i << " is " << got[i] << ", not " << want[i];
-}
-
 enum class Weights { f32, f16, bf16 };
 
 void check(const KernelTable& table, Weights weights, const Case& x, uint32_t seed) {
@@ -123,13 +107,6 @@ void check(const KernelTable& table, Weights weights, const Case& x, uint32_t se
                    std::string(isa_name(table.isa)) + " " + std::to_string(x.rows) + "x" +
                        std::to_string(x.panels) + " columns " + std::to_string(x.columns) +
                        " length " + std::to_string(x.length));
-}
-
-std::vector<const KernelTable*> tables() {
-  std::vector<const KernelTable*> list;
-  for (Isa isa : runnable_isas())
-    if (kernels_for(isa).isa == isa) list.push_back(&kernels_for(isa));
-  return list;
 }
 
 TEST(DotF32, every_tile_gives_the_bits_of_the_plain_loop) {

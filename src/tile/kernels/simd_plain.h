@@ -73,14 +73,10 @@ struct Simd {
   // Out of range and NaN: what lanes hold then is never used, but it must be defined.
   static SCONCE_INLINE I trunc_i(F a) { return a >= -0x1p31f && a < 0x1p31f ? I(a) : INT32_MIN; }
   static SCONCE_INLINE I to_i(F a) {
-    // Adding and taking away 1.5 * 2^23 rounds to nearest even; from 2^22 on split off the excess.
     if (!(a >= -0x1p31f && a < 0x1p31f)) return INT32_MIN;
-    if (a >= 0x1p22f || a <= -0x1p22f) {
-      I whole = I(a);
-      F rest = a - F(whole);
-      return whole + I((rest + 0x1.8p23f) - 0x1.8p23f);
-    }
-    return I((a + 0x1.8p23f) - 0x1.8p23f);
+    if (a >= 0x1p23f || a <= -0x1p23f) return I(a);
+    // Next to 2^23 the unit in the last place is 1: the sum is rounded to nearest even.
+    return a < 0 ? I((a - 0x1p23f) + 0x1p23f) : I((a + 0x1p23f) - 0x1p23f);
   }
   static SCONCE_INLINE F to_f(I a) { return F(a); }
   static SCONCE_INLINE F rint(F a) { return Rounding<Simd>::rint(a); }

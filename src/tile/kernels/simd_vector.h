@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define SCONCE_INLINE __attribute__((always_inline)) inline
+#define SCONCE_LAMBDA __attribute__((always_inline))  // after the parameters
 
 namespace sconce::tile {
 namespace {

@@ -25,8 +25,7 @@ namespace sconce::tile {
 // Columns of a panel of packed weights; also the lanes of a reduction.
 inline constexpr int kPanel = 16;
 
-// ---- dot, f32
-// ------------------------------------------------------------------------------------
+// ---- dot, f32 ----
 
 enum class DotInit : uint8_t { zero, bias, c };
 
@@ -66,14 +65,222 @@ struct DotF32Kernels {
   int tile_count;
 };
 
-// ---- the table
-// -----------------------------------------------------------------------------------
+// ---- element by element ----
+
+// A block of `rows` rows of `n` elements. Rows are `*_row` elements apart (0: the same row each
+// time); within a row an input has a step of 1, or of 0 for one element against the whole row.
+// Outputs have a step of 1. An output may be exactly one of the inputs of its own type.
+struct UnaryBlock {
+  int64_t rows, n;
+  const float* x;
+  int64_t x_row, x_step;
+  float* out;
+  int64_t out_row;
+};
+using UnaryKernelFn = void (*)(const UnaryBlock&);
+
+struct BinaryBlock {
+  int64_t rows, n;
+  const float* a;
+  int64_t a_row, a_step;
+  const float* b;
+  int64_t b_row, b_step;
+  float* out;
+  int64_t out_row;
+};
+using BinaryKernelFn = void (*)(const BinaryBlock&);
+
+struct CompareBlock {
+  int64_t rows, n;
+  const float* a;
+  int64_t a_row, a_step;
+  const float* b;
+  int64_t b_row, b_step;
+  uint8_t* out;  // 1 where it holds, 0 where not; with a NaN only `ne` holds
+  int64_t out_row;
+};
+using CompareKernelFn = void (*)(const CompareBlock&);
+
+struct FmaBlock {  // out = a * b + c, rounded once
+  int64_t rows, n;
+  const float* a;
+  int64_t a_row, a_step;
+  const float* b;
+  int64_t b_row, b_step;
+  const float* c;
+  int64_t c_row, c_step;
+  float* out;
+  int64_t out_row;
+};
+
+struct SelectBlock {  // out = condition ? a : b; a condition is true when it is not 0
+  int64_t rows, n;
+  const uint8_t* condition;
+  int64_t condition_row, condition_step;
+  const float* a;
+  int64_t a_row, a_step;
+  const float* b;
+  int64_t b_row, b_step;
+  float* out;
+  int64_t out_row;
+};
+
+struct ClampBlock {  // x = lo > x ? lo : x, x = hi < x ? hi : x
+  int64_t rows, n;
+  const float* x;
+  int64_t x_row, x_step;
+  float lo, hi;
+  float* out;
+  int64_t out_row;
+};
+
+// X(name, what it is). Within 2 ulp of the exact value, denormals and special values included:
+// sqrt, recip, exp, expm1, log, log1p, tanh, erf, sin, cos, sigmoid, pow (measured:
+// docs/kernels.md). The others are exact, or are what is written here, each operation rounded.
+#define SCONCE_UNARY_KERNELS(X)                                            \
+  X(neg, "-x")                                                             \
+  X(abs, "|x|")                                                            \
+  X(sqrt, "square root")                                                   \
+  X(rsqrt, "1 / sqrt(x)")                                                  \
+  X(recip, "1 / x")                                                        \
+  X(exp, "e^x")                                                            \
+  X(expm1, "e^x - 1")                                                      \
+  X(log, "natural logarithm")                                              \
+  X(log1p, "log(1 + x)")                                                   \
+  X(tanh, "hyperbolic tangent")                                            \
+  X(erf, "error function")                                                 \
+  X(sin, "sine of radians, any size")                                      \
+  X(cos, "cosine of radians, any size")                                    \
+  X(floor, "toward -infinity")                                             \
+  X(ceil, "toward infinity")                                               \
+  X(round, "to nearest, ties to even")                                     \
+  X(trunc, "toward zero")                                                  \
+  X(sigmoid, "1 / (1 + e^-x)")                                             \
+  X(silu, "x * sigmoid(x)")                                                \
+  X(gelu, "0.5 x * (1 + erf(x * sqrt(1/2)))")                              \
+  X(gelu_tanh, "0.5 x * (1 + tanh(sqrt(2/pi) * fma(0.044715, x x x, x)))") \
+  X(relu, "0 > x ? 0 : x")
+
+#define SCONCE_BINARY_KERNELS(X)                  \
+  X(add, "a + b")                                 \
+  X(sub, "a - b")                                 \
+  X(mul, "a * b")                                 \
+  X(div, "a / b")                                 \
+  X(min, "b < a ? b : a; NaN when either is one") \
+  X(max, "b > a ? b : a; NaN when either is one") \
+  X(pow, "a^b")
+
+#define SCONCE_COMPARE_KERNELS(X) \
+  X(eq, "a == b")                 \
+  X(ne, "a != b")                 \
+  X(lt, "a < b")                  \
+  X(le, "a <= b")                 \
+  X(gt, "a > b")                  \
+  X(ge, "a >= b")
+
+#define SCONCE_ROW(name, meaning) name,
+enum class UnaryKernel : uint8_t { SCONCE_UNARY_KERNELS(SCONCE_ROW) count };
+enum class BinaryKernel : uint8_t { SCONCE_BINARY_KERNELS(SCONCE_ROW) count };
+enum class CompareKernel : uint8_t { SCONCE_COMPARE_KERNELS(SCONCE_ROW) count };
+#undef SCONCE_ROW
+
+// ---- conversions ----
+
+// Types of elements in memory. b8: one byte, 0 or 1 when written, true when not 0 when read.
+enum class Element : uint8_t { f32, f16, bf16, i32, i64, i16, i8, u8, b8, count };
+
+struct ConvertBlock {
+  int64_t rows, n;
+  const void* x;
+  int64_t x_row;  // elements
+  void* out;      // never x
+  int64_t out_row;
+};
+// convert[from][to], null where there is none: f32 to and from all others, and between integers.
+// To a floating type: to nearest even. f32 to integers: toward zero, saturating, NaN to 0. Between
+// integers: saturating. To b8: whether it differs from 0 (NaN does).
+using ConvertKernelFn = void (*)(const ConvertBlock&);
+
+// q = clamp(rint(x * scale[n]) + zero_point, low, high), with rint to even, as i8 or u8; the sum is
+// one of f32. NaN gives `low`. low <= high fit the type, |zero_point| < 2^24.
+struct QuantizeBlock {
+  int64_t rows, n;
+  const float* x;
+  int64_t x_row;
+  const float* scale;  // reciprocal of the step size
+  int64_t scale_step;  // 0: one scale for all columns, 1: one for each
+  int32_t zero_point, low, high;
+  void* out;
+  int64_t out_row;
+};
+// x = (q - zero_point) * scale[n].
+struct DequantizeBlock {
+  int64_t rows, n;
+  const void* x;
+  int64_t x_row;
+  const float* scale;
+  int64_t scale_step;
+  int32_t zero_point;
+  float* out;
+  int64_t out_row;
+};
+
+// ---- reductions along rows ----
+
+// Takes a piece of `n` elements of each row into 16 lanes a row: element k into lane k % 16. The
+// pieces of a row must come in order and all but the last have a multiple of 16 elements; then the
+// result does not depend on how it was cut. Lanes start at identity_of().
+struct ReduceBlock {
+  int64_t rows, n;
+  const float* x;
+  int64_t x_row;
+  const float* center;  // sum_squares and exp_sum: one a row, or null for 0. Else unused
+  int64_t center_row;
+  float* out;  // exp_sum: where e^(x - center) goes; may be x. Else unused
+  int64_t out_row;
+  float* lanes;  // rows * 16
+};
+// X(name, what a lane becomes)
+#define SCONCE_REDUCE_KERNELS(X)                      \
+  X(sum, "lane + x")                                  \
+  X(sum_squares, "fma(x - center, x - center, lane)") \
+  X(prod, "lane * x")                                 \
+  X(min, "BinaryKernel::min(lane, x)")                \
+  X(max, "BinaryKernel::max(lane, x)")                \
+  X(exp_sum, "lane + e^(x - center), which is kept in out")
+#define SCONCE_ROW(name, meaning) name,
+enum class ReduceKernel : uint8_t { SCONCE_REDUCE_KERNELS(SCONCE_ROW) count };
+#undef SCONCE_ROW
+constexpr float identity_of(ReduceKernel kernel) {
+  return kernel == ReduceKernel::prod  ? 1.f
+         : kernel == ReduceKernel::min ? __builtin_inff()
+         : kernel == ReduceKernel::max ? -__builtin_inff()
+                                       : 0.f;
+}
+using ReduceKernelFn = void (*)(const ReduceBlock&);
+// Combines the 16 lanes of each row into out[row * out_row], as a tree: lane j with j + 8, 4, 2, 1.
+using CombineKernelFn = void (*)(int64_t rows, const float* lanes, float* out, int64_t out_row);
+
+// ---- the table ----
 
 struct KernelTable {
   Isa isa;
   DotF32Kernels dot_f32;   // B in f32
   DotF32Kernels dot_f16;   // B in IEEE half, widened exactly
   DotF32Kernels dot_bf16;  // B in bfloat16, widened exactly
+  UnaryKernelFn unary[int(UnaryKernel::count)];
+  BinaryKernelFn binary[int(BinaryKernel::count)];
+  CompareKernelFn compare[int(CompareKernel::count)];
+  void (*fma)(const FmaBlock&);
+  void (*select)(const SelectBlock&);
+  void (*clamp)(const ClampBlock&);
+  ConvertKernelFn convert[int(Element::count)][int(Element::count)];
+  void (*quantize_i8)(const QuantizeBlock&);
+  void (*quantize_u8)(const QuantizeBlock&);
+  void (*dequantize_i8)(const DequantizeBlock&);
+  void (*dequantize_u8)(const DequantizeBlock&);
+  ReduceKernelFn reduce[int(ReduceKernel::count)];
+  CombineKernelFn combine[int(ReduceKernel::count)];
   // The most this set can do: `rounds` of independent multiply-adds in registers. Returns how many
   // operations (two for each lane) that were; `sink` takes their results, 16 values.
   int64_t (*peak_f32)(int64_t rounds, float* sink);

@@ -1,0 +1,210 @@
+// Speed of the block kernels beside the most the processor can do, measured in the same run.
+//
+// Each shape is run many times, in turn with a probe of independent multiply-adds, and the least
+// time of each counts: on a shared machine anything else measures the neighbours.
+#include <time.h>
+#include <CLI/CLI.hpp>
+#include <array>
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "platform/cpu.h"
+#include "tile/kernels/blocking.h"
+#include "tile/kernels/table.h"
+
+namespace sconce::tile {
+namespace {
+
+// Seconds of this thread: what the system gave to others meanwhile does not count.
+double now() {
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
+}
+
+struct Options {
+  std::string isa, only;
+  double seconds = 0.3;  // for each shape
+  int rows = 0, panels = 0, k_block = 0, n_block = 0;
+  bool json = false;
+  std::vector<int64_t> shape;
+};
+
+struct Row {
+  std::string isa, shape, note;
+  double value = 0, peak = 0;  // in `unit` per second
+  const char* unit = "GFLOP";
+};
+
+// 64-byte aligned, so that what is measured is not the allocator.
+template <class T>
+struct Aligned {
+  std::vector<uint8_t> bytes;
+  T* data;
+  explicit Aligned(size_t count) : bytes(count * sizeof(T) + 64) {
+    data = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(bytes.data()) + 63) & ~uintptr_t(63));
+  }
+};
+
+struct Problem {
+  int64_t m, n, k;
+  Aligned<float> a, b, c, bias;
+  Problem(int64_t m, int64_t n, int64_t k)
+      : m(m),
+        n(n),
+        k(k),
+        a(size_t(m * k)),
+        b(size_t((n + 15) / 16 * 16 * k)),
+        c(size_t(m * n)),
+        bias(size_t(n)) {
+    std::mt19937 random(1);
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    for (int64_t i = 0; i < m * k; i++) a.data[i] = uniform(random);
+    for (int64_t i = 0; i < (n + 15) / 16 * 16 * k; i++) b.data[i] = uniform(random);
+  }
+};
+
+void multiply(const KernelTable& table, Problem& p, const DotBlocking& blocking) {
+  const DotTile tile = blocking.tile;
+  const int64_t panels = pieces(p.n, kPanel), k_blocks = pieces(p.k, blocking.k);
+  const int64_t tiles = pieces(p.m, tile.rows), groups = pieces(panels, tile.panels);
+  const float* rows[kDotRowsMax];
+  DotF32 d = {};
+  d.rows = rows;
+  d.panel_stride = p.k * 16;
+  d.segments = 1;
+  d.c_stride = p.n;
+  d.bias = p.bias.data;
+  d.lo = -INFINITY;
+  d.hi = INFINITY;
+  const int64_t n_blocks = pieces(panels, blocking.panels);
+  for (int64_t nb = 0; nb < n_blocks; nb++)
+    for (int64_t kb = 0; kb < k_blocks; kb++) {
+      int64_t k0 = piece_start(p.k, k_blocks, kb), k1 = piece_start(p.k, k_blocks, kb + 1);
+      d.length = k1 - k0;
+      d.init = kb ? DotInit::c : DotInit::zero;
+      int64_t last = piece_start(groups, n_blocks, nb + 1);
+      for (int64_t g = piece_start(groups, n_blocks, nb); g < last; g++)
+        for (int64_t i = 0; i < tiles; i++) {
+          int64_t m0 = piece_start(p.m, tiles, i), m1 = piece_start(p.m, tiles, i + 1);
+          int64_t p0 = piece_start(panels, groups, g), p1 = piece_start(panels, groups, g + 1);
+          for (int64_t m = m0; m < m1; m++) rows[m - m0] = p.a.data + m * p.k + k0;
+          d.b = p.b.data + p0 * d.panel_stride + k0 * 16;
+          d.c = p.c.data + m0 * p.n + p0 * 16;
+          d.columns = int32_t(std::min(p.n - p0 * 16, (p1 - p0) * 16));
+          table.dot_f32.kernel[m1 - m0 - 1][p1 - p0 - 1](d);
+        }
+    }
+}
+
+// Runs `work` and the probe in turn for the time given; least seconds of both.
+template <class Work, class Probe>
+void measure(const Options& options, const Work& work, const Probe& probe, double* work_seconds,
+             double* probe_seconds) {
+  *work_seconds = *probe_seconds = 1e9;
+  work();
+  double end = now() + options.seconds;
+  for (int round = 0; round < 5 || now() < end; round++) {
+    double t0 = now();
+    probe();
+    double t1 = now();
+    work();
+    double t2 = now();
+    *probe_seconds = std::min(*probe_seconds, t1 - t0);
+    *work_seconds = std::min(*work_seconds, t2 - t1);
+  }
+}
+
+std::vector<Row> bench_dot_f32(const KernelTable& table, const Options& options) {
+  std::vector<Row> rows;
+  std::vector<std::array<int64_t, 3>> shapes = {{512, 512, 512},  {3136, 144, 24}, {196, 576, 96},
+                                                {49, 1280, 320},  {3136, 256, 64}, {196, 256, 2304},
+                                                {197, 2304, 768}, {1, 2048, 2048}};
+  if (!options.shape.empty()) shapes = {{options.shape[0], options.shape[1], options.shape[2]}};
+  for (auto& [m, n, k] : shapes) {
+    std::string name =
+        "dot_f32 " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+    if (name.find(options.only) == std::string::npos) continue;
+    Problem problem(m, n, k);
+    float sink[16] = {1, 0};
+    double seconds, probe_seconds;
+    DotBlocking blocking = choose_blocking(table.dot_f32, m, n, k);
+    if (options.rows) blocking.tile = {uint8_t(options.rows), uint8_t(options.panels)};
+    if (options.k_block) blocking.k = options.k_block;
+    if (options.n_block) blocking.panels = options.n_block;
+    int64_t probe_flops = 0;
+    measure(
+        options, [&] { multiply(table, problem, blocking); },
+        [&] { probe_flops = table.peak_f32(20000, sink); }, &seconds, &probe_seconds);
+    rows.push_back(
+        {isa_name(table.isa), name,
+         std::to_string(blocking.tile.rows) + "x" + std::to_string(blocking.tile.panels * 16) +
+             ", " + std::to_string(blocking.k) + " steps at a time",
+         2e-9 * double(m * n * k) / seconds, 1e-9 * double(probe_flops) / probe_seconds});
+  }
+  return rows;
+}
+
+void print(const std::vector<Row>& rows, bool json) {
+  if (json) printf("[\n");
+  for (size_t i = 0; i < rows.size(); i++) {
+    const Row& r = rows[i];
+    if (json)
+      printf(
+          "  {\"isa\": \"%s\", \"shape\": \"%s\", \"note\": \"%s\", \"unit\": \"%s/s\", "
+          "\"value\": %.4g, \"peak\": %.4g, \"share\": %.3f}%s\n",
+          r.isa.c_str(), r.shape.c_str(), r.note.c_str(), r.unit, r.value, r.peak, r.value / r.peak,
+          i + 1 < rows.size() ? "," : "");
+    else
+      printf("%-12s %-28s %8.1f of %8.1f %s/s  %5.1f %%  %s\n", r.isa.c_str(), r.shape.c_str(),
+             r.value, r.peak, r.unit, 100 * r.value / r.peak, r.note.c_str());
+  }
+  if (json) printf("]\n");
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  CLI::App app("Speed of the block kernels beside the peak of this processor, one thread");
+  app.add_option("--isa", options.isa, "instruction set (default: all that run here but plain)");
+  app.add_option("--only", options.only, "only shapes whose name contains this");
+  app.add_option("--seconds", options.seconds, "time for each shape");
+  app.add_option("--rows", options.rows, "rows of the tile")
+      ->needs(app.add_option("--panels", options.panels, "panels of the tile"));
+  app.add_option("--k-block", options.k_block, "K at a time");
+  app.add_option("--n-block", options.n_block, "panels at a time");
+  app.add_option("--shape", options.shape, "M N K of a dot instead of the list")->expected(3);
+  app.add_flag("--json", options.json, "rows as JSON");
+  CLI11_PARSE(app, argc, argv);
+
+  std::vector<Isa> isas = runnable_isas();
+  if (!options.isa.empty()) {
+    auto isa = choose_isa(options.isa.c_str());
+    if (!isa.ok()) {
+      fprintf(stderr, "%s\n", isa.error().text.c_str());
+      return 2;
+    }
+    isas = {*isa};
+  }
+  if (!options.json) printf("%s, one thread\n", processor_name().c_str());
+  std::vector<Row> rows;
+  for (Isa isa : isas) {
+    const KernelTable& table = kernels_for(isa);
+    if (options.isa.empty() && (isa == Isa::plain || table.isa != isa)) continue;
+    for (Row& row : bench_dot_f32(table, options)) {
+      if (!options.json) print({row}, false);
+      rows.push_back(std::move(row));
+    }
+  }
+  if (options.json) print(rows, true);
+  return 0;
+}
+
+}  // namespace
+}  // namespace sconce::tile
+
+int main(int argc, char** argv) { return sconce::tile::run(argc, argv); }

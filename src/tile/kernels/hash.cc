@@ -1,0 +1,163 @@
+// tile_kernels_hash SET: runs every kernel of a set on made-up blocks and prints a hash of each
+// result. Two sets, or two machines, that print the same compute the same bits. No file, no heap,
+// no other library, so that it runs under an emulator. It asks no processor whether it can.
+#include <stdio.h>
+#include <string.h>
+
+#include <initializer_list>
+
+#include "tile/kernels/table.h"
+
+namespace sconce::tile {
+namespace {
+
+constexpr const char* kNames[] = {
+#define SCONCE_ROW(name, family, needs) #name,
+    SCONCE_ISAS(SCONCE_ROW)
+#undef SCONCE_ROW
+};
+
+uint64_t state = 1;
+uint32_t next() {  // Knuth's MMIX generator
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  return uint32_t(state >> 32);
+}
+float uniform() { return float(int32_t(next())) * 0x1p-30f; }
+
+uint64_t hash_bytes(const void* data, size_t bytes, uint64_t hash = 14695981039346656037u) {
+  for (size_t i = 0; i < bytes; i++)
+    hash = (hash ^ static_cast<const uint8_t*>(data)[i]) * 1099511628211u;
+  return hash;
+}
+uint64_t hash_floats(const float* data, size_t count) {
+  uint64_t hash = 14695981039346656037u;
+  for (size_t i = 0; i < count; i++) {
+    uint32_t bits = 0x7fc00000;  // all NaN are one
+    if (data[i] == data[i]) memcpy(&bits, &data[i], 4);
+    hash = hash_bytes(&bits, 4, hash);
+  }
+  return hash;
+}
+void say(const char* what, int index, uint64_t hash) {
+  printf("%s %d %016llx\n", what, index, static_cast<unsigned long long>(hash));
+}
+
+constexpr int64_t kCount = 5003;
+float a[kCount], b[kCount], c[kCount], out[kCount];
+uint8_t bytes[kCount * 8];
+
+void fill() {
+  for (int64_t i = 0; i < kCount; i++) {
+    uint32_t bits = next();
+    memcpy(&a[i], &bits, 4);
+    b[i] = uniform();
+    c[i] = uniform() * 30;
+  }
+}
+
+// Dots of one row and one panel: what any tile must agree with is the business of the unit tests.
+void dot(const DotF32Kernels& kernels, const char* name, const void* weights) {
+  for (int rows = 1; rows <= kDotRowsMax; rows++)
+    for (int panels = 1; panels <= kDotPanelsMax; panels++) {
+      static const float* pointers[2 * kDotRowsMax];
+      for (int i = 0; i < 2 * rows; i++) pointers[i] = c + i * 31;
+      DotF32 d = {};
+      d.rows = pointers;
+      d.b = weights;
+      d.panel_stride = 62 * 16;
+      d.segments = 2;
+      d.length = 31;
+      d.c = out;
+      d.c_stride = 64;
+      d.columns = panels * 16 - 3;
+      d.init = DotInit::bias;
+      d.bias = c;
+      d.lo = -100;
+      d.hi = 100;
+      memset(out, 0, sizeof out);
+      // Sets differ in which tiles they have: row by row gives the same.
+      if (DotF32Kernel kernel = kernels.kernel[rows - 1][panels - 1]) {
+        kernel(d);
+      } else {
+        for (int r = 0; r < rows; r++)
+          for (int p = 0; p < panels; p++) {
+            const float* own[2] = {pointers[r], pointers[rows + r]};
+            DotF32 one = d;
+            one.rows = own;
+            one.b =
+                static_cast<const uint8_t*>(weights) + p * d.panel_stride * (weights == b ? 4 : 2);
+            one.c = out + r * 64 + p * 16;
+            one.bias = c + p * 16;
+            one.columns = p == panels - 1 ? 13 : 16;
+            kernels.kernel[0][0](one);
+          }
+      }
+      say(name, rows * 10 + panels, hash_floats(out, kCount));
+    }
+}
+
+void run(const KernelTable& table) {
+  fill();
+  for (int k = 0; k < int(UnaryKernel::count); k++) {
+    table.unary[k]({1, kCount, a, 0, 1, out, 0});
+    say("unary of any bits", k, hash_floats(out, kCount));
+    table.unary[k]({1, kCount, c, 0, 1, out, 0});
+    say("unary", k, hash_floats(out, kCount));
+  }
+  for (int k = 0; k < int(BinaryKernel::count); k++) {
+    table.binary[k]({1, kCount, a, 0, 1, c, 0, 1, out, 0});
+    say("binary of any bits", k, hash_floats(out, kCount));
+    table.binary[k]({1, kCount, b, 0, 1, c, 0, 1, out, 0});
+    say("binary", k, hash_floats(out, kCount));
+  }
+  for (int k = 0; k < int(CompareKernel::count); k++) {
+    table.compare[k]({1, kCount, a, 0, 1, c, 0, 1, bytes, 0});
+    say("compare", k, hash_bytes(bytes, kCount));
+  }
+  table.fma({1, kCount, b, 0, 1, c, 0, 1, b, 0, 0, out, 0});
+  say("fma", 0, hash_floats(out, kCount));
+  table.select({1, kCount, bytes, 0, 1, a, 0, 1, b, 0, 1, out, 0});
+  say("select", 0, hash_floats(out, kCount));
+  table.clamp({1, kCount, a, 0, 1, -1, 2, out, 0});
+  say("clamp", 0, hash_floats(out, kCount));
+  for (Element to : {Element::f16, Element::bf16, Element::i32, Element::i64, Element::i16,
+                     Element::i8, Element::u8, Element::b8}) {
+    memset(bytes, 0, sizeof bytes);
+    table.convert[int(Element::f32)][int(to)]({1, kCount, c, 0, bytes, 0});
+    say("convert", int(to), hash_bytes(bytes, sizeof bytes));
+    table.convert[int(to)][int(Element::f32)]({1, kCount, bytes, 0, out, 0});
+    say("convert back", int(to), hash_floats(out, kCount));
+  }
+  table.quantize_i8({1, kCount, c, 0, b, 0, 3, -128, 127, bytes, 0});
+  say("quantize", 0, hash_bytes(bytes, kCount));
+  table.dequantize_i8({1, kCount, bytes, 0, b, 1, 3, out, 0});
+  say("dequantize", 0, hash_floats(out, kCount));
+  for (int k = 0; k < int(ReduceKernel::count); k++) {
+    float lanes[3 * kPanel], result[3], center[3] = {1, 30, 2};
+    for (float& lane : lanes) lane = identity_of(ReduceKernel(k));
+    const float* x = k == int(ReduceKernel::prod) ? b : c;
+    table.reduce[k]({3, 1001, x, 1001, center, 1, out, 1001, lanes});
+    table.combine[k](3, lanes, result, 1);
+    say("reduce", k, hash_floats(result, 3));
+  }
+  fill();
+  dot(table.dot_f32, "dot f32", b);
+  table.convert[int(Element::f32)][int(Element::f16)]({1, kCount, b, 0, bytes, 0});
+  dot(table.dot_f16, "dot f16", bytes);
+  table.convert[int(Element::f32)][int(Element::bf16)]({1, kCount, b, 0, bytes, 0});
+  dot(table.dot_bf16, "dot bf16", bytes);
+}
+
+}  // namespace
+}  // namespace sconce::tile
+
+int main(int argc, char** argv) {
+  using namespace sconce;
+  for (int i = 0; argc == 2 && i < int(sizeof tile::kNames / sizeof *tile::kNames); i++)
+    if (!strcmp(argv[1], tile::kNames[i])) {
+      tile::run(tile::kernels_for(Isa(i)));
+      return 0;
+    }
+  fprintf(stderr, "usage: tile_kernels_hash SET\n");
+  return 2;
+}
