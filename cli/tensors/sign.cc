@@ -107,11 +107,14 @@ void add_tensors_sign(CLI::App& group) {
   command->add_option("--passphrase-file", options->passphrase_file,
                       "Holds the key's passphrase (- is standard input); else it is asked for");
   command->add_option("--certificate", options->certificate, "The key's certificate (PEM)");
-  command->add_option("--chain", options->chain, "Certificates between it and a root (PEM)");
+  command->add_option("--chain", options->chain, "Certificates between it and a root (PEM)")
+      ->allow_extra_args(false);
   command->add_option("-o,--output", options->output,
                       "The signature's file; without: model.sig in the folder, or FILE.sig");
-  command->add_option("--ignore", options->sign.ignore_paths,
-                      "Leave out this file or folder (relative to the model)");
+  command
+      ->add_option("--ignore", options->sign.ignore_paths,
+                   "Leave out this file or folder (relative to the model)")
+      ->allow_extra_args(false);
   command->add_flag("--allow-symlinks", options->sign.allow_symlinks,
                     "Sign what symbolic links point at; else they are refused");
   command->add_flag("--no-tensors", options->no_tensors,

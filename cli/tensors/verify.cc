@@ -77,9 +77,9 @@ std::string signer_json(const signing::VerifiedSignature& signature) {
     if (report.differences.empty()) {
       fmt::print(stderr, "sconce: {}\n", problem.text);
     } else {
-      fmt::print(stderr, "sconce: NOT VERIFIED: {} of the model {} not as signed\n",
-                 report.differences.size(),
-                 report.differences.size() == 1 ? "thing is" : "things are");
+      fmt::print(stderr, "sconce: NOT VERIFIED: {} in the model {} not as signed\n",
+                 counted(report.differences.size(), "thing"),
+                 report.differences.size() == 1 ? "is" : "are");
       for (const signing::Difference& difference : report.differences)
         fmt::print(stderr, "  {}\n", signing::difference_text(difference));
     }
@@ -183,16 +183,22 @@ void add_tensors_verify(CLI::App& group) {
                       "The signature's file; without: model.sig in the folder, or FILE.sig");
   command->add_option("--key", options->key,
                       "The signer's public key (PEM), for signatures by key");
-  command->add_option("--roots", options->roots,
-                      "Root certificates to trust (PEM), for signatures by certificate");
+  command
+      ->add_option("--roots", options->roots,
+                   "Root certificates to trust (PEM), for signatures by certificate")
+      ->allow_extra_args(false);
   command->add_option("--at", options->at,
                       "Certificates must be valid at this time (UTC), not now: 2026-01-31");
   command->add_flag("--ignore-unsigned", options->verify.ignore_unsigned,
                     "Warn about files that nobody signed, and go on");
-  command->add_option("--ignore", options->verify.ignore_paths,
-                      "Do not look at this file or folder (relative to the model)");
-  command->add_option("--tensor", options->tensors,
-                      "Verify only this tensor: reads its file's header and it, nothing else");
+  command
+      ->add_option("--ignore", options->verify.ignore_paths,
+                   "Do not look at this file or folder (relative to the model)")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--tensor", options->tensors,
+                   "Verify only this tensor: reads its file's header and it, nothing else")
+      ->allow_extra_args(false);
   command->add_option("--file", options->file,
                       "The file of --tensor (relative to the model), if several hold the name");
   command->add_flag("--allow-deprecated", options->trust.allow_deprecated,

@@ -217,7 +217,7 @@ def test_both_leave_out_the_same_paths(model, tmp_path, key):
     assert sorted(names[0]) == sorted(names[1])
     assert names[0] == sorted(names[0]) and "a-b.txt" in names[0] and "a/b.txt" not in names[0]
     (model / "a/b.txt").write_text("changed")
-    told = sconce("verify", model, "--signature", theirs, "--key", pub(key))
+    told = sconce("verify", "--key", pub(key), "--signature", theirs, "--ignore", "nothing", model)
     assert 'says nothing about "a", "empty"' in told.replace('"empty", "a"', '"a", "empty"')
     arguments = ["--ignore-paths", model / "a", "--ignore-paths", model / "empty"]
     reference("verify", "key", model, "--signature", ours, "--public_key", pub(key), *arguments)

@@ -170,6 +170,8 @@ Result<Bundle> decode_bundle(Bytes file) {
   if (file.size() > kBundleBytesMax)
     return error(Code::too_large, "{} bytes, a signature has at most {}", file.size(),
                  kBundleBytesMax);
+  if (file.empty())
+    return error(Code::invalid_file, "not the JSON of a signature: the file is empty");
   simdjson::dom::parser parser;
   Element root;
   if (auto problem = parser.parse(file.data(), file.size()).get(root))

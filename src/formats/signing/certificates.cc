@@ -92,7 +92,7 @@ Result<Certificate> parse_der_certificate(Bytes der) {
 
 Result<std::vector<Certificate>> parse_certificates(std::string_view pem) {
   if (pem.size() > 64 << 20) return error(Code::too_large, "more than 64 MiB of certificates");
-  Owned<BIO> bio(BIO_new_mem_buf(pem.data(), int(pem.size())));
+  Owned<BIO> bio(BIO_new_mem_buf(pem.empty() ? "" : pem.data(), int(pem.size())));
   CHECK(bio);
   ERR_clear_error();
   std::vector<Certificate> result;

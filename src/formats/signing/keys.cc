@@ -33,7 +33,7 @@ using Context = std::unique_ptr<EVP_MD_CTX, Free>;
 
 Result<Bio> read_bio(std::string_view text) {
   if (text.size() > 1 << 20) return error(Code::too_large, "more than 1 MiB for a PEM file");
-  Bio bio(BIO_new_mem_buf(text.data(), int(text.size())));
+  Bio bio(BIO_new_mem_buf(text.empty() ? "" : text.data(), int(text.size())));
   CHECK(bio);
   return bio;
 }

@@ -389,6 +389,7 @@ Result<std::string> encode_statement(const Statement& statement) {
 }
 
 Result<Statement> decode_statement(Bytes payload, bool allow_deprecated) {
+  if (payload.empty()) return error(Code::invalid_file, "the payload is not JSON: it is empty");
   simdjson::dom::parser parser;
   Element root;
   if (auto problem = parser.parse(payload.data(), payload.size()).get(root))

@@ -78,7 +78,6 @@ class ModelComparison {
 
   Result<void> run() {
     TRY(auto listing, list());
-    for (const ModelFile& file : listing.files) present_.insert(file.path);
     TRY_VOID(rename_single_file(listing));
     note_ignored(listing);
     hash_signed_files();
@@ -226,7 +225,7 @@ class ModelComparison {
   const VerifyOptions& options_;
   VerifyReport* report_;
   bool is_folder_ = true;
-  std::set<std::string> present_, signed_;
+  std::set<std::string> signed_;
 };
 
 }  // namespace
