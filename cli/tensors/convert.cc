@@ -86,7 +86,10 @@ void print_text(const Scan& scan, const Options& options) {
                value.text.size() > 100 ? "..." : "");
   if (!tree.globals.empty()) fmt::print("\nGlobals on the list\n");
   for (const auto& [name, offset] : tree.globals) fmt::print("  {:48}  offset {}\n", name, offset);
-  if (!tree.unknown.empty()) fmt::print("\nGlobals not on the list (nothing was run)\n");
+  if (!tree.unknown.empty())
+    fmt::print("\n{} (nothing was run)\n", scan.checkpoint.format == CheckpointFormat::script
+                                               ? "Classes of the module"
+                                               : "Globals not on the list");
   for (const UnknownGlobal& unknown : tree.unknown)
     fmt::print("  {:48}  offset {}, {}, named {} times, would be called {} times\n", unknown.name,
                unknown.offset, unknown.opcode, unknown.named_count, unknown.called_count);

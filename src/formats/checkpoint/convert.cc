@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint64_t kPieceBytes = 1 << 20;  // stays in the cache between checksum and write
 constexpr uint64_t kReleaseBytes = 1 << 24;
+constexpr uint64_t kInflationRounds = 8;  // how often a storage may be inflated, on average
 
 void swap_bytes(uint8_t* data, uint64_t bytes, uint32_t width) {
   for (uint64_t i = 0; i + width <= bytes; i += width) std::reverse(data + i, data + i + width);
@@ -47,6 +48,7 @@ class Copier {
   std::vector<bool> checked_;
   std::vector<uint8_t> inflated_, piece_;
   uint32_t inflated_storage_ = kNoStorage;
+  uint64_t inflation_count_ = 0;
 };
 
 // The last deflated storage is kept, since its tensors often follow each other.
@@ -55,6 +57,11 @@ Result<Bytes> Copier::elements_of(uint32_t storage) {
   if (!record.deflated) return record.bytes;
   if (inflated_storage_ != storage) {
     inflated_storage_ = kNoStorage;
+    if (++inflation_count_ > kInflationRounds * checkpoint_.storages.size())
+      return error(Code::unsupported,
+                   "deflated storages are wanted in turns, more than {} times each; store them "
+                   "without compression",
+                   kInflationRounds);
     ZipEntry entry{record.name, record.bytes, record.checksum, true, record.inflated_bytes};
     TRY(inflated_, inflate_entry(entry, record.inflated_bytes));
     inflated_storage_ = storage;

@@ -227,8 +227,8 @@ class Interpreter {
   Result<void> quoted_text(std::string_view line);
   Result<void> escaped_text(std::string_view line);
   Result<void> byte_text(Bytes bytes);
-  Result<void> check_keys(Span<const ValueId> pairs) const;
-  Result<void> check_key(ValueId key, int depth) const;
+  Result<void> check_keys(Span<const ValueId> pairs);
+  Result<void> check_key(ValueId key, int depth);
   Result<void> append(ValueId target, Span<const ValueId> items);
   Result<void> set_items(ValueId target, Span<const ValueId> pairs);
   Result<ValueId> global(std::string_view module, std::string_view name);
@@ -412,6 +412,9 @@ Result<ValueId> Interpreter::add_integer(Bytes bytes) {
 }
 
 Result<ValueId> Interpreter::add_tensor(PickleTensor tensor, Kind kind) {
+  if (tree_.tensors.size() >= limits_.tensor_count_max)
+    return fail(Code::too_large, "more than {} tensors", limits_.tensor_count_max);
+  TRY_VOID(count_copies(tensor.sizes.size()));
   tensor.offset = uint32_t(op_at_);
   PickleValue value;
   value.kind = kind;
@@ -900,22 +903,22 @@ Result<void> Interpreter::escaped_text(std::string_view line) {
 // ---- Containers ----
 
 // What Python can hash.
-Result<void> Interpreter::check_key(ValueId key, int depth) const {
+Result<void> Interpreter::check_key(ValueId key, int depth) {
   switch (kind(key)) {
     case Kind::list:
     case Kind::dict:
     case Kind::set: return broken("a key is {}, which cannot be one", kind_name(kind(key)));
     case Kind::tuple:
       if (depth > 8) return fail(Code::too_large, "a key nests deeper than 8 tuples");
-      if (tree_.items(key).size() > 1024)
-        return fail(Code::too_large, "a key is a tuple of {} values", tree_.items(key).size());
+      // Tuples may hold one another often: all that is looked at counts.
+      TRY_VOID(count_copies(tree_.items(key).size()));
       for (ValueId item : tree_.items(key)) TRY_VOID(check_key(item, depth + 1));
       return {};
     default: return {};
   }
 }
 
-Result<void> Interpreter::check_keys(Span<const ValueId> pairs) const {
+Result<void> Interpreter::check_keys(Span<const ValueId> pairs) {
   if (pairs.size() % 2 != 0) return broken("{} keys and values: one has no partner", pairs.size());
   for (size_t i = 0; i < pairs.size(); i += 2) TRY_VOID(check_key(pairs[i], 0));
   return {};
@@ -1110,7 +1113,7 @@ void Interpreter::set_metadata(PickleTensor& tensor, ValueId metadata) {
 Result<void> Interpreter::count_copies(uint64_t items) {
   copied_items_ += items;
   if (copied_items_ > limits_.value_count_max)
-    return fail(Code::too_large, "{}: more than {} items are copied", callee_,
+    return fail(Code::too_large, "more than {} items are copied or compared",
                 limits_.value_count_max);
   return {};
 }
@@ -1520,6 +1523,9 @@ Result<ValueId> Interpreter::persistent_storage(Span<const ValueId> fields) {
     return wrong("type", fields[1], "a class of storages");
   const GlobalRow& type = *value(fields[1]).global;
   TRY(std::string_view key, string(fields[2], "key"));
+  if (key.size() > limits_.key_bytes_max)
+    return fail(Code::too_large, "{}: the key of a storage has {} bytes, at most {} are possible",
+                callee_, key.size(), limits_.key_bytes_max);
   TRY(int64_t count, integer(fields[4], "count"));
   uint64_t bytes = 0;
   if (count < 0 || !checked_multiply<uint64_t>(uint64_t(count), type.type->bytes, &bytes) ||

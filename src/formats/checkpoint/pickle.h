@@ -36,7 +36,9 @@ struct PickleLimits {
   uint64_t integer_bytes_max = 256;         // of one integer
   uint64_t decoded_bytes_max = 1ull << 30;  // text and bytes that had to be decoded, all together
   uint64_t global_bytes_max = 1024;         // of the name of one global
-  uint64_t rank_max = 64;                   // as torch
+  uint64_t tensor_count_max = 1ull << 21;
+  uint64_t key_bytes_max = 256;  // of the key of a storage
+  uint64_t rank_max = 64;        // as torch
 };
 
 enum class PickleKind : uint8_t {

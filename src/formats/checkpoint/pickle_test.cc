@@ -160,6 +160,7 @@ TEST(Pickle, refuses_storages_that_contradict_themselves) {
   has(error_of(storage("float32", "0", "K\x04") + "."), "type is a dtype");
   has(error_of(tuple_of({text("module"), "N", "N", "N"}) + "Q."), "the tag is \"module\"");
   has(error_of(tuple_of({text("storage")}) + "Q."), "a storage of 1 values");
+  has(error_of(storage("FloatStorage", std::string(300, '0'), "K\x04") + "."), "has 300 bytes");
   has(error_of(")Q."), "an empty tuple");
   has(error_of("K\x01Q."), "it is an int, wanted a tuple");
   has(error_of("P0\n."), "persistent ids as text");
@@ -390,6 +391,14 @@ TEST(Pickle, meets_each_limit) {
   std::string copies = "(" + repeat("N", 100) + "lq" + raw("\x00") + "0";
   for (int i = 0; i < 20; i++) copies += global("torch", "Size") + "h" + raw("\x00") + "\x85R0";
   has(with([](PickleLimits& l) { l.value_count_max = 1000; }, copies), "items are copied");
+  // A key whose tuples hold one another: 100 to the power of 6 values, if each were looked at.
+  std::string key = "K\x01";
+  for (int i = 0; i < 6; i++)
+    key += "q" + std::string(1, char(i)) + "0(" + repeat("h" + std::string(1, char(i)), 100) + "t";
+  has(with([](PickleLimits&) {}, "}" + key + "Ns."), "copied or compared");
+  std::string one =
+      raw("\x80\x02") + "(" + repeat("ctorch.nn.parameter\nParameter\n)\x81", 3) + "t.";
+  has(with([](PickleLimits& l) { l.tensor_count_max = 2; }, one), "more than 2 tensors");
 }
 
 TEST(Utf8, finds_the_first_byte_that_is_wrong) {

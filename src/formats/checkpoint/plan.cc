@@ -61,6 +61,7 @@ class Walk {
   Result<void> check_name(const std::string& name, ValueId id) const;
   void share();
   Result<void> check_repeats() const;
+  Result<void> check_inflation() const;
   Result<void> add_metadata();
 
   Error at(ValueId id, Error problem) const {
@@ -144,7 +145,10 @@ Result<ValueId> Walk::find_key(ValueId id, std::string_view path, int depth) con
   } else {
     add_items(tree_.items(id));
   }
-  for (const auto& [key, value] : entries) {
+  std::set<std::string_view> seen;  // of equal keys Python has the last
+  for (size_t i = entries.size(); i-- > 0;) {
+    const auto& [key, value] = entries[i];
+    if (!seen.insert(key).second) continue;
     if (key == path) return value;
     if (depth < 16 && path.size() > key.size() && path.starts_with(key) &&
         path[key.size()] == '.') {
@@ -226,17 +230,16 @@ Result<void> Walk::visit_object(const Placeholder& p, const std::string& path, i
 // A torch.nn.Module pickled whole: the names that its state_dict would have.
 Result<void> Walk::visit_module(ValueId state, const std::string& path, int depth) {
   ValueId left_out = find_entry(state, "_non_persistent_buffers_set");
-  auto is_left_out = [&](ValueId key) {
-    for (ValueId name : left_out ? tree_.items(left_out) : Span<const ValueId>())
-      if (tree_.text(name) == tree_.text(key) && kind(key) == Kind::text) return true;
-    return false;
-  };
+  std::set<std::string_view> names;
+  for (ValueId name : left_out ? tree_.items(left_out) : Span<const ValueId>())
+    names.insert(tree_.text(name));
   for (std::string_view part : {"_parameters", "_buffers", "_modules"}) {
     ValueId entries = find_entry(state, part);
     if (!entries) continue;
     Span<const ValueId> pairs = tree_.items(entries);
     for (size_t i = 0; kind(entries) == Kind::dict && i + 1 < pairs.size(); i += 2) {
-      if (kind(pairs[i + 1]) == Kind::none || (part == "_buffers" && is_left_out(pairs[i])))
+      if (kind(pairs[i + 1]) == Kind::none ||
+          (part == "_buffers" && names.count(tree_.text(pairs[i]))))
         continue;
       TRY_VOID(visit(pairs[i + 1], join(path, key_text(pairs[i])), depth + 1));
     }
@@ -342,6 +345,21 @@ Result<void> Walk::check_repeats() const {
   return {};
 }
 
+// A deflated storage is inflated whole, also when a tensor has one element of it.
+Result<void> Walk::check_inflation() const {
+  uint64_t total = 0;
+  for (const StorageRecord& record : checkpoint_.storages) {
+    if (!record.deflated) continue;
+    if (!checked_add(total, record.inflated_bytes, &total) || total > output_bytes_max_)
+      return error(
+          Code::too_large,
+          "records inflate to more than {} bytes, the limit for this file, at \"{}\" of {} "
+          "bytes; --output-limit raises it",
+          output_bytes_max_, record.name, record.inflated_bytes);
+  }
+  return {};
+}
+
 Result<void> Walk::add_metadata() {
   std::map<std::string, std::string> metadata;
   for (const FoundTensor& found : plan_.tensors)
@@ -378,6 +396,7 @@ Result<ConvertPlan> Walk::run() {
           "--output-limit raises it",
           output_bytes_max_, found.name, fmt::join(found.shape, ", "), found.bytes);
   }
+  TRY_VOID(check_inflation());
   TRY_VOID(add_metadata());
   return std::move(plan_);
 }

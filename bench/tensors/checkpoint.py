@@ -1,0 +1,93 @@
+"""Converting a checkpoint: `sconce tensors convert` against torch.load + save_file, and a plain copy.
+
+    python bench/tensors/checkpoint.py --sconce build/release/sconce [--megabytes 512] [--json]
+
+Each round runs every contender once, in a fresh process, so that a busy machine is as unfair to one
+as to the other. Medians; the page cache is warm. The Python contender is timed from the call of
+torch.load on (its imports take seconds more), the tool as a whole process.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+REFERENCE = """
+import sys, time, torch, safetensors.torch
+start = time.perf_counter()
+value = torch.load(sys.argv[1], weights_only=True, mmap=sys.argv[3] == "mmap")
+safetensors.torch.save_file(value, sys.argv[2])
+print(time.perf_counter() - start)
+"""
+
+
+def make(path, megabytes, new):
+    import torch
+
+    count = max(1, megabytes // 4)
+    torch.save({f"layer.{i}.weight": torch.randn(1024, 1024) for i in range(count)}, path,
+               _use_new_zipfile_serialization=new)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sconce", required=True)
+    parser.add_argument("--megabytes", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--folder", help="where the files go; a temporary folder by default")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    results = {}
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = pathlib.Path(name)
+        paths = {"zip": folder / "zip.pt", "stream": folder / "stream.pt"}
+        make(paths["zip"], options.megabytes, True)
+        make(paths["stream"], options.megabytes, False)
+        out = folder / "out"
+
+        def tool(path):
+            subprocess.run([options.sconce, "tensors", "convert", path, "-o", out], check=True,
+                           stdout=subprocess.DEVNULL)
+
+        def reference(path, how="read"):
+            done = subprocess.run([sys.executable, "-c", REFERENCE, path, out, how], check=True,
+                                  capture_output=True, text=True)
+            return float(done.stdout)
+
+        contenders = {
+            "sconce, zip": lambda: tool(paths["zip"]),
+            "sconce, stream": lambda: tool(paths["stream"]),
+            "torch.load + save_file, zip": lambda: reference(paths["zip"]),
+            "torch.load(mmap) + save_file, zip": lambda: reference(paths["zip"], "mmap"),
+            "torch.load + save_file, stream": lambda: reference(paths["stream"]),
+            "copy of the file": lambda: shutil.copyfile(paths["zip"], out),
+        }
+        times = {name: [] for name in contenders}
+        for _ in range(options.rounds + 1):
+            for name, call in contenders.items():
+                out.unlink(missing_ok=True)
+                start = time.perf_counter()
+                inner = call()
+                elapsed = time.perf_counter() - start
+                times[name].append(inner if isinstance(inner, float) else elapsed)
+        size = paths["zip"].stat().st_size
+        for name, seconds in times.items():
+            median = statistics.median(seconds[1:])  # the first round warms up
+            results[name] = {"seconds": median, "least": min(seconds[1:]), "most": max(seconds[1:]),
+                             "gigabytes_per_second": size / median / 1e9}
+    if options.json:
+        print(json.dumps({"cpus": os.cpu_count(), "megabytes": options.megabytes, "results": results}))
+        return
+    for name, row in results.items():
+        print(f"{name:36} {row['seconds']:7.3f} s ({row['least']:.3f} to {row['most']:.3f})  "
+              f"{row['gigabytes_per_second']:5.2f} GB/s")
+
+
+if __name__ == "__main__":
+    main()
