@@ -1,0 +1,1875 @@
+#include "tile/vm.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "tensor/half.h"
+#include "tile/functions.h"
+
+namespace sconce::tile {
+namespace {
+
+constexpr int64_t kPlainTile = 4096;  // elements of a tile where nothing else decides
+constexpr int64_t kDotRows = 168;     // rows of a tile with a dot, about
+constexpr int64_t kDotDepth = 512;    // steps of a dot before the next block of rows
+constexpr uint64_t kScratchMax = uint64_t(1) << 30;
+
+size_t computed_bytes(DType dtype) { return dtype == DType::b8 ? 1 : dtype == DType::i64 ? 8 : 4; }
+
+uint64_t round_up(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// A value while a tile is computed: strides in elements by axis, 0 for axes it does not have.
+struct Ref {
+  uint8_t* data = nullptr;
+  int64_t stride[kAxesMax] = {};
+};
+
+enum class Home : uint8_t {
+  constant,  // one element, kept in the plan
+  scratch,   // memory of its own
+  buffer,    // where it is loaded from, or stored to
+  folded,    // never made: the dot or the reduction that uses it reads its buffer
+};
+
+struct ValuePlan {
+  DType dtype = DType::f32;
+  std::vector<AxisId> axes;  // outermost first
+  Home home = Home::scratch;
+  int64_t count = 1;  // elements, at most
+  int64_t stride[kAxesMax] = {};
+  uint64_t offset = 0;       // scratch
+  int32_t store = kNone;     // home buffer, of a computed value: the store that it is made for
+  double number = 0;         // constant
+  int32_t producer = kNone;  // instruction
+  int32_t uses = 0, last_use = 0;
+};
+
+// What a dot does, found out once.
+struct DotPlan {
+  enum class Kind : uint8_t { panels, packed_here, vector, plain } kind = Kind::plain;
+  bool swapped = false;       // rows are operand 2
+  AxisId column = kNone;      // none: a single column
+  std::vector<AxisId> rows;   // outermost first
+  std::vector<AxisId> depth;  // contracted, outermost first
+  bool rows_copied = false;   // the rows' operand is put into scratch in the order of the dot
+  uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
+  float lo = -INFINITY, hi = INFINITY;
+  int32_t residual = kNone;  // value added after the sum
+  ValueId result = kNone;    // what comes out after clamp and residual
+  int64_t depth_block = kDotDepth;
+};
+
+}  // namespace
+
+struct Plan::State {
+  Kernel kernel;
+  std::vector<BufferView> shapes;
+  const KernelTable* table = nullptr;
+  std::vector<int64_t> extent, tile;  // by axis
+  std::vector<AxisId> grid;           // parallel axes
+  std::vector<int64_t> grid_count;    // tiles along each
+  int64_t tasks = 0;
+  std::vector<AxisId> order;  // of all axes, outermost first
+  std::vector<ValuePlan> values;
+  std::vector<DotPlan> dots;       // by instruction; only those of dots are filled
+  std::vector<bool> skipped;       // by instruction: done as part of another one
+  std::vector<int32_t> partner;    // serial: its yield; yield: its serial
+  std::vector<uint8_t> constants;  // 8 bytes each, by value
+  uint64_t scratch = 0, zeros_offset = 0;
+  int64_t zeros = 0;  // floats that padded rows point to
+
+  Result<void> make(int threads, const Schedule& schedule);
+  void choose_order();
+  Result<void> choose_tiles(int threads, const Schedule& schedule);
+  void describe_values();
+  void plan_dot(size_t n);
+  void fold_epilogue(size_t n);
+  Result<void> place_values();
+  bool has_dimension(AxisId a) const { return !kernel.axes[size_t(a)].each; }
+  AxisSet axes_of(ValueId v) const { return kernel.values[size_t(v)].axes; }
+  bool is_load(ValueId v) const {
+    int32_t p = values[size_t(v)].producer;
+    return p != kNone && kernel.body[size_t(p)].op == Op::load;
+  }
+  const Instruction& producer(ValueId v) const {
+    return kernel.body[size_t(values[size_t(v)].producer)];
+  }
+  bool is_gather(const Instruction& i) const {
+    for (const Index& index : i.index)
+      if (index.value != kNone) return true;
+    return false;
+  }
+  // Elements that one step along an axis moves in the buffer of a load or store.
+  int64_t buffer_stride(const Instruction& i, AxisId a) const {
+    int64_t stride = 0;
+    for (size_t d = 0; d < i.index.size(); d++)
+      for (const Term& term : i.index[d].terms)
+        if (term.axis == a) stride += term.factor * shapes[size_t(i.buffer)].strides[d];
+    return stride;
+  }
+  // True when no index of a load or store can leave its buffer, wherever the tile is.
+  bool always_inside(const Instruction& i) const {
+    if (is_gather(i)) return false;
+    for (size_t d = 0; d < i.index.size(); d++) {
+      int64_t low = i.index[d].offset, high = low;
+      for (const Term& term : i.index[d].terms) {
+        int64_t reach = term.factor * (extent[size_t(term.axis)] - 1);
+        (reach < 0 ? low : high) += reach;
+      }
+      if (low < 0 || high >= shapes[size_t(i.buffer)].sizes[d]) return false;
+    }
+    return true;
+  }
+  AxisId innermost(const std::vector<AxisId>& axes) const {
+    return axes.empty() ? kNone : axes.back();
+  }
+};
+
+namespace {
+
+// One thread's work on tiles.
+class Worker {
+ public:
+  Worker(const Plan::State& plan, Span<uint8_t* const> data, uint8_t* scratch)
+      : p_(plan), k_(plan.kernel), table_(*plan.table), data_(data), scratch_(scratch) {
+    refs_.resize(k_.values.size());
+    for (size_t a = 0; a < k_.axes.size(); a++) {
+      first_[a] = 0;
+      length_[a] = k_.axes[a].kind == AxisKind::span ? p_.extent[a] : 1;
+    }
+    memset(scratch_ + p_.zeros_offset, 0, size_t(p_.zeros) * 4);
+  }
+
+  Result<void> run_tile(int64_t task) {
+    for (size_t g = p_.grid.size(); g-- > 0;) {
+      size_t a = size_t(p_.grid[g]);
+      first_[a] = task % p_.grid_count[g] * p_.tile[a];
+      task /= p_.grid_count[g];
+      length_[a] = std::min(p_.tile[a], p_.extent[a] - first_[a]);
+    }
+    return run_body(0, k_.body.size());
+  }
+
+ private:
+  const ValuePlan& plan_of(ValueId v) const { return p_.values[size_t(v)]; }
+  Ref& ref(ValueId v) { return refs_[size_t(v)]; }
+  bool has_dimension(AxisId a) const { return !k_.axes[size_t(a)].each; }
+
+  void settle(ValueId v) {
+    const ValuePlan& value = plan_of(v);
+    Ref& r = ref(v);
+    switch (value.home) {
+      case Home::constant:
+        r = {};
+        r.data = const_cast<uint8_t*>(p_.constants.data()) + 8 * v;
+        break;
+      case Home::scratch:
+        r.data = scratch_ + value.offset;
+        memcpy(r.stride, value.stride, sizeof(r.stride));
+        break;
+      case Home::buffer:
+        if (value.store != kNone) r = buffer_ref(k_.body[size_t(value.store)]);
+        break;
+      case Home::folded: break;
+    }
+  }
+
+  // Where the tile of a load or store begins in its buffer. Steps may leave the buffer; the caller
+  // knows that they do not, or does not take those.
+  Ref buffer_ref(const Instruction& i) const {
+    const BufferView& shape = p_.shapes[size_t(i.buffer)];
+    Ref r;
+    int64_t offset = 0;
+    for (size_t d = 0; d < i.index.size(); d++) {
+      offset += i.index[d].offset * shape.strides[d];
+      for (const Term& term : i.index[d].terms) {
+        int64_t step = term.factor * shape.strides[d];
+        offset += step * first_[term.axis];
+        if (has_dimension(term.axis)) r.stride[term.axis] += step;
+      }
+    }
+    r.data =
+        data_[size_t(i.buffer)] + offset * int64_t(dtype_bytes(k_.buffers[size_t(i.buffer)].dtype));
+    return r;
+  }
+
+  // Index into dim d of a buffer for the current tile, the axes' own steps aside.
+  int64_t index_base(const Index& index) const {
+    int64_t position = index.offset;
+    for (const Term& term : index.terms) position += term.factor * first_[term.axis];
+    return position;
+  }
+
+  bool is_inside(const Instruction& i) const {
+    const BufferView& shape = p_.shapes[size_t(i.buffer)];
+    for (size_t d = 0; d < i.index.size(); d++) {
+      int64_t low = index_base(i.index[d]), high = low;
+      for (const Term& term : i.index[d].terms) {
+        if (!has_dimension(term.axis)) continue;
+        int64_t reach = term.factor * (length_[term.axis] - 1);
+        (reach < 0 ? low : high) += reach;
+      }
+      if (low < 0 || high >= shape.sizes[d]) return false;
+    }
+    return true;
+  }
+
+  // Calls f(at) for every coordinate of `axes`, the last fastest; at[axis] counts within the tile.
+  template <class F>
+  void each(Span<const AxisId> axes, F f) {
+    int64_t at[kAxesMax];
+    for (AxisId a : axes) {
+      if (length_[a] == 0) return;
+      at[a] = 0;
+    }
+    while (true) {
+      f(at);
+      size_t d = axes.size();
+      while (d > 0 && ++at[axes[d - 1]] == length_[axes[d - 1]]) at[axes[--d]] = 0;
+      if (d == 0) return;
+    }
+  }
+  template <class T>
+  static T& element(const Ref& r, Span<const AxisId> axes, const int64_t* at) {
+    int64_t offset = 0;
+    for (AxisId a : axes) offset += at[a] * r.stride[a];
+    return reinterpret_cast<T*>(r.data)[offset];
+  }
+  static int64_t read_integer(const Ref& r, DType dtype, int64_t offset) {
+    switch (dtype) {
+      case DType::i64: return reinterpret_cast<const int64_t*>(r.data)[offset];
+      case DType::i32: return reinterpret_cast<const int32_t*>(r.data)[offset];
+      default: return r.data[offset] != 0;
+    }
+  }
+  static void write_integer(const Ref& r, DType dtype, int64_t offset, int64_t x) {
+    switch (dtype) {
+      case DType::i64: reinterpret_cast<int64_t*>(r.data)[offset] = x; break;
+      case DType::i32: reinterpret_cast<int32_t*>(r.data)[offset] = int32_t(x); break;
+      default: r.data[offset] = x != 0;
+    }
+  }
+  static int64_t offset_at(const Ref& r, Span<const AxisId> axes, const int64_t* at) {
+    int64_t offset = 0;
+    for (AxisId a : axes) offset += at[a] * r.stride[a];
+    return offset;
+  }
+
+  // Blocks of rows x n that cover `axes`, for which all refs step along n by 0 or 1 (the first,
+  // what is written, by 1): f(offsets, row strides, n strides, rows, n).
+  template <size_t kRefs, class F>
+  void blocks(const std::vector<AxisId>& axes, const Ref* const (&refs)[kRefs], F f) {
+    AxisId live[kAxesMax];
+    size_t count = 0;
+    for (AxisId a : axes) {
+      if (length_[a] == 0) return;
+      if (length_[a] > 1) live[count++] = a;
+    }
+    int64_t n = 1, rows = 1;
+    int64_t n_stride[kRefs], row_stride[kRefs] = {};
+    for (size_t r = 0; r < kRefs; r++) n_stride[r] = 1;
+    if (count > 0) {
+      AxisId a = live[--count];
+      n = length_[a];
+      for (size_t r = 0; r < kRefs; r++) n_stride[r] = refs[r]->stride[a];
+      while (count > 0) {
+        AxisId next = live[count - 1];
+        bool joins = true;
+        for (size_t r = 0; r < kRefs; r++) joins &= refs[r]->stride[next] == n * n_stride[r];
+        if (!joins) break;
+        n *= length_[next];
+        count--;
+      }
+    }
+    if (count > 0) {
+      AxisId a = live[--count];
+      rows = length_[a];
+      for (size_t r = 0; r < kRefs; r++) row_stride[r] = refs[r]->stride[a];
+    }
+    int64_t at[kAxesMax] = {};
+    int64_t offset[kRefs] = {};
+    while (true) {
+      f(offset, row_stride, n_stride, rows, n);
+      size_t d = count;
+      while (d > 0) {
+        AxisId a = live[d - 1];
+        if (++at[a] < length_[a]) {
+          for (size_t r = 0; r < kRefs; r++) offset[r] += refs[r]->stride[a];
+          break;
+        }
+        for (size_t r = 0; r < kRefs; r++) offset[r] -= refs[r]->stride[a] * (length_[a] - 1);
+        at[a] = 0;
+        d--;
+      }
+      if (d == 0) return;
+    }
+  }
+
+  static float* floats(const Ref& r) { return reinterpret_cast<float*>(r.data); }
+  // Block kernels take steps of 0 and 1; others are for the plain loops.
+  bool steps_fit(const std::vector<AxisId>& axes, const Ref& r, bool written) const {
+    for (size_t d = axes.size(); d-- > 0;)
+      if (length_[axes[d]] > 1) {
+        int64_t step = r.stride[axes[d]];
+        return step == 1 || (step == 0 && !written);
+      }
+    return true;
+  }
+
+  // out = x, element by element, of the same dtype.
+  void copy(const std::vector<AxisId>& axes, const Ref& out, const Ref& x, size_t bytes) {
+    if (out.data == x.data) return;
+    const Ref* refs[] = {&out, &x};
+    blocks(axes, refs,
+           [&](const int64_t* offset, const int64_t* row, const int64_t* step, int64_t rows,
+               int64_t n) {
+             for (int64_t r = 0; r < rows; r++) {
+               uint8_t* to = out.data + (offset[0] + r * row[0]) * int64_t(bytes);
+               const uint8_t* from = x.data + (offset[1] + r * row[1]) * int64_t(bytes);
+               if (step[0] == 1 && step[1] == 1) {
+                 memcpy(to, from, size_t(n) * bytes);
+               } else if (bytes == 4) {
+                 auto* t = reinterpret_cast<uint32_t*>(to);
+                 auto* f = reinterpret_cast<const uint32_t*>(from);
+                 for (int64_t i = 0; i < n; i++) t[i * step[0]] = f[i * step[1]];
+               } else {
+                 for (int64_t i = 0; i < n; i++)
+                   memcpy(to + i * step[0] * int64_t(bytes), from + i * step[1] * int64_t(bytes),
+                          bytes);
+               }
+             }
+           });
+  }
+
+  // The element of a load at coordinates, converted; the fill value outside.
+  Result<void> load_element(const Instruction& i, const int64_t* at, const Ref& out, DType dtype,
+                            int64_t to) {
+    const Buffer& buffer = k_.buffers[size_t(i.buffer)];
+    const BufferView& shape = p_.shapes[size_t(i.buffer)];
+    int64_t offset = 0, lead = 0, inner = 0, depth = 1;
+    for (size_t d = 0; d < i.index.size(); d++) {
+      const Index& index = i.index[d];
+      int64_t position = index_base(index);
+      for (const Term& term : index.terms)
+        if (has_dimension(term.axis)) position += term.factor * at[term.axis];
+      if (index.value != kNone) {
+        const ValuePlan& value = plan_of(index.value);
+        position += read_integer(ref(index.value), value.dtype,
+                                 offset_at(ref(index.value), value.axes, at));
+      }
+      if (position < 0 || position >= shape.sizes[d]) {
+        if (i.strict)
+          return error(Code::invalid_argument,
+                       "kernel {}: index {} into dimension {} of {}, of size {}", k_.name, position,
+                       d, buffer.name, shape.sizes[d]);
+        if (dtype == DType::f32)
+          floats(out)[to] = float(i.number);
+        else
+          write_integer(out, dtype, to, int64_t(i.number));
+        return {};
+      }
+      if (buffer.layout == Layout::strided) {
+        offset += position * shape.strides[d];
+      } else if (d < size_t(buffer.panel_lead)) {
+        lead = lead * shape.sizes[d] + position;
+      } else if (d + 1 < i.index.size()) {
+        inner = inner * shape.sizes[d] + position;
+        depth *= shape.sizes[d];
+      } else {
+        int64_t panels = (shape.sizes[d] + kPanelColumns - 1) / kPanelColumns;
+        offset = ((lead * panels + position / kPanelColumns) * depth + inner) * kPanelColumns +
+                 position % kPanelColumns;
+      }
+    }
+    const uint8_t* from = data_[size_t(i.buffer)] + offset * int64_t(dtype_bytes(buffer.dtype));
+    auto read = [&](auto value) {
+      memcpy(&value, from, sizeof(value));
+      return value;
+    };
+    switch (buffer.dtype) {
+      case DType::f32: floats(out)[to] = read(float()); break;
+      case DType::f16: floats(out)[to] = to_float(read(f16_t())); break;
+      case DType::bf16: floats(out)[to] = to_float(read(bf16_t())); break;
+      case DType::i8: write_integer(out, dtype, to, read(int8_t())); break;
+      case DType::u8:
+      case DType::b8: write_integer(out, dtype, to, read(uint8_t())); break;
+      case DType::i16: write_integer(out, dtype, to, read(int16_t())); break;
+      case DType::i32: write_integer(out, dtype, to, read(int32_t())); break;
+      default: write_integer(out, dtype, to, read(int64_t()));
+    }
+    return {};
+  }
+
+  // A load into memory with the given axes and strides, rows at once where they lie together.
+  Result<void> load_into(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
+                         DType dtype) {
+    const Buffer& buffer = k_.buffers[size_t(i.buffer)];
+    bool same = buffer.dtype == dtype && buffer.layout == Layout::strided;
+    size_t bytes = computed_bytes(dtype);
+    if (same && !p_.is_gather(i) && is_inside(i)) {
+      copy(axes, out, buffer_ref(i), bytes);
+      return {};
+    }
+    // The innermost axis by runs: inside, at once; outside, the fill value.
+    AxisId run = p_.innermost(axes);
+    bool by_runs = same && run != kNone && out.stride[run] == 1;
+    int64_t step = 0;
+    for (size_t d = 0; by_runs && d < i.index.size(); d++) {
+      const Index& index = i.index[d];
+      if (index.value != kNone && (p_.axes_of(index.value) >> run & 1)) by_runs = false;
+      for (const Term& term : index.terms)
+        if (term.axis == run) {
+          if (step != 0 || term.factor != 1) by_runs = false;
+          step = p_.shapes[size_t(i.buffer)].strides[d];
+        }
+    }
+    by_runs &= step == 1;
+    Result<void> done;
+    if (!by_runs) {
+      each(axes, [&](const int64_t* at) {
+        if (done.ok()) done = load_element(i, at, out, dtype, offset_at(out, axes, at));
+      });
+      return done;
+    }
+    std::vector<AxisId> outer(axes.begin(), axes.end() - 1);
+    int64_t saved = length_[run];
+    each(outer, [&](const int64_t* outer_at) {
+      if (!done.ok()) return;
+      int64_t at[kAxesMax];
+      memcpy(at, outer_at, sizeof(at));
+      // The first and the last index along the run that are inside.
+      int64_t begin = 0, end = saved;
+      const BufferView& shape = p_.shapes[size_t(i.buffer)];
+      int64_t offset = 0;
+      for (size_t d = 0; d < i.index.size(); d++) {
+        const Index& index = i.index[d];
+        int64_t position = index_base(index);
+        bool along = false;
+        for (const Term& term : index.terms) {
+          if (term.axis == run)
+            along = true;
+          else if (has_dimension(term.axis))
+            position += term.factor * at[term.axis];
+        }
+        if (index.value != kNone) {
+          const ValuePlan& value = plan_of(index.value);
+          position += read_integer(ref(index.value), value.dtype,
+                                   offset_at(ref(index.value), value.axes, at));
+        }
+        if (along) {
+          begin = std::max(begin, -position);
+          end = std::min(end, shape.sizes[d] - position);
+        } else if (position < 0 || position >= shape.sizes[d]) {
+          end = begin = 0;
+        }
+        offset += position * shape.strides[d];
+      }
+      if (i.strict && (begin > 0 || end < saved)) {
+        at[run] = begin > 0 ? 0 : std::max<int64_t>(end, 0);
+        done = load_element(i, at, out, dtype, 0);
+        return;
+      }
+      uint8_t* to = out.data + offset_at(out, outer, at) * int64_t(bytes);
+      auto fill = [&](int64_t from, int64_t until) {
+        Ref r = out;
+        r.data = to;
+        for (int64_t x = from; x < until; x++)
+          if (dtype == DType::f32)
+            floats(r)[x] = float(i.number);
+          else
+            write_integer(r, dtype, x, int64_t(i.number));
+      };
+      end = std::max(end, begin);
+      begin = std::min(begin, saved);
+      end = std::min(end, saved);
+      fill(0, begin);
+      if (end > begin)
+        memcpy(to + begin * int64_t(bytes),
+               data_[size_t(i.buffer)] + (offset + begin) * int64_t(bytes),
+               size_t(end - begin) * bytes);
+      fill(end, saved);
+    });
+    return done;
+  }
+
+  Result<void> load(const Instruction& i) {
+    ValueId v = i.results[0];
+    const ValuePlan& value = plan_of(v);
+    if (value.home == Home::folded) return {};
+    if (value.home == Home::buffer) {
+      ref(v) = buffer_ref(i);
+      return {};
+    }
+    settle(v);
+    return load_into(i, ref(v), value.axes, value.dtype);
+  }
+
+  Result<void> store(const Instruction& i) {
+    const Buffer& buffer = k_.buffers[size_t(i.buffer)];
+    ValueId v = i.operands[0];
+    const ValuePlan& value = plan_of(v);
+    if (value.home == Home::buffer && value.store != kNone) return {};  // is there already
+    std::vector<AxisId> axes;
+    for (AxisId a : p_.order) {
+      bool used = false;
+      for (const Index& index : i.index)
+        for (const Term& term : index.terms) used |= term.axis == a && has_dimension(a);
+      if (used) axes.push_back(a);
+    }
+    Ref to = buffer_ref(i);
+    bool inside = is_inside(i);
+    if (inside && buffer.dtype == value.dtype) {
+      copy(axes, to, ref(v), computed_bytes(value.dtype));
+      return {};
+    }
+    const Ref& from = ref(v);
+    each(axes, [&](const int64_t* at) {
+      for (size_t d = 0; d < i.index.size() && !inside; d++) {
+        int64_t position = index_base(i.index[d]);
+        for (const Term& term : i.index[d].terms)
+          if (has_dimension(term.axis)) position += term.factor * at[term.axis];
+        if (position < 0 || position >= p_.shapes[size_t(i.buffer)].sizes[d]) return;
+      }
+      uint8_t* place = to.data + offset_at(to, axes, at) * int64_t(dtype_bytes(buffer.dtype));
+      int64_t x = offset_at(from, value.axes, at);
+      auto write = [&](auto element) { memcpy(place, &element, sizeof(element)); };
+      if (value.dtype == DType::f32) {
+        float f = floats(from)[x];
+        switch (buffer.dtype) {
+          case DType::f16: write(to_f16(f)); break;
+          case DType::bf16: write(to_bf16(f)); break;
+          default: write(f);
+        }
+        return;
+      }
+      int64_t n = read_integer(from, value.dtype, x);
+      auto saturate = [&](int64_t low, int64_t high) {
+        return n < low ? low : n > high ? high : n;
+      };
+      switch (buffer.dtype) {
+        case DType::i8: write(int8_t(saturate(-128, 127))); break;
+        case DType::u8: write(uint8_t(saturate(0, 255))); break;
+        case DType::i16: write(int16_t(saturate(INT16_MIN, INT16_MAX))); break;
+        case DType::i32: write(int32_t(n)); break;
+        case DType::b8: write(uint8_t(n != 0)); break;
+        default: write(n);
+      }
+    });
+    return {};
+  }
+
+  // Pointwise instructions whose block kernels do not fit: element by element.
+  void plain_pointwise(const Instruction& i) {
+    ValueId v = i.results[0];
+    const ValuePlan& out = plan_of(v);
+    const Ref& to = ref(v);
+    auto f = [&](size_t k, const int64_t* at) {
+      return floats(
+          ref(i.operands[k]))[offset_at(ref(i.operands[k]), plan_of(i.operands[k]).axes, at)];
+    };
+    auto n = [&](size_t k, const int64_t* at) {
+      const ValuePlan& x = plan_of(i.operands[k]);
+      return read_integer(ref(i.operands[k]), x.dtype, offset_at(ref(i.operands[k]), x.axes, at));
+    };
+    bool from_float = plan_of(i.operands[0]).dtype == DType::f32;
+    each(out.axes, [&](const int64_t* at) {
+      int64_t place = offset_at(to, out.axes, at);
+      if (out.dtype == DType::f32) {
+        float x = 0;
+        switch (i.op) {
+          case Op::unary: x = apply(Unary(i.function), f(0, at)); break;
+          case Op::binary: x = apply(Binary(i.function), f(0, at), f(1, at)); break;
+          case Op::fma: x = std::fma(f(0, at), f(1, at), f(2, at)); break;
+          case Op::select: x = n(0, at) ? f(1, at) : f(2, at); break;
+          default: x = from_float ? f(0, at) : float(n(0, at));
+        }
+        floats(to)[place] = x;
+        return;
+      }
+      int64_t x = 0;
+      auto function = Binary(i.function);
+      switch (i.op) {
+        case Op::unary: x = apply_integer(Unary(i.function), n(0, at), out.dtype); break;
+        case Op::binary:
+          if (function >= Binary::eq && function <= Binary::ge)
+            x = from_float ? compare(function, f(0, at), f(1, at))
+                           : compare(function, n(0, at), n(1, at));
+          else
+            x = apply_integer(function, n(0, at), n(1, at), out.dtype);
+          break;
+        case Op::select: x = n(0, at) ? n(1, at) : n(2, at); break;
+        default:
+          x = from_float               ? float_to_integer(f(0, at), out.dtype)
+              : out.dtype == DType::b8 ? n(0, at) != 0
+                                       : n(0, at);
+      }
+      write_integer(to, out.dtype, place, x);
+    });
+  }
+
+  void pointwise(const Instruction& i) {
+    ValueId v = i.results[0];
+    settle(v);
+    const ValuePlan& out = plan_of(v);
+    const Ref& to = ref(v);
+    bool fits = steps_fit(out.axes, to, true);
+    for (ValueId x : i.operands) fits &= steps_fit(out.axes, ref(x), false);
+    DType from = plan_of(i.operands[0]).dtype;
+    bool f32 = out.dtype == DType::f32;
+    if (fits && f32 && i.op == Op::unary) {
+      const Ref* refs[] = {&to, &ref(i.operands[0])};
+      UnaryKernelFn kernel = table_.unary[i.function];
+      blocks(
+          out.axes, refs,
+          [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+            kernel({rows, n, floats(*refs[1]) + o[1], row[1], step[1], floats(to) + o[0], row[0]});
+          });
+    } else if (fits && f32 && i.op == Op::binary) {
+      const Ref* refs[] = {&to, &ref(i.operands[0]), &ref(i.operands[1])};
+      BinaryKernelFn kernel = table_.binary[i.function];
+      blocks(
+          out.axes, refs,
+          [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+            kernel({rows, n, floats(*refs[1]) + o[1], row[1], step[1], floats(*refs[2]) + o[2],
+                    row[2], step[2], floats(to) + o[0], row[0]});
+          });
+    } else if (fits && from == DType::f32 && i.op == Op::binary && out.dtype == DType::b8) {
+      const Ref* refs[] = {&to, &ref(i.operands[0]), &ref(i.operands[1])};
+      CompareKernelFn kernel = table_.compare[i.function - int(Binary::eq)];
+      blocks(
+          out.axes, refs,
+          [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+            kernel({rows, n, floats(*refs[1]) + o[1], row[1], step[1], floats(*refs[2]) + o[2],
+                    row[2], step[2], to.data + o[0], row[0]});
+          });
+    } else if (fits && i.op == Op::fma) {
+      const Ref* refs[] = {&to, &ref(i.operands[0]), &ref(i.operands[1]), &ref(i.operands[2])};
+      blocks(
+          out.axes, refs,
+          [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+            table_.fma({rows, n, floats(*refs[1]) + o[1], row[1], step[1], floats(*refs[2]) + o[2],
+                        row[2], step[2], floats(*refs[3]) + o[3], row[3], step[3],
+                        floats(to) + o[0], row[0]});
+          });
+    } else if (fits && f32 && i.op == Op::select) {
+      const Ref* refs[] = {&to, &ref(i.operands[0]), &ref(i.operands[1]), &ref(i.operands[2])};
+      blocks(
+          out.axes, refs,
+          [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+            table_.select({rows, n, refs[1]->data + o[1], row[1], step[1], floats(*refs[2]) + o[2],
+                           row[2], step[2], floats(*refs[3]) + o[3], row[3], step[3],
+                           floats(to) + o[0], row[0]});
+          });
+    } else {
+      plain_pointwise(i);
+    }
+  }
+
+  void reduce(const Instruction& i) {
+    ValueId v = i.results[0], x = i.operands[0];
+    settle(v);
+    const ValuePlan& out = plan_of(v);
+    const Ref& to = ref(v);
+    const Instruction* window =
+        plan_of(x).home == Home::folded ? &k_.body[size_t(plan_of(x).producer)] : nullptr;
+    auto f = Reduce(i.function);
+    if (out.dtype != DType::f32) return reduce_plain(i);
+    static constexpr ReduceKernel kKernels[] = {ReduceKernel::sum, ReduceKernel::prod,
+                                                ReduceKernel::min, ReduceKernel::max};
+    static constexpr Binary kFunctions[] = {Binary::add, Binary::mul, Binary::min, Binary::max};
+    ReduceKernel kernel = kKernels[i.function];
+    if (window) {  // what lies outside the buffer changes nothing
+      fill(out.axes, to, identity_of(kernel));
+      Ref from = buffer_ref(*window);
+      each_tap(*window, i.axes, out.axes, [&](const int64_t* tap) {
+        Ref part = from, part_to = to;
+        for (AxisId a : i.axes) part.data += tap[a] * from.stride[a] * 4;
+        for (AxisId a : out.axes) {
+          part.data += begin_[a] * from.stride[a] * 4;
+          part_to.data += begin_[a] * to.stride[a] * 4;
+        }
+        accumulate(out.axes, kFunctions[i.function], part_to, part);
+      });
+      return;
+    }
+    const Ref& from = ref(x);
+    AxisId inner = p_.innermost(plan_of(x).axes);
+    bool along = std::find(i.axes.begin(), i.axes.end(), inner) != i.axes.end();
+    if (along && (i.lanes || f != Reduce::sum) && i.axes.back() == inner &&
+        from.stride[inner] == 1) {
+      // Rows along the innermost axis, taken in pieces; pieces must be whole lanes but for the
+      // last.
+      bool whole = i.axes.size() == 1 || !i.lanes || length_[inner] % 16 == 0;
+      int64_t run = length_[inner];
+      size_t joined = i.axes.size() - 1;
+      while (joined > 0 && from.stride[i.axes[joined - 1]] == run) {
+        run *= length_[i.axes[joined - 1]];
+        joined--;
+      }
+      if (joined == 0 || whole || run % 16 == 0) {
+        std::vector<AxisId> outer(i.axes.begin(), i.axes.begin() + std::ptrdiff_t(joined));
+        float lanes[16];
+        each(out.axes, [&](const int64_t* at) {
+          for (float& lane : lanes) lane = identity_of(kernel);
+          const float* row = floats(from) + offset_at(from, out.axes, at);
+          each(outer, [&](const int64_t* piece) {
+            table_.reduce[int(kernel)](
+                {1, run, row + offset_at(from, outer, piece), 0, nullptr, 0, nullptr, 0, lanes});
+          });
+          table_.combine[int(kernel)](1, lanes, floats(to) + offset_at(to, out.axes, at), 0);
+        });
+        return;
+      }
+    }
+    if (!along && !i.lanes) {
+      fill(out.axes, to, identity_of(kernel));
+      each(i.axes, [&](const int64_t* at) {
+        Ref part = from;
+        part.data += offset_at(from, i.axes, at) * 4;
+        accumulate(out.axes, kFunctions[i.function], to, part);
+      });
+      return;
+    }
+    reduce_plain(i);
+  }
+
+  void reduce_plain(const Instruction& i) {
+    ValueId v = i.results[0], x = i.operands[0];
+    const ValuePlan &out = plan_of(v), &in = plan_of(x);
+    const Ref &to = ref(v), &from = ref(x);
+    auto f = Reduce(i.function);
+    each(out.axes, [&](const int64_t* outer_at) {
+      int64_t at[kAxesMax];
+      memcpy(at, outer_at, sizeof(at));
+      int64_t place = offset_at(to, out.axes, at), base = 0, k = 0;
+      for (AxisId a : out.axes) base += at[a] * from.stride[a];
+      float lanes[16];
+      for (float& lane : lanes)
+        lane = f == Reduce::sum    ? 0
+               : f == Reduce::prod ? 1
+               : f == Reduce::max  ? -INFINITY
+                                   : INFINITY;
+      int64_t whole = f == Reduce::sum    ? 0
+                      : f == Reduce::prod ? 1
+                      : f == Reduce::max  ? (in.dtype == DType::i32 ? INT32_MIN : INT64_MIN)
+                                          : (in.dtype == DType::i32 ? INT32_MAX : INT64_MAX);
+      each(i.axes, [&](const int64_t* inner) {
+        int64_t offset = base + offset_at(from, i.axes, inner);
+        static constexpr Binary kFunctions[] = {Binary::add, Binary::mul, Binary::min, Binary::max};
+        if (in.dtype == DType::f32) {
+          float& lane = lanes[i.lanes ? k++ % 16 : 0];
+          lane = apply(kFunctions[i.function], lane, floats(from)[offset]);
+        } else {
+          whole = apply_integer(kFunctions[i.function], whole, read_integer(from, in.dtype, offset),
+                                in.dtype);
+        }
+      });
+      if (i.lanes)
+        for (int half = 8; half > 0; half /= 2)
+          for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+      if (in.dtype == DType::f32)
+        floats(to)[place] = lanes[0];
+      else
+        write_integer(to, in.dtype, place, whole);
+    });
+  }
+
+  void fill(const std::vector<AxisId>& axes, const Ref& out, float x) {
+    const Ref* refs[] = {&out};
+    blocks(axes, refs,
+           [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+             for (int64_t r = 0; r < rows; r++)
+               for (int64_t c = 0; c < n; c++) floats(out)[o[0] + r * row[0] + c * step[0]] = x;
+           });
+  }
+
+  // to = f(to, x)
+  void accumulate(const std::vector<AxisId>& axes, Binary f, const Ref& to, const Ref& x) {
+    const Ref* refs[] = {&to, &x};
+    bool fits = steps_fit(axes, to, true) && steps_fit(axes, x, false);
+    blocks(axes, refs,
+           [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+             if (fits) {
+               table_.binary[int(f)]({rows, n, floats(to) + o[0], row[0], 1, floats(x) + o[1],
+                                      row[1], step[1], floats(to) + o[0], row[0]});
+               return;
+             }
+             for (int64_t r = 0; r < rows; r++)
+               for (int64_t c = 0; c < n; c++) {
+                 float& y = floats(to)[o[0] + r * row[0] + c * step[0]];
+                 y = apply(f, y, floats(x)[o[1] + r * row[1] + c * step[1]]);
+               }
+           });
+  }
+
+  // Calls f(tap) for every index of `taps`, with the outer axes narrowed to where the load is
+  // inside its buffer: begin_ and length_ say so. Every dim has at most one outer axis.
+  template <class F>
+  void each_tap(const Instruction& window, Span<const AxisId> taps,
+                const std::vector<AxisId>& outer, F f) {
+    const BufferView& shape = p_.shapes[size_t(window.buffer)];
+    int64_t saved[kAxesMax];
+    memcpy(saved, length_, sizeof(saved));
+    each(taps, [&](const int64_t* tap) {
+      for (AxisId a : outer) {
+        begin_[a] = 0;
+        length_[a] = saved[a];
+      }
+      bool any = true;
+      for (size_t d = 0; d < window.index.size(); d++) {
+        int64_t position = index_base(window.index[d]);
+        AxisId along = kNone;
+        int64_t factor = 0;
+        for (const Term& term : window.index[d].terms) {
+          if (!has_dimension(term.axis)) continue;
+          if (std::find(taps.begin(), taps.end(), term.axis) != taps.end()) {
+            position += term.factor * tap[term.axis];
+          } else {
+            along = term.axis;
+            factor = term.factor;
+          }
+        }
+        if (along == kNone) {
+          any &= position >= 0 && position < shape.sizes[d];
+          continue;
+        }
+        // 0 <= position + factor * x < size; factor > 0.
+        int64_t low = position >= 0 ? 0 : (-position + factor - 1) / factor;
+        int64_t high =
+            shape.sizes[d] - position <= 0 ? 0 : (shape.sizes[d] - position + factor - 1) / factor;
+        int64_t end = std::min(begin_[along] + length_[along], high);
+        begin_[along] = std::max(begin_[along], low);
+        length_[along] = end - begin_[along];
+        any &= length_[along] > 0;
+      }
+      if (any) f(tap);
+      for (AxisId a : outer) length_[a] = saved[a];
+    });
+    memcpy(length_, saved, sizeof(saved));
+  }
+
+  void dot_plain(const Instruction& i) {
+    ValueId v = i.results[0];
+    const ValuePlan& out = plan_of(v);
+    const Ref &to = ref(v), &c = ref(i.operands[0]), &a = ref(i.operands[1]),
+              &b = ref(i.operands[2]);
+    each(out.axes, [&](const int64_t* at) {
+      int64_t ca = offset_at(c, plan_of(i.operands[0]).axes, at), aa = offset_at(a, out.axes, at),
+              ba = offset_at(b, out.axes, at);
+      if (out.dtype == DType::f32) {
+        float sum = floats(c)[ca];
+        each(i.axes, [&](const int64_t* k) {
+          sum = std::fma(floats(a)[aa + offset_at(a, i.axes, k)],
+                         floats(b)[ba + offset_at(b, i.axes, k)], sum);
+        });
+        floats(to)[offset_at(to, out.axes, at)] = sum;
+      } else {
+        uint32_t sum = uint32_t(read_integer(c, out.dtype, ca));
+        each(i.axes, [&](const int64_t* k) {
+          sum += uint32_t(read_integer(a, out.dtype, aa + offset_at(a, i.axes, k))) *
+                 uint32_t(read_integer(b, out.dtype, ba + offset_at(b, i.axes, k)));
+        });
+        write_integer(to, out.dtype, offset_at(to, out.axes, at), int32_t(sum));
+      }
+    });
+  }
+
+  // The initial value everywhere in `to`.
+  void initialize(const Ref& to, const std::vector<AxisId>& axes, ValueId initial) {
+    copy(axes, to, ref(initial), 4);
+  }
+
+  // Both operands run along the innermost axis: one multiply-add of rows for each tap.
+  void dot_vector(const Instruction& i, const DotPlan& plan) {
+    ValueId v = i.results[0];
+    const std::vector<AxisId>& axes = plan_of(v).axes;
+    const Ref& to = ref(v);
+    initialize(to, axes, i.operands[0]);
+    const Instruction& window = p_.producer(i.operands[plan.swapped ? 2 : 1]);
+    const Ref& taps = ref(i.operands[plan.swapped ? 1 : 2]);
+    Ref from = buffer_ref(window);
+    each_tap(window, plan.depth, axes, [&](const int64_t* tap) {
+      Ref x = from, w = taps, y = to;
+      for (AxisId a : plan.depth) {
+        x.data += tap[a] * from.stride[a] * 4;
+        w.data += tap[a] * taps.stride[a] * 4;
+      }
+      for (AxisId a : axes) {
+        x.data += begin_[a] * from.stride[a] * 4;
+        w.data += begin_[a] * taps.stride[a] * 4;
+        y.data += begin_[a] * to.stride[a] * 4;
+      }
+      const Ref* refs[] = {&y, &x, &w};
+      blocks(
+          axes, refs,
+          [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+            table_.fma({rows, n, floats(x) + o[1], row[1], step[1], floats(w) + o[2], row[2],
+                        step[2], floats(y) + o[0], row[0], 1, floats(y) + o[0], row[0]});
+          });
+    });
+  }
+
+  // Packs an operand [depth][column] into panels.
+  void pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t columns, float* panels) {
+    AxisId c = plan.column;
+    int64_t step = b.stride[c];
+    int64_t k = 0;
+    each(plan.depth, [&](const int64_t* at) {
+      const float* from = floats(b) + offset_at(b, plan.depth, at);
+      for (int64_t n = 0; n < columns; n += kPanelColumns) {
+        float* to = panels + (n / kPanelColumns * depth + k) * kPanelColumns;
+        int64_t count = std::min(kPanelColumns, columns - n);
+        if (step == 1) {
+          memcpy(to, from + n, size_t(count) * 4);
+        } else {
+          for (int64_t x = 0; x < count; x++) to[x] = from[(n + x) * step];
+        }
+        for (int64_t x = count; x < kPanelColumns; x++) to[x] = 0;
+      }
+      k++;
+    });
+  }
+
+  Result<void> dot(const Instruction& i, size_t n) {
+    const DotPlan& plan = p_.dots[n];
+    ValueId v = plan.result;
+    settle(i.results[0]);
+    settle(v);
+    if (plan.kind == DotPlan::Kind::plain) {
+      dot_plain(i);
+      return {};
+    }
+    if (plan.kind == DotPlan::Kind::vector) {
+      dot_vector(i, plan);
+      return {};
+    }
+    const Ref& to = ref(v);
+    const std::vector<AxisId>& out_axes = plan_of(v).axes;
+    ValueId rows_value = i.operands[plan.swapped ? 2 : 1],
+            columns_value = i.operands[plan.swapped ? 1 : 2];
+    int64_t depth = 1, row_count = 1;
+    for (AxisId a : plan.depth) depth *= length_[a];
+    for (AxisId a : plan.rows) row_count *= length_[a];
+    int64_t columns = plan.column == kNone ? 1 : length_[plan.column];
+    if (row_count == 0 || columns == 0) return {};
+
+    // Columns: packed in the file, or here.
+    const float* panels = nullptr;
+    int64_t panel_stride = depth * kPanelColumns;
+    if (plan.kind == DotPlan::Kind::panels) {
+      const Instruction& load = p_.producer(columns_value);
+      const BufferView& shape = p_.shapes[size_t(load.buffer)];
+      const Buffer& buffer = k_.buffers[size_t(load.buffer)];
+      int64_t lead = 0;
+      for (size_t d = 0; d < size_t(buffer.panel_lead); d++)
+        lead = lead * shape.sizes[d] + index_base(load.index[d]);
+      int64_t all = (shape.sizes.back() + kPanelColumns - 1) / kPanelColumns;
+      int64_t first = index_base(load.index.back()) / kPanelColumns;
+      panels = reinterpret_cast<const float*>(data_[size_t(load.buffer)]) +
+               (lead * all + first) * panel_stride;
+    } else {
+      Ref b = plan_of(columns_value).home == Home::folded ? buffer_ref(p_.producer(columns_value))
+                                                          : ref(columns_value);
+      float* packed = reinterpret_cast<float*>(scratch_ + plan.panels_offset);
+      pack(b, plan, depth, columns, packed);
+      panels = packed;
+    }
+
+    // Rows: where they are, or put in order first.
+    const Instruction* window = nullptr;
+    Ref a;
+    if (plan.rows_copied) {
+      a.data = scratch_ + plan.rows_offset;
+      int64_t stride = 1;
+      for (size_t d = plan.depth.size(); d-- > 0;) {
+        a.stride[plan.depth[d]] = stride;
+        stride *= length_[plan.depth[d]];
+      }
+      for (size_t d = plan.rows.size(); d-- > 0;) {
+        a.stride[plan.rows[d]] = stride;
+        stride *= length_[plan.rows[d]];
+      }
+      std::vector<AxisId> axes = plan.rows;
+      axes.insert(axes.end(), plan.depth.begin(), plan.depth.end());
+      if (plan_of(rows_value).home == Home::folded)
+        TRY_VOID(load_into(p_.producer(rows_value), a, axes, DType::f32));
+      else
+        copy(axes, a, ref(rows_value), 4);
+    } else if (plan_of(rows_value).home == Home::folded) {
+      a = buffer_ref(p_.producer(rows_value));
+      if (!is_inside(p_.producer(rows_value))) window = &p_.producer(rows_value);
+    } else {
+      a = ref(rows_value);
+    }
+
+    // A segment is a run of steps that lie behind each other; the last depth axis, and those before
+    // it that continue it.
+    size_t run_axes = plan.depth.size();
+    int64_t length = 1;
+    while (run_axes > 0) {
+      AxisId x = plan.depth[run_axes - 1];
+      if (length_[x] != 1) {
+        if (a.stride[x] != length) break;
+        // Steps outside the buffer end a run, but for the innermost axis, which is inside.
+        if (length != 1 && window) break;
+        length *= length_[x];
+      }
+      run_axes--;
+    }
+    Span<const AxisId> segment_axes(plan.depth.data(), run_axes);
+    int64_t segments = depth / std::max<int64_t>(length, 1);
+    if (depth == 0) segments = 0;
+
+    // Where each row begins in each segment.
+    auto* pointers = reinterpret_cast<const float**>(scratch_ + plan.pointers_offset);
+    const float* zeros = reinterpret_cast<const float*>(scratch_ + p_.zeros_offset);
+    int64_t r = 0;
+    each(plan.rows, [&](const int64_t* row) {
+      const float* base = floats(a) + offset_at(a, plan.rows, row);
+      int64_t s = 0;
+      if (segments > 0)
+        each(segment_axes, [&](const int64_t* at) {
+          bool inside = true;
+          if (window)
+            for (const Index& index : window->index) {
+              size_t d = size_t(&index - window->index.data());
+              int64_t position = index_base(index);
+              for (const Term& term : index.terms) {
+                if (!has_dimension(term.axis)) continue;
+                bool in_rows = false;
+                for (AxisId x : plan.rows) in_rows |= x == term.axis;
+                bool in_segment = false;
+                for (AxisId x : segment_axes) in_segment |= x == term.axis;
+                if (in_rows)
+                  position += term.factor * row[term.axis];
+                else if (in_segment)
+                  position += term.factor * at[term.axis];
+              }
+              inside &= position >= 0 && position < p_.shapes[size_t(window->buffer)].sizes[d];
+            }
+          pointers[s++ * row_count + r] = inside ? base + offset_at(a, segment_axes, at) : zeros;
+        });
+      r++;
+    });
+
+    // Initial value.
+    DotInit init = DotInit::zero;
+    const float* bias = nullptr;
+    const ValuePlan& initial = plan_of(i.operands[0]);
+    const Ref& initial_ref = ref(i.operands[0]);
+    bool is_zero = initial.home == Home::constant && initial.dtype == DType::f32 &&
+                   initial.number == 0 && !std::signbit(initial.number);
+    bool is_bias = plan.column != kNone && initial_ref.stride[plan.column] == 1;
+    for (AxisId x : plan.rows) is_bias &= initial_ref.stride[x] == 0 || length_[x] == 1;
+    if (is_zero) {
+    } else if (is_bias) {
+      init = DotInit::bias;
+      bias = floats(initial_ref);
+    } else {
+      initialize(to, out_axes, i.operands[0]);
+      init = DotInit::c;
+    }
+
+    Ref residual;
+    if (plan.residual != kNone) residual = ref(plan.residual);
+
+    const DotF32Kernels& kernels = table_.dot_f32;
+    int64_t panel_count = (columns + kPanelColumns - 1) / kPanelColumns;
+    // Blocks of steps: whole segments, or parts of the only one.
+    int64_t segments_block = segments, length_block = length;
+    if (segments > 1)
+      segments_block = std::max<int64_t>(1, plan.depth_block / std::max<int64_t>(length, 1));
+    else
+      length_block = plan.depth_block;
+
+    int64_t row_at[kAxesMax];
+    for (AxisId x : plan.rows) row_at[x] = 0;
+    // Offsets of every row in the result and in what is added.
+    auto* c_offset = const_cast<int64_t*>(
+        reinterpret_cast<const int64_t*>(pointers + row_count * std::max<int64_t>(segments, 1)));
+    int64_t* residual_offset = c_offset + row_count;
+    r = 0;
+    each(plan.rows, [&](const int64_t* row) {
+      c_offset[r] = offset_at(to, plan.rows, row);
+      residual_offset[r] = plan.residual == kNone ? 0 : offset_at(residual, plan.rows, row);
+      r++;
+    });
+
+    const float* block_rows[kDotRowsMax * 64];
+    for (int64_t s0 = 0, k0 = 0;;) {
+      int64_t s_count = std::min(segments_block, segments - s0);
+      int64_t k_count = std::min(length_block, length - k0);
+      if (segments > 1) k_count = length;
+      // A table of pointers for the rows of one block holds 64 segments.
+      s_count = std::min<int64_t>(s_count, 64);
+      if (s_count <= 0) s_count = 0;
+      bool last =
+          segments == 0 || (segments > 1 ? s0 + s_count >= segments : k0 + k_count >= length);
+      for (int64_t panel = 0; panel < panel_count;) {
+        // A tile as wide as fits; its rows are cut to what there are.
+        DotTile tile = kernels.tiles[0];
+        for (int t = 0; t < kernels.tile_count; t++)
+          if (kernels.tiles[t].panels <= panel_count - panel) {
+            tile = kernels.tiles[t];
+            break;
+          }
+        int64_t wide = std::min<int64_t>(tile.panels, panel_count - panel);
+        int most = 0;
+        for (int x = 1; x <= kDotRowsMax; x++)
+          if (kernels.kernel[x - 1][wide - 1]) most = x;
+        most = std::min<int>(most, wide == tile.panels ? tile.rows : most);
+        for (int64_t r0 = 0; r0 < row_count;) {
+          // Even blocks rather than a thin last one.
+          int64_t left = row_count - r0;
+          int64_t block_count = (left + most - 1) / most;
+          int64_t high = (left + block_count - 1) / block_count;
+          int64_t c_stride = high > 1 ? c_offset[r0 + 1] - c_offset[r0] : 0;
+          int64_t residual_stride = high > 1 ? residual_offset[r0 + 1] - residual_offset[r0] : 0;
+          int64_t even = 1;
+          while (even < high && c_offset[r0 + even] - c_offset[r0 + even - 1] == c_stride &&
+                 residual_offset[r0 + even] - residual_offset[r0 + even - 1] == residual_stride)
+            even++;
+          high = even;
+          for (int64_t s = 0; s < s_count; s++)
+            for (int64_t x = 0; x < high; x++)
+              block_rows[s * high + x] = pointers[(s0 + s) * row_count + r0 + x] + k0;
+          int64_t column0 = panel * kPanelColumns;
+          DotF32 call;
+          call.rows = block_rows;
+          call.b = panels + panel * panel_stride + (s0 * length + k0) * kPanelColumns;
+          call.panel_stride = panel_stride;
+          call.segments = s_count;
+          call.length = k_count;
+          call.c = floats(to) + c_offset[r0] + column0;
+          call.c_stride = c_stride;
+          call.columns = int32_t(std::min(columns - column0, wide * kPanelColumns));
+          bool first = s0 == 0 && k0 == 0;
+          call.init = first ? init : DotInit::c;
+          call.bias = bias ? bias + column0 : nullptr;
+          call.residual = last && plan.residual != kNone
+                              ? floats(residual) + residual_offset[r0] + column0
+                              : nullptr;
+          call.residual_stride = residual_stride;
+          call.lo = last ? plan.lo : -INFINITY;
+          call.hi = last ? plan.hi : INFINITY;
+          kernels.kernel[high - 1][wide - 1](call);
+          r0 += high;
+        }
+        panel += wide;
+      }
+      if (last) break;
+      if (segments > 1)
+        s0 += s_count;
+      else
+        k0 += k_count;
+    }
+    return {};
+  }
+
+  Result<void> run_body(size_t from, size_t to) {
+    for (size_t n = from; n < to; n++) {
+      if (p_.skipped[n]) continue;
+      const Instruction& i = k_.body[n];
+      switch (i.op) {
+        case Op::constant: settle(i.results[0]); break;
+        case Op::extent:
+          settle(i.results[0]);
+          *reinterpret_cast<int64_t*>(ref(i.results[0]).data) = p_.extent[size_t(i.axes[0])];
+          break;
+        case Op::iota: {
+          settle(i.results[0]);
+          const Ref& r = ref(i.results[0]);
+          AxisId a = i.axes[0];
+          int64_t count = has_dimension(a) ? length_[a] : 1;
+          for (int64_t x = 0; x < count; x++)
+            reinterpret_cast<int64_t*>(r.data)[x * (has_dimension(a) ? r.stride[a] : 0)] =
+                first_[a] + x;
+          break;
+        }
+        case Op::load: TRY_VOID(load(i)); break;
+        case Op::store: TRY_VOID(store(i)); break;
+        case Op::unary:
+        case Op::binary:
+        case Op::fma:
+        case Op::select:
+        case Op::cast: pointwise(i); break;
+        case Op::reduce: reduce(i); break;
+        case Op::dot: TRY_VOID(dot(i, n)); break;
+        case Op::serial:
+          TRY_VOID(run_loop(i, n, size_t(p_.partner[n])));
+          n = size_t(p_.partner[n]);
+          break;
+        case Op::yield: break;
+      }
+    }
+    return {};
+  }
+
+  // Copies values onto carried ones. One that is overwritten before it is read is kept aside.
+  void carry(const std::vector<ValueId>& from, const std::vector<ValueId>& to) {
+    std::vector<std::vector<uint8_t>> aside(from.size());
+    for (size_t k = 0; k < from.size(); k++)
+      for (size_t earlier = 0; earlier < k; earlier++)
+        if (from[k] == to[earlier] && aside[k].empty()) {
+          const ValuePlan& value = plan_of(from[k]);
+          const uint8_t* data = ref(from[k]).data;
+          aside[k].assign(data, data + size_t(value.count) * computed_bytes(value.dtype));
+        }
+    for (size_t k = 0; k < from.size(); k++) {
+      Ref source = ref(from[k]);
+      if (!aside[k].empty()) source.data = aside[k].data();
+      settle(to[k]);
+      copy(plan_of(to[k]).axes, ref(to[k]), source, computed_bytes(plan_of(to[k]).dtype));
+    }
+  }
+
+  Result<void> run_loop(const Instruction& loop, size_t begin, size_t end) {
+    const Instruction& yield = k_.body[end];
+    size_t a = size_t(loop.axes[0]);
+    carry(loop.operands, loop.results);
+    for (int64_t first = 0; first < p_.extent[a]; first += k_.axes[a].block) {
+      first_[a] = first;
+      length_[a] = std::min(k_.axes[a].block, p_.extent[a] - first);
+      TRY_VOID(run_body(begin + 1, end));
+      carry(yield.operands, loop.results);
+    }
+    first_[a] = 0;
+    length_[a] = 1;
+    for (size_t k = 0; k < loop.results.size(); k++)
+      refs_[size_t(yield.results[k])] = refs_[size_t(loop.results[k])];
+    return {};
+  }
+
+  const Plan::State& p_;
+  const Kernel& k_;
+  const KernelTable& table_;
+  Span<uint8_t* const> data_;
+  uint8_t* scratch_;
+  std::vector<Ref> refs_;
+  int64_t first_[kAxesMax] = {}, length_[kAxesMax] = {}, begin_[kAxesMax] = {};
+};
+
+}  // namespace
+
+// ---- planning ----
+
+// A dot stands right before what uses it, so that this can become part of it.
+static void move_dots(Kernel& kernel) {
+  for (size_t n = kernel.body.size(); n-- > 0;) {
+    if (kernel.body[n].op != Op::dot) continue;
+    ValueId v = kernel.body[n].results[0];
+    size_t user = 0, uses = 0;
+    for (size_t m = n + 1; m < kernel.body.size(); m++)
+      for (ValueId operand : kernel.body[m].operands)
+        if (operand == v) {
+          user = m;
+          uses++;
+        }
+    if (uses != 1) continue;
+    bool same_level = true;
+    for (size_t m = n + 1; m < user; m++)
+      same_level &= kernel.body[m].op != Op::serial && kernel.body[m].op != Op::yield;
+    if (same_level)
+      std::rotate(kernel.body.begin() + std::ptrdiff_t(n),
+                  kernel.body.begin() + std::ptrdiff_t(n) + 1,
+                  kernel.body.begin() + std::ptrdiff_t(user));
+  }
+}
+
+void Plan::State::choose_order() {
+  // By the strides of the first store; a dot's columns innermost, since its rows are written whole.
+  const Instruction* store = nullptr;
+  AxisId column = kNone;
+  for (const Instruction& i : kernel.body) {
+    if (i.op == Op::store && !store) store = &i;
+    if (i.op == Op::load && kernel.buffers[size_t(i.buffer)].layout == Layout::panels &&
+        column == kNone && !i.index.back().terms.empty())
+      column = i.index.back().terms.back().axis;
+  }
+  std::vector<std::pair<int64_t, AxisId>> stored;
+  std::vector<AxisId> others;
+  for (AxisId a = 0; size_t(a) < kernel.axes.size(); a++) {
+    int64_t stride = 0;
+    if (store) stride = std::abs(buffer_stride(*store, a));
+    if (a == column) continue;
+    if (stride > 0)
+      stored.push_back({stride, a});
+    else
+      others.push_back(a);
+  }
+  std::stable_sort(stored.begin(), stored.end(),
+                   [](auto& x, auto& y) { return x.first > y.first; });
+  for (size_t s = 0; s < stored.size(); s++) {
+    if (s + 1 == stored.size() && column == kNone)
+      order.insert(order.end(), others.begin(), others.end());
+    order.push_back(stored[s].second);
+  }
+  if (column != kNone || stored.empty()) order.insert(order.end(), others.begin(), others.end());
+  if (column != kNone) order.push_back(column);
+}
+
+void Plan::State::describe_values() {
+  values.assign(kernel.values.size(), {});
+  partner.assign(kernel.body.size(), kNone);
+  skipped.assign(kernel.body.size(), false);
+  constants.assign(kernel.values.size() * 8, 0);
+  std::vector<int32_t> open;
+  for (size_t n = 0; n < kernel.body.size(); n++) {
+    const Instruction& i = kernel.body[n];
+    if (i.op == Op::serial) open.push_back(int32_t(n));
+    if (i.op == Op::yield) {
+      partner[n] = open.back();
+      partner[size_t(open.back())] = int32_t(n);
+      open.pop_back();
+    }
+    for (ValueId v : i.results) {
+      ValuePlan& value = values[size_t(v)];
+      value.dtype = kernel.values[size_t(v)].dtype;
+      value.producer = int32_t(n);
+      for (AxisId a : order)
+        if (axes_of(v) >> a & 1) value.axes.push_back(a);
+      if (i.op == Op::constant || i.op == Op::extent) {
+        value.home = Home::constant;
+        value.axes.clear();
+        value.number = i.number;
+        uint8_t* place = &constants[size_t(v) * 8];
+        float f = float(i.number);
+        int64_t whole = int64_t(value.dtype == DType::f32 ? 0 : i.number);
+        if (i.op == Op::extent) whole = extent[size_t(i.axes[0])];
+        if (value.dtype == DType::f32)
+          memcpy(place, &f, 4);
+        else if (value.dtype == DType::b8)
+          *place = whole != 0 || (i.number != 0);
+        else
+          memcpy(place, &whole, 8);
+        if (value.dtype == DType::i32) {
+          int32_t narrow = int32_t(whole);
+          memcpy(place, &narrow, 4);
+        }
+      }
+    }
+    auto use = [&](ValueId v) {
+      values[size_t(v)].uses++;
+      int32_t last = int32_t(n);
+      // Used inside a loop that its definition is outside of: needed until the loop ends.
+      for (size_t o = 0; o < open.size(); o++)
+        if (values[size_t(v)].producer < open[o] ||
+            (values[size_t(v)].producer == open[o] && i.op != Op::serial)) {
+          last = INT32_MAX - open[o];
+          break;
+        }
+      values[size_t(v)].last_use = std::max(values[size_t(v)].last_use, last);
+    };
+    for (ValueId v : i.operands) use(v);
+    for (const Index& index : i.index)
+      if (index.value != kNone) use(index.value);
+  }
+  // The ends of loops are known now.
+  for (ValuePlan& value : values)
+    if (value.last_use > int32_t(kernel.body.size()))
+      value.last_use = partner[size_t(INT32_MAX - value.last_use)];
+}
+
+void Plan::State::plan_dot(size_t n) {
+  const Instruction& i = kernel.body[n];
+  DotPlan& plan = dots[n];
+  plan.result = i.results[0];
+  plan.depth = i.axes;
+  const std::vector<AxisId>& out = values[size_t(i.results[0])].axes;
+  if (values[size_t(i.results[0])].dtype != DType::f32) return;
+  AxisSet contracted = 0;
+  for (AxisId a : i.axes) contracted |= AxisSet(1) << a;
+
+  auto plain_load = [&](ValueId v) {
+    if (!is_load(v) || values[size_t(v)].uses != 1) return false;
+    const Instruction& load = producer(v);
+    const Buffer& buffer = kernel.buffers[size_t(load.buffer)];
+    return buffer.dtype == DType::f32 && buffer.layout == Layout::strided && !load.strict &&
+           !is_gather(load);
+  };
+  auto is_packed = [&](ValueId v) {
+    if (!is_load(v) || values[size_t(v)].uses != 1) return false;
+    const Instruction& load = producer(v);
+    const Buffer& buffer = kernel.buffers[size_t(load.buffer)];
+    if (buffer.layout != Layout::panels || buffer.dtype != DType::f32 || is_gather(load) ||
+        load.strict || !always_inside(load))
+      return false;
+    size_t next = 0, last = load.index.size() - 1;
+    for (size_t d = 0; d < last; d++) {
+      const Index& index = load.index[d];
+      if (d < size_t(buffer.panel_lead)) {
+        for (const Term& term : index.terms)
+          if (has_dimension(term.axis)) return false;
+        continue;
+      }
+      if (index.terms.empty()) {
+        if (index.offset != 0 || shapes[size_t(load.buffer)].sizes[d] != 1) return false;
+        continue;
+      }
+      if (index.terms.size() != 1 || index.offset != 0 || index.terms[0].factor != 1 ||
+          next >= i.axes.size() || index.terms[0].axis != i.axes[next] ||
+          extent[size_t(i.axes[next])] != shapes[size_t(load.buffer)].sizes[d] ||
+          kernel.axes[size_t(i.axes[next])].kind != AxisKind::span)
+        return false;
+      next++;
+    }
+    const Index& column = load.index[last];
+    if (next != i.axes.size() || column.offset % kPanelColumns || column.terms.size() > 1)
+      return false;
+    if (column.terms.empty()) return true;
+    return column.terms[0].factor == 1 && has_dimension(column.terms[0].axis) &&
+           kernel.axes[size_t(column.terms[0].axis)].kind == AxisKind::parallel;
+  };
+
+  for (bool swapped : {false, true}) {
+    ValueId rows = i.operands[swapped ? 2 : 1], columns = i.operands[swapped ? 1 : 2];
+    AxisId column = kNone;
+    if (is_packed(columns)) {
+      const Index& index = producer(columns).index.back();
+      if (!index.terms.empty()) column = index.terms[0].axis;
+      if (column != kNone && (axes_of(rows) >> column & 1)) continue;
+      plan.kind = DotPlan::Kind::panels;
+      values[size_t(columns)].home = Home::folded;
+    } else {
+      AxisSet others = axes_of(columns) & ~contracted;
+      if (std::popcount(others) != 1) continue;
+      column = std::countr_zero(others);
+      if ((axes_of(rows) >> column & 1) || !(axes_of(i.results[0]) >> column & 1) ||
+          (contracted & ~axes_of(columns)))
+        continue;
+      plan.kind = DotPlan::Kind::packed_here;
+      if (plain_load(columns) && always_inside(producer(columns)))
+        values[size_t(columns)].home = Home::folded;
+    }
+    plan.swapped = swapped;
+    plan.column = column;
+    for (AxisId a : out)
+      if (a != column) plan.rows.push_back(a);
+    // Rows in place when the innermost depth axis lies along memory and never leaves it.
+    AxisId inner = kNone;
+    int64_t segments = 1;
+    for (size_t d = i.axes.size(); d-- > 0;) {
+      if (extent[size_t(i.axes[d])] == 1) continue;
+      if (inner == kNone)
+        inner = i.axes[d];
+      else
+        segments *= extent[size_t(i.axes[d])];
+    }
+    if (plain_load(rows)) {
+      const Instruction& load = producer(rows);
+      bool in_place = inner == kNone || buffer_stride(load, inner) == 1;
+      in_place &= segments <= 4096 && !(contracted & ~axes_of(rows));
+      for (size_t d = 0; d < load.index.size() && in_place; d++) {
+        bool along = false;
+        int64_t low = load.index[d].offset, high = low;
+        for (const Term& term : load.index[d].terms) {
+          along |= term.axis == inner;
+          int64_t reach = term.factor * (extent[size_t(term.axis)] - 1);
+          (reach < 0 ? low : high) += reach;
+        }
+        if (along || inner == kNone)
+          in_place &= low >= 0 && high < shapes[size_t(load.buffer)].sizes[d];
+      }
+      // Where something lies outside, zeros stand for it.
+      in_place &= always_inside(load) || (load.number == 0 && !std::signbit(load.number));
+      values[size_t(rows)].home = Home::folded;
+      plan.rows_copied = !in_place;
+    } else {
+      AxisId last = innermost(values[size_t(rows)].axes);
+      plan.rows_copied = (contracted & ~axes_of(rows)) || (inner != kNone && last != inner) ||
+                         values[size_t(rows)].home == Home::constant;
+    }
+    return;
+  }
+
+  // Both operands have the innermost axis: a window that slides along rows of channels.
+  for (bool swapped : {false, true}) {
+    ValueId window = i.operands[swapped ? 2 : 1], taps = i.operands[swapped ? 1 : 2];
+    AxisId inner = innermost(out);
+    if (!plain_load(window) || inner == kNone || !(axes_of(window) >> inner & 1)) continue;
+    const Instruction& load = producer(window);
+    bool fits = buffer_stride(load, inner) == 1 && load.number == 0 &&
+                !(axes_of(window) & ~(contracted | axes_of(i.results[0]))) &&
+                values[size_t(taps)].home != Home::constant;
+    for (const Index& index : load.index) {
+      int outer = 0;
+      for (const Term& term : index.terms) {
+        if (!has_dimension(term.axis) || (contracted >> term.axis & 1)) continue;
+        outer++;
+        fits &= term.factor > 0;
+      }
+      fits &= outer <= 1;
+    }
+    if (!fits) continue;
+    plan.kind = DotPlan::Kind::vector;
+    plan.swapped = swapped;
+    values[size_t(window)].home = Home::folded;
+    return;
+  }
+}
+
+void Plan::State::fold_epilogue(size_t n) {
+  DotPlan& plan = dots[n];
+  if (plan.kind != DotPlan::Kind::panels && plan.kind != DotPlan::Kind::packed_here) return;
+  bool clamped = false;
+  for (size_t m = n + 1; m < kernel.body.size(); m++) {
+    const Instruction& i = kernel.body[m];
+    if (i.op == Op::constant) continue;
+    bool uses = std::find(i.operands.begin(), i.operands.end(), plan.result) != i.operands.end();
+    if (!uses || values[size_t(plan.result)].uses != 1 ||
+        values[size_t(plan.result)].dtype != DType::f32)
+      return;
+    if (i.op == Op::unary && Unary(i.function) == Unary::relu && plan.lo == -INFINITY &&
+        plan.hi == INFINITY) {
+      plan.lo = 0;
+      clamped = true;
+    } else if (i.op == Op::binary) {
+      ValueId other = i.operands[0] == plan.result ? i.operands[1] : i.operands[0];
+      const ValuePlan& value = values[size_t(other)];
+      auto f = Binary(i.function);
+      if (f == Binary::max && value.home == Home::constant && plan.lo == -INFINITY &&
+          plan.hi == INFINITY && i.operands[0] == plan.result) {
+        plan.lo = float(value.number);
+        clamped = true;
+      } else if (f == Binary::min && value.home == Home::constant && plan.hi == INFINITY &&
+                 i.operands[0] == plan.result) {
+        plan.hi = float(value.number);
+        clamped = true;
+      } else if (f == Binary::add && !clamped && plan.residual == kNone &&
+                 value.home != Home::constant && value.producer < int32_t(n) &&
+                 axes_of(other) == axes_of(plan.result) && plan.column != kNone &&
+                 innermost(value.axes) == plan.column) {
+        plan.residual = other;
+        values[size_t(other)].last_use = std::max(values[size_t(other)].last_use, int32_t(m));
+      } else {
+        return;
+      }
+    } else {
+      return;
+    }
+    values[size_t(plan.result)].home = Home::folded;
+    plan.result = i.results[0];
+    values[size_t(plan.result)].producer = int32_t(n);
+    skipped[m] = true;
+  }
+}
+
+Result<void> Plan::State::choose_tiles(int threads, const Schedule& schedule) {
+  tile.assign(kernel.axes.size(), 1);
+  const DotPlan* main = nullptr;
+  for (const DotPlan& dot : dots)
+    if (!main && (dot.kind == DotPlan::Kind::panels || dot.kind == DotPlan::Kind::packed_here))
+      main = &dot;
+  auto is_cut = [&](AxisId a) {
+    return kernel.axes[size_t(a)].kind == AxisKind::parallel && !kernel.axes[size_t(a)].each;
+  };
+  int64_t spans = 1;
+  if (!main) {
+    // Spans that have memory of their own count; what a window slides over does not.
+    AxisSet made = 0;
+    for (size_t v = 0; v < values.size(); v++)
+      if (values[v].home == Home::scratch) made |= kernel.values[v].axes;
+    for (size_t a = 0; a < kernel.axes.size(); a++)
+      if (kernel.axes[a].kind != AxisKind::parallel && (made >> a & 1))
+        spans *= kernel.axes[a].kind == AxisKind::span ? extent[a] : kernel.axes[a].block;
+  }
+  int64_t room = main ? kDotRows : std::max<int64_t>(1, kPlainTile / std::max<int64_t>(spans, 1));
+  if (main && main->column != kNone && is_cut(main->column))
+    tile[size_t(main->column)] = std::min<int64_t>(extent[size_t(main->column)], 192);
+  for (size_t o = order.size(); o-- > 0;) {
+    AxisId a = order[o];
+    if (!is_cut(a) || (main && a == main->column)) continue;
+    int64_t size = std::max<int64_t>(extent[size_t(a)], 1);
+    int64_t parts = (size + room - 1) / room;
+    tile[size_t(a)] = (size + parts - 1) / parts;
+    room = std::max<int64_t>(1, room / tile[size_t(a)]);
+  }
+  auto count_tasks = [&] {
+    grid.clear();
+    grid_count.clear();
+    tasks = 1;
+    for (size_t a = 0; a < kernel.axes.size(); a++) {
+      if (kernel.axes[a].kind != AxisKind::parallel) continue;
+      if (a < schedule.tile.size() && schedule.tile[a] > 0 && is_cut(AxisId(a)))
+        tile[a] = schedule.tile[a];
+      for (const DotPlan& dot : dots)  // panels are not cut
+        if (dot.kind == DotPlan::Kind::panels && dot.column == AxisId(a))
+          tile[a] = (tile[a] + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
+      tile[a] = std::max<int64_t>(1, std::min(tile[a], extent[a]));
+      grid.push_back(AxisId(a));
+      grid_count.push_back((extent[a] + tile[a] - 1) / tile[a]);
+      if (__builtin_mul_overflow(tasks, grid_count.back(), &tasks)) return false;
+    }
+    return true;
+  };
+  if (!count_tasks()) return error(Code::too_large, "kernel {}: too many tiles", kernel.name);
+  // Work for all threads: halve the rows, then the columns, as long as tiles stay worth it.
+  while (threads > 1 && tasks < 3 * threads) {
+    AxisId widest = kNone;
+    for (AxisId a : grid) {
+      int64_t least = main && a == main->column ? 96 : main ? 24 : 1;
+      if (a == innermost(order) && !main) least = 64;
+      bool given = size_t(a) < schedule.tile.size() && schedule.tile[size_t(a)] > 0;
+      if (is_cut(a) && !given && tile[size_t(a)] >= 2 * least &&
+          (widest == kNone || tile[size_t(a)] > tile[size_t(widest)]))
+        widest = a;
+    }
+    if (widest == kNone) break;
+    tile[size_t(widest)] = (tile[size_t(widest)] + 1) / 2;
+    if (main && widest == main->column)
+      tile[size_t(widest)] = (tile[size_t(widest)] + 47) / 48 * 48;
+    if (!count_tasks()) return error(Code::too_large, "kernel {}: too many tiles", kernel.name);
+  }
+  return {};
+}
+
+Result<void> Plan::State::place_values() {
+  auto length_max = [&](AxisId a) {
+    const Axis& axis = kernel.axes[size_t(a)];
+    return axis.kind == AxisKind::parallel ? tile[size_t(a)]
+           : axis.kind == AxisKind::span   ? extent[size_t(a)]
+                                           : axis.block;
+  };
+  struct Slot {
+    uint64_t offset, bytes;
+    int32_t free_from;  // instruction after which it is free
+  };
+  std::vector<Slot> slots;
+  uint64_t end = 0;
+  auto take = [&](uint64_t bytes, int32_t from, int32_t until) {
+    bytes = round_up(std::max<uint64_t>(bytes, 64));
+    for (Slot& slot : slots)
+      if (slot.free_from < from && slot.bytes >= bytes && slot.bytes <= 2 * bytes) {
+        slot.free_from = until;
+        return slot.offset;
+      }
+    slots.push_back({end, bytes, until});
+    end += bytes;
+    return slots.back().offset;
+  };
+  auto is_carried = [&](ValueId v) {
+    Op op = kernel.body[size_t(values[size_t(v)].producer)].op;
+    return op == Op::serial || op == Op::yield;
+  };
+  for (size_t n = 0; n < kernel.body.size(); n++) {
+    const Instruction& i = kernel.body[n];
+    if (skipped[n] || i.op == Op::yield) continue;
+    for (ValueId v : i.results) {
+      ValueId made = v;
+      if (i.op == Op::dot) made = dots[n].result;
+      ValuePlan& value = values[size_t(made)];
+      if (value.home != Home::scratch) continue;
+      int64_t count = 1;
+      for (size_t d = value.axes.size(); d-- > 0;) {
+        value.stride[value.axes[d]] = count;
+        if (__builtin_mul_overflow(count, length_max(value.axes[d]), &count) ||
+            uint64_t(count) > kScratchMax / 8)
+          return error(Code::too_large, "kernel {}: a value of a tile needs more than {} bytes",
+                       kernel.name, kScratchMax);
+      }
+      value.count = count;
+      uint64_t bytes = uint64_t(count) * computed_bytes(value.dtype);
+      // Over an operand that ends here.
+      bool placed = false;
+      if (i.op == Op::unary || i.op == Op::binary || i.op == Op::fma)
+        for (ValueId x : i.operands) {
+          const ValuePlan& operand = values[size_t(x)];
+          if (placed || operand.home != Home::scratch || operand.last_use != int32_t(n) ||
+              operand.axes != value.axes || operand.dtype != value.dtype || is_carried(x))
+            continue;
+          for (Slot& slot : slots)
+            if (slot.offset == operand.offset && slot.free_from == int32_t(n)) {
+              slot.free_from = std::max(value.last_use, int32_t(n));
+              value.offset = slot.offset;
+              placed = true;
+            }
+        }
+      int32_t until = std::max(value.last_use, int32_t(n));
+      if (i.op == Op::serial) {
+        // Also what the loop gives: its results are where the carried values are.
+        ValueId after = kernel.body[size_t(partner[n])].results[size_t(
+            std::find(i.results.begin(), i.results.end(), v) - i.results.begin())];
+        until = std::max({until, partner[n], values[size_t(after)].last_use});
+      }
+      if (!placed) value.offset = take(bytes, int32_t(n), until);
+    }
+  }
+  // What dots need beside their values.
+  for (size_t n = 0; n < kernel.body.size(); n++) {
+    DotPlan& plan = dots[n];
+    if (kernel.body[n].op != Op::dot) continue;
+    if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::vector) continue;
+    int64_t rows = 1, depth = 1, segments = 1, columns = 1;
+    bool overflow = false;
+    for (AxisId a : plan.rows) overflow |= __builtin_mul_overflow(rows, length_max(a), &rows);
+    bool inner_seen = false;
+    for (size_t d = plan.depth.size(); d-- > 0;) {
+      int64_t length = length_max(plan.depth[d]);
+      overflow |= __builtin_mul_overflow(depth, length, &depth);
+      if (length > 1 && inner_seen && !plan.rows_copied)
+        overflow |= __builtin_mul_overflow(segments, length, &segments);
+      inner_seen |= length > 1;
+    }
+    if (plan.column != kNone) columns = length_max(plan.column);
+    zeros = std::max(zeros, depth);
+    auto grow = [&](uint64_t bytes, uint64_t* offset) {
+      *offset = end;
+      end += round_up(bytes);
+    };
+    if (overflow || depth > int64_t(kScratchMax / 64) ||
+        uint64_t(rows) >
+            kScratchMax / 64 / uint64_t(std::max<int64_t>(std::max(depth, segments), 1)))
+      return error(Code::too_large, "kernel {}: a dot of {} steps", kernel.name, depth);
+    if (plan.rows_copied) grow(uint64_t(rows * depth) * 4, &plan.rows_offset);
+    if (plan.kind == DotPlan::Kind::packed_here) {
+      int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
+      if (uint64_t(panels) > kScratchMax / 64 / uint64_t(std::max<int64_t>(depth, 1)))
+        return error(Code::too_large, "kernel {}: a dot of {} steps", kernel.name, depth);
+      grow(uint64_t(panels * depth * kPanelColumns) * 4, &plan.panels_offset);
+    }
+    grow(uint64_t(rows) * (uint64_t(std::max<int64_t>(segments, 1)) + 2) * 8,
+         &plan.pointers_offset);
+  }
+  zeros_offset = end;
+  end += round_up(uint64_t(zeros) * 4);
+  scratch = std::max<uint64_t>(end, 64);
+  if (scratch > kScratchMax)
+    return error(Code::too_large, "kernel {}: a tile needs {} bytes; at most {}", kernel.name,
+                 scratch, kScratchMax);
+  return {};
+}
+
+Result<void> Plan::State::make(int threads, const Schedule& schedule) {
+  move_dots(kernel);
+  choose_order();
+  describe_values();
+  dots.assign(kernel.body.size(), {});
+  for (size_t n = 0; n < kernel.body.size(); n++)
+    if (kernel.body[n].op == Op::dot) {
+      plan_dot(n);
+      if (schedule.depth > 0) dots[n].depth_block = schedule.depth;
+    }
+  for (size_t n = 0; n < kernel.body.size(); n++)
+    if (kernel.body[n].op == Op::dot) fold_epilogue(n);
+
+  // Reductions over a window of a buffer read it in place when its edge changes nothing.
+  for (const Instruction& i : kernel.body) {
+    if (i.op != Op::reduce || i.lanes || values[size_t(i.results[0])].dtype != DType::f32) continue;
+    ValueId x = i.operands[0];
+    if (!is_load(x) || values[size_t(x)].uses != 1) continue;
+    const Instruction& load = producer(x);
+    const Buffer& buffer = kernel.buffers[size_t(load.buffer)];
+    if (buffer.dtype != DType::f32 || buffer.layout != Layout::strided || load.strict ||
+        is_gather(load))
+      continue;
+    const std::vector<AxisId>& out = values[size_t(i.results[0])].axes;
+    AxisId inner = innermost(out);
+    bool fits = inner != kNone && buffer_stride(load, inner) == 1;
+    auto f = Reduce(i.function);
+    float identity = f == Reduce::sum    ? 0
+                     : f == Reduce::prod ? 1
+                     : f == Reduce::max  ? -INFINITY
+                                         : INFINITY;
+    fits &= always_inside(load) || (float(load.number) == identity &&
+                                    !std::signbit(load.number + (f == Reduce::max ? INFINITY : 0)));
+    for (const Index& index : load.index) {
+      int outer = 0;
+      for (const Term& term : index.terms) {
+        if (!has_dimension(term.axis) ||
+            std::find(i.axes.begin(), i.axes.end(), term.axis) != i.axes.end())
+          continue;
+        outer++;
+        fits &= term.factor > 0;
+      }
+      fits &= outer <= 1;
+    }
+    if (fits) values[size_t(x)].home = Home::folded;
+  }
+
+  // Loads that can be read where they are.
+  for (const Instruction& i : kernel.body) {
+    if (i.op != Op::load) continue;
+    ValuePlan& value = values[size_t(i.results[0])];
+    if (value.home != Home::scratch) continue;
+    const Buffer& buffer = kernel.buffers[size_t(i.buffer)];
+    AxisId inner = innermost(value.axes);
+    if (buffer.dtype == value.dtype && buffer.layout == Layout::strided && always_inside(i) &&
+        (inner == kNone || buffer_stride(i, inner) == 1))
+      value.home = Home::buffer;
+  }
+  // Values that can be computed where they are stored.
+  for (size_t n = 0; n < kernel.body.size(); n++) {
+    const Instruction& i = kernel.body[n];
+    if (i.op != Op::store) continue;
+    ValueId v = i.operands[0];
+    ValuePlan& value = values[size_t(v)];
+    if (value.home != Home::scratch || value.uses != 1) continue;
+    const Instruction& made = kernel.body[size_t(value.producer)];
+    bool computed = made.op == Op::unary || made.op == Op::binary || made.op == Op::fma ||
+                    made.op == Op::select || made.op == Op::dot || made.op == Op::reduce ||
+                    made.op == Op::cast;
+    AxisSet stored = 0;
+    for (const Index& index : i.index)
+      for (const Term& term : index.terms)
+        if (has_dimension(term.axis)) stored |= AxisSet(1) << term.axis;
+    AxisId inner = innermost(value.axes);
+    bool in_loop = false;
+    for (size_t m = size_t(value.producer); m < n; m++)
+      in_loop |= kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield;
+    if (computed && !in_loop && stored == axes_of(v) &&
+        kernel.buffers[size_t(i.buffer)].dtype == value.dtype && always_inside(i) &&
+        (inner == kNone || buffer_stride(i, inner) == 1)) {
+      value.home = Home::buffer;
+      value.store = int32_t(n);
+    }
+  }
+  TRY_VOID(choose_tiles(threads, schedule));
+  return place_values();
+}
+
+Plan::Plan(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+Plan::~Plan() = default;
+
+Result<Plan> Plan::make(const Kernel& kernel, Span<const BufferView> shapes,
+                        const KernelTable& table, int threads, const Schedule& schedule) {
+  auto state = std::make_unique<State>();
+  state->kernel = kernel;
+  TRY_VOID(verify(state->kernel));
+  TRY(std::vector<int64_t> dims, bind(kernel, shapes));
+  state->shapes.assign(shapes.begin(), shapes.end());
+  // Strides of packed buffers are not used; zeros keep arithmetic on them defined.
+  for (size_t b = 0; b < shapes.size(); b++)
+    if (kernel.buffers[b].layout == Layout::panels)
+      state->shapes[b].strides.assign(shapes[b].sizes.size(), 0);
+  state->table = &table;
+  for (const Axis& axis : kernel.axes) state->extent.push_back(size_of(axis.extent, dims));
+  TRY_VOID(state->make(threads, schedule));
+  return Plan(std::move(state));
+}
+
+uint64_t Plan::scratch_bytes() const { return state_->scratch; }
+
+Result<void> Plan::run(Span<uint8_t* const> data, uint8_t* scratch, ThreadPool& pool) const {
+  const State& plan = *state_;
+  if (plan.tasks == 0) return {};
+  int threads = pool.size();
+  std::vector<std::unique_ptr<Worker>> workers(static_cast<size_t>(threads));
+  std::vector<Result<void>> failures(static_cast<size_t>(threads));
+  pool.parallel_for(plan.tasks, [&](int64_t task, int thread) {
+    auto& worker = workers[size_t(thread)];
+    if (!worker)
+      worker = std::make_unique<Worker>(plan, data, scratch + uint64_t(thread) * plan.scratch);
+    if (!failures[size_t(thread)].ok()) return;
+    Result<void> done = worker->run_tile(task);
+    if (!done.ok()) failures[size_t(thread)] = std::move(done);
+  });
+  for (Result<void>& failure : failures)
+    if (!failure.ok()) return std::move(failure);
+  return {};
+}
+
+}  // namespace sconce::tile

@@ -1,0 +1,296 @@
+// The VM gives what the interpreter gives, bit for bit, for any tiles and number of threads.
+#include "tile/vm.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "platform/cpu.h"
+#include "tile/interpret.h"
+
+namespace sconce::tile {
+namespace {
+
+// Buffers of a kernel with random contents, their strides in a given order of dims.
+struct Data {
+  std::vector<std::vector<uint8_t>> bytes;
+  std::vector<BufferView> views;
+
+  Data(const Kernel& kernel, const std::vector<std::vector<int64_t>>& sizes, uint32_t seed,
+       const std::vector<std::vector<int>>& orders = {}) {
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    for (size_t b = 0; b < sizes.size(); b++) {
+      const Buffer& buffer = kernel.buffers[b];
+      std::vector<int64_t> strides(sizes[b].size(), 1);
+      std::vector<int> order;
+      for (size_t d = 0; d < sizes[b].size(); d++) order.push_back(int(d));
+      if (b < orders.size() && !orders[b].empty()) order = orders[b];
+      int64_t count = 1;
+      for (size_t d = order.size(); d-- > 0;) {
+        strides[size_t(order[d])] = count;
+        count *= sizes[b][size_t(order[d])];
+      }
+      if (buffer.layout == Layout::panels)
+        count = count / sizes[b].back() * ((sizes[b].back() + 15) / 16 * 16);
+      bytes.emplace_back(size_t(count) * dtype_bytes(buffer.dtype) + 64);
+      if (buffer.dtype == DType::f32 && !buffer.output)
+        for (int64_t i = 0; i < count; i++) {
+          float x = uniform(random);
+          memcpy(&bytes.back()[size_t(i) * 4], &x, 4);
+        }
+      if (buffer.dtype == DType::i64)
+        for (int64_t i = 0; i < count; i++) {
+          int64_t x = int64_t(random() % 4);
+          memcpy(&bytes.back()[size_t(i) * 8], &x, 8);
+        }
+      if (buffer.dtype == DType::b8)
+        for (int64_t i = 0; i < count; i++) bytes.back()[size_t(i)] = random() % 2;
+      views.push_back(
+          {bytes.back().data(), sizes[b], strides, count * int64_t(dtype_bytes(buffer.dtype))});
+    }
+    for (size_t b = 0; b < views.size(); b++) views[b].data = bytes[b].data();
+  }
+};
+
+void expect_same(const char* text, const std::vector<std::vector<int64_t>>& sizes,
+                 const std::vector<std::vector<int>>& orders = {}) {
+  Result<Kernel> kernel = parse_kernel(text);
+  ASSERT_TRUE(kernel.ok()) << kernel.error().text;
+  Data wanted(*kernel, sizes, 5, orders);
+  Result<void> done = interpret(*kernel, wanted.views);
+  ASSERT_TRUE(done.ok()) << done.error().text;
+  for (Isa isa : runnable_isas()) {
+    if (isa == Isa::sse2) continue;  // its dot rounds twice
+    for (int threads : {1, 3})
+      for (int64_t tile : {0, 1, 5, 16}) {
+        Schedule schedule;
+        if (tile) schedule.tile.assign(kernel->axes.size(), tile);
+        if (tile == 5) schedule.depth = 3;
+        Data data(*kernel, sizes, 5, orders);
+        Result<Plan> plan = Plan::make(*kernel, data.views, kernels_for(isa), threads, schedule);
+        ASSERT_TRUE(plan.ok()) << plan.error().text;
+        ThreadPool pool(threads);
+        std::vector<uint8_t> scratch(plan->scratch_bytes() * uint64_t(threads) + 64);
+        auto* aligned = reinterpret_cast<uint8_t*>((uintptr_t(scratch.data()) + 63) / 64 * 64);
+        std::vector<uint8_t*> pointers;
+        for (BufferView& view : data.views) pointers.push_back(static_cast<uint8_t*>(view.data));
+        Result<void> ran = plan->run(pointers, aligned, pool);
+        ASSERT_TRUE(ran.ok()) << ran.error().text;
+        for (size_t b = 0; b < sizes.size(); b++) {
+          if (!kernel->buffers[b].output) continue;
+          size_t size = size_t(data.views[b].bytes);
+          for (size_t i = 0; kernel->buffers[b].dtype == DType::f32 && i < size; i += 4) {
+            float x, y;
+            memcpy(&x, &wanted.bytes[b][i], 4);
+            memcpy(&y, &data.bytes[b][i], 4);
+            ASSERT_EQ(x, y) << isa_name(isa) << ", " << threads << " threads, tile " << tile
+                            << ", element " << i / 4;
+          }
+          ASSERT_EQ(memcmp(wanted.bytes[b].data(), data.bytes[b].data(), size), 0)
+              << isa_name(isa) << ", " << threads << " threads, tile " << tile;
+        }
+      }
+  }
+}
+
+TEST(TileVm, linear_with_bias_and_clamp) {
+  expect_same(R"(kernel linear(M, K, N) {
+    in x f32[M, K]
+    in w f32[K, N] panels 0
+    in b f32[N]
+    out y f32[M, N]
+    parallel m : M
+    parallel n : N
+    span k : K
+    %0 = load b[n]
+    %1 = load x[m, k]
+    %2 = load w[k, n]
+    %3 = dot %0, %1, %2 over k
+    %4 = relu %3
+    store y[m, n], %4
+  })",
+              {{37, 29}, {29, 83}, {83}, {37, 83}});
+}
+
+constexpr const char* kConvolution = R"(kernel convolution(B, H, W, C, OH, OW, N) {
+  in x f32[B, C, H, W]
+  in w f32[3, 3, C, N] panels 0
+  in r f32[B, N, OH, OW]
+  out y f32[B, N, OH, OW]
+  parallel i : B each
+  parallel n : N
+  parallel oy : OH
+  parallel ox : OW
+  span ky : 3
+  span kx : 3
+  span c : C
+  %0 = constant f32 0
+  %1 = load x[i, c, 2*oy + ky - 1, 2*ox + kx - 1]
+  %2 = load w[ky, kx, c, n]
+  %3 = load r[i, n, oy, ox]
+  %4 = dot %0, %1, %2 over ky, kx, c
+  %5 = add %4, %3
+  %6 = constant f32 0
+  %7 = constant f32 1
+  %8 = max %5, %6
+  %9 = min %8, %7
+  store y[i, n, oy, ox], %9
+})";
+
+TEST(TileVm, convolution_with_channels_innermost_or_not) {
+  std::vector<std::vector<int64_t>> sizes{
+      {2, 5, 9, 8}, {3, 3, 5, 40}, {2, 40, 5, 4}, {2, 40, 5, 4}};
+  std::vector<int> last{0, 2, 3, 1};
+  expect_same(kConvolution, sizes, {last, {}, last, last});
+  expect_same(kConvolution, sizes);
+  expect_same(kConvolution, sizes, {last, {}, {}, last});
+}
+
+TEST(TileVm, depthwise_window) {
+  const char* text = R"(kernel depthwise(H, W, C, OH, OW) {
+    in x f32[C, H, W]
+    in w f32[3, 3, C]
+    in b f32[C]
+    out y f32[C, OH, OW]
+    parallel c : C
+    parallel oy : OH
+    parallel ox : OW
+    span ky : 3
+    span kx : 3
+    %0 = load b[c]
+    %1 = load x[c, 2*oy + ky - 1, 2*ox + kx - 1]
+    %2 = load w[ky, kx, c]
+    %3 = dot %0, %1, %2 over ky, kx
+    %4 = relu %3
+    store y[c, oy, ox], %4
+  })";
+  std::vector<std::vector<int64_t>> sizes{{37, 9, 10}, {3, 3, 37}, {37}, {37, 5, 5}};
+  std::vector<int> last{1, 2, 0};
+  expect_same(text, sizes, {last, {}, {}, last});
+  expect_same(text, sizes);
+}
+
+TEST(TileVm, attention_carries_its_softmax) {
+  expect_same(R"(kernel attention(H, Q, T, D) {
+    in q f32[H, Q, D]
+    in k f32[H, T, D]
+    in v f32[H, T, D]
+    in m b8[Q, T]
+    out y f32[H, Q, D]
+    parallel h : H each
+    parallel i : Q
+    span d : D
+    span e : D
+    serial t : T block 4
+    %0 = load q[h, i, d]
+    %1 = constant f32 -inf over i
+    %2 = constant f32 0 over i
+    %3 = constant f32 0 over i, e
+    %4, %5, %6 = serial t (%1, %2, %3) {
+      %7 = load k[h, t, d]
+      %8 = constant f32 0
+      %9 = dot %8, %0, %7 over d
+      %10 = load m[i, t]
+      %11 = constant f32 -100
+      %12 = select %10, %9, %11
+      %13 = reduce max %12 over t
+      %14 = max %4, %13
+      %15 = sub %12, %14
+      %16 = exp %15
+      %17 = sub %4, %14
+      %18 = exp %17
+      %19 = reduce sum %16 over t lanes
+      %20 = fma %5, %18, %19
+      %21 = mul %6, %18
+      %22 = load v[h, t, e]
+      %23 = dot %21, %16, %22 over t
+    %24, %25, %26 = yield t (%14, %20, %23) }
+    %27 = div %26, %25
+    store y[h, i, e], %27
+  })",
+              {{2, 13, 7}, {2, 21, 7}, {2, 21, 7}, {13, 21}, {2, 13, 7}});
+}
+
+TEST(TileVm, norms_reductions_and_pools) {
+  expect_same(R"(kernel norm(M, K) {
+    in x f32[M, K]
+    in g f32[K]
+    out y f32[M, K]
+    out s f32[M]
+    parallel m : M
+    span k : K
+    %0 = load x[m, k]
+    %1 = reduce sum %0 over k lanes
+    %2 = constant f32 0.01
+    %3 = mul %1, %2
+    %4 = sub %0, %3
+    %5 = mul %4, %4
+    %6 = reduce max %5 over k
+    %7 = rsqrt %6
+    %8 = load g[k]
+    %9 = mul %4, %7
+    %10 = mul %9, %8
+    %11 = gelu %10
+    store y[m, k], %11
+    store s[m], %1
+  })",
+              {{11, 53}, {53}, {11, 53}, {11}});
+  const char* pool = R"(kernel pool(C, H, W, OH, OW) {
+    in x f32[C, H, W]
+    out y f32[C, OH, OW]
+    parallel c : C
+    parallel oy : OH
+    parallel ox : OW
+    span ky : 3
+    span kx : 3
+    %0 = load x[c, 2*oy + ky - 1, 2*ox + kx - 1] else -inf
+    %1 = reduce max %0 over ky, kx
+    store y[c, oy, ox], %1
+  })";
+  std::vector<int> last{1, 2, 0};
+  expect_same(pool, {{19, 8, 9}, {19, 4, 5}}, {last, last});
+  expect_same(pool, {{19, 8, 9}, {19, 4, 5}});
+}
+
+TEST(TileVm, gathers_transposes_and_integers) {
+  expect_same(R"(kernel embedding(M, V, E) {
+    in index i64[M]
+    in table f32[V, E]
+    out y f32[M, E]
+    parallel m : M
+    parallel e : E
+    %0 = load index[m]
+    %1 = load table[%0, e] strict
+    store y[m, e], %1
+  })",
+              {{9}, {4, 21}, {9, 21}});
+  expect_same(R"(kernel transpose(M, N) {
+    in x f32[M, N]
+    out y f32[N, M]
+    parallel m : M
+    parallel n : N
+    %0 = load x[m, n]
+    store y[n, m], %0
+  })",
+              {{9, 21}, {21, 9}});
+  expect_same(R"(kernel integers(M, N) {
+    in x i64[M, N]
+    in c b8[N]
+    out y i64[M, N]
+    parallel m : M
+    parallel n : N
+    %0 = load x[m, n]
+    %1 = iota n
+    %2 = add %0, %1
+    %3 = mul %2, %0
+    %4 = load c[n]
+    %5 = select %4, %3, %1
+    store y[m, n], %5
+  })",
+              {{5, 21}, {21}, {5, 21}});
+}
+
+}  // namespace
+}  // namespace sconce::tile
