@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/little_endian.h"
 #include "base/output_file.h"
 #include "formats/container/in_order.h"
 #include "formats/container/seal_chunks.h"
@@ -229,9 +230,7 @@ class Writer {
       index_bytes_.insert(index_bytes_.end(), sealed.begin(), sealed.end());
     } else {
       index_bytes_.insert(index_bytes_.end(), body.begin(), body.end());
-      uint64_t sum = checksum(index_bytes_);
-      for (size_t b = 0; b < kIndexChecksumBytes; ++b)
-        index_bytes_.push_back(uint8_t(sum >> (8 * b)));
+      append_little(&index_bytes_, checksum(index_bytes_));
     }
     TRY_VOID(check_index_size(index_bytes_.size()));
     parts_ = {kContainerHeadBytes, 0, envelope_bytes_.size(), index_bytes_.size()};
@@ -320,9 +319,8 @@ Result<void> Container::State::open_index(const Identities* identities) {
     TRY(index, decode_index_body(head.kind, body).with_context("index"));
     return {};
   }
-  uint64_t wanted = 0, found = checksum(bytes.first(bytes.size() - kIndexChecksumBytes));
-  for (size_t b = 0; b < kIndexChecksumBytes; ++b)
-    wanted |= uint64_t(bytes[bytes.size() - kIndexChecksumBytes + b]) << (8 * b);
+  uint64_t wanted = load_little<uint64_t>(bytes.last(kIndexChecksumBytes).data());
+  uint64_t found = checksum(bytes.first(bytes.size() - kIndexChecksumBytes));
   if (found != wanted)
     return error(Code::invalid_file, "index is damaged: checksum {:016x}, {:016x} wanted", found,
                  wanted);

@@ -6,6 +6,7 @@
 #include <zstd.h>
 
 #include "base/checked.h"
+#include "base/little_endian.h"
 
 namespace sconce {
 
@@ -17,17 +18,6 @@ constexpr uint32_t kPacked = 1, kSealed = 2, kHidden = 4;
 constexpr size_t kBodyFixedBytes = 32;
 constexpr uint64_t kHiddenPadding = 4096;
 constexpr int kHeadZstdLevel = 3;
-
-template <class T>
-void put(std::vector<uint8_t>* out, T value) {
-  for (size_t b = 0; b < sizeof(T); ++b) out->push_back(uint8_t(value >> (8 * b)));
-}
-template <class T>
-T get(const uint8_t* from) {
-  T value = 0;
-  for (size_t b = 0; b < sizeof(T); ++b) value |= T(T(from[b]) << (8 * b));
-  return value;
-}
 
 // Bytes of the tables of the body for one chunk.
 size_t chunk_entry_bytes(ContainerKind kind) { return kind.sealed ? 4 : 12; }
@@ -66,7 +56,7 @@ std::string container_head(ContainerKind kind, const ContainerParts& parts) {
   CHECK(json.size() <= kContainerHeadBytes - 8);
   json.resize(kContainerHeadBytes - 8, ' ');
   std::vector<uint8_t> length;
-  put(&length, uint64_t(json.size()));
+  append_little(&length, uint64_t(json.size()));
   return std::string(length.begin(), length.end()) + json;
 }
 
@@ -107,12 +97,12 @@ Result<ContainerHead> read_container_head(Bytes file) {
 
 std::vector<uint8_t> encode_index_prefix(const IndexPrefix& prefix) {
   std::vector<uint8_t> out(kMagic, kMagic + 8);
-  put(&out, kVersion);
-  put(&out, (prefix.kind.packed ? kPacked : 0) | (prefix.kind.sealed ? kSealed : 0) |
-                (prefix.kind.names_hidden ? kHidden : 0));
-  put(&out, uint32_t(kChunkBytes));
-  put(&out, uint32_t(0));
-  put(&out, prefix.body_bytes);
+  append_little(&out, kVersion);
+  append_little(&out, (prefix.kind.packed ? kPacked : 0) | (prefix.kind.sealed ? kSealed : 0) |
+                          (prefix.kind.names_hidden ? kHidden : 0));
+  append_little(&out, uint32_t(kChunkBytes));
+  append_little(&out, uint32_t(0));
+  append_little(&out, prefix.body_bytes);
   return out;
 }
 
@@ -122,8 +112,8 @@ Result<IndexPrefix> decode_index_prefix(Bytes bytes) {
                  kIndexPrefixBytes);
   if (memcmp(bytes.data(), kMagic, 8) != 0)
     return error(Code::invalid_file, "index does not begin with {}", kMagic);
-  uint32_t version = get<uint32_t>(&bytes[8]), flags = get<uint32_t>(&bytes[12]),
-           chunk = get<uint32_t>(&bytes[16]), reserved = get<uint32_t>(&bytes[20]);
+  uint32_t version = load_little<uint32_t>(&bytes[8]), flags = load_little<uint32_t>(&bytes[12]),
+           chunk = load_little<uint32_t>(&bytes[16]), reserved = load_little<uint32_t>(&bytes[20]);
   if (version != kVersion)
     return error(Code::unsupported, "index of version {}, {} is known", version, kVersion);
   IndexPrefix prefix;
@@ -135,7 +125,7 @@ Result<IndexPrefix> decode_index_prefix(Bytes bytes) {
   if (chunk != kChunkBytes || reserved != 0)
     return error(Code::unsupported, "index: chunks of {} bytes and reserved {}, {} and 0 wanted",
                  chunk, reserved, kChunkBytes);
-  prefix.body_bytes = get<uint64_t>(&bytes[24]);
+  prefix.body_bytes = load_little<uint64_t>(&bytes[24]);
   return prefix;
 }
 
@@ -149,15 +139,15 @@ std::vector<uint8_t> encode_index_body(ContainerKind kind, const ContainerIndex&
   std::vector<uint8_t> out;
   out.reserve(kBodyFixedBytes + head.size() + index.chunks.size() * chunk_entry_bytes(kind) +
               kHiddenPadding);
-  put(&out, uint64_t(index.source_head.size()));
-  put(&out, uint64_t(head.size()));
-  put(&out, index.source_data_bytes);
-  put(&out, uint64_t(index.chunks.size()));
+  append_little(&out, uint64_t(index.source_head.size()));
+  append_little(&out, uint64_t(head.size()));
+  append_little(&out, index.source_data_bytes);
+  append_little(&out, uint64_t(index.chunks.size()));
   out.insert(out.end(), head.begin(), head.end());
   for (const ChunkEntry& chunk : index.chunks)
-    put(&out, chunk.stored_bytes | uint32_t(chunk.method) << 24);
+    append_little(&out, chunk.stored_bytes | uint32_t(chunk.method) << 24);
   if (!kind.sealed)
-    for (const ChunkEntry& chunk : index.chunks) put(&out, chunk.checksum);
+    for (const ChunkEntry& chunk : index.chunks) append_little(&out, chunk.checksum);
   if (kind.names_hidden) out.resize(align_up(out.size(), kHiddenPadding));
   return out;
 }
@@ -166,10 +156,10 @@ Result<ContainerIndex> decode_index_body(ContainerKind kind, Bytes body) {
   if (body.size() < kBodyFixedBytes)
     return error(Code::invalid_file, "body of {} bytes, at least {} wanted", body.size(),
                  kBodyFixedBytes);
-  uint64_t head_bytes = get<uint64_t>(&body[0]), stored_bytes = get<uint64_t>(&body[8]),
-           count = get<uint64_t>(&body[24]);
+  uint64_t head_bytes = load_little<uint64_t>(&body[0]),
+           stored_bytes = load_little<uint64_t>(&body[8]), count = load_little<uint64_t>(&body[24]);
   ContainerIndex index;
-  index.source_data_bytes = get<uint64_t>(&body[16]);
+  index.source_data_bytes = load_little<uint64_t>(&body[16]);
   if (head_bytes > kSafetensorsHeaderBytesMax + 8)
     return error(Code::too_large, "original header of {} bytes, at most {} allowed", head_bytes,
                  kSafetensorsHeaderBytesMax + 8);
@@ -203,12 +193,12 @@ Result<ContainerIndex> decode_index_body(ContainerKind kind, Bytes body) {
     if (byte != 0) return error(Code::invalid_file, "padding is not zero");
   index.chunks.resize(count);
   for (uint64_t i = 0; i < count; ++i) {
-    uint32_t word = get<uint32_t>(&rest[4 * i]);
+    uint32_t word = load_little<uint32_t>(&rest[4 * i]);
     if (word >> 24 >= kChunkMethods)
       return error(Code::unsupported, "chunk {}: method {} is none of 0 to {}", i, word >> 24,
                    kChunkMethods - 1);
     index.chunks[i] = {word & 0xFF'FFFF, ChunkMethod(word >> 24),
-                       kind.sealed ? 0 : get<uint64_t>(&rest[4 * count + 8 * i])};
+                       kind.sealed ? 0 : load_little<uint64_t>(&rest[4 * count + 8 * i])};
   }
   return index;
 }

@@ -1,26 +1,22 @@
 #include "formats/container/seal_chunks.h"
 
-#include <cstring>
+#include "base/little_endian.h"
 
 namespace sconce {
 
 namespace {
 
-void put(std::vector<uint8_t>* out, uint64_t value, int bytes = 8) {
-  for (int b = 0; b < bytes; ++b) out->push_back(uint8_t(value >> (8 * b)));
-}
-
 // All that is known about a tensor, unambiguous: each text behind its length.
 Result<Digest> tensor_digest(size_t tensor, const TensorInfo& info) {
   std::vector<uint8_t> text;
-  put(&text, tensor);
+  append_little(&text, uint64_t(tensor));
   for (std::string_view part : {info.name, element_name(info.type)}) {
-    put(&text, part.size());
+    append_little(&text, uint64_t(part.size()));
     text.insert(text.end(), part.begin(), part.end());
   }
-  put(&text, info.shape.size());
-  for (uint64_t size : info.shape) put(&text, size);
-  put(&text, info.bytes());
+  append_little(&text, uint64_t(info.shape.size()));
+  for (uint64_t size : info.shape) append_little(&text, size);
+  append_little(&text, info.bytes());
   return sha256(text);
 }
 
@@ -35,10 +31,10 @@ Nonce chunk_nonce(const ChunkPlace& place) {
 
 std::vector<uint8_t> chunk_context(const ChunkPlace& place) {
   std::vector<uint8_t> out;
-  put(&out, place.chunk);
-  put(&out, place.chunks);
-  put(&out, place.raw_bytes, 4);
-  put(&out, uint64_t(place.method), 1);
+  append_little(&out, place.chunk);
+  append_little(&out, place.chunks);
+  append_little(&out, place.raw_bytes);
+  append_little(&out, uint8_t(place.method));
   return out;
 }
 

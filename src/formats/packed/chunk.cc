@@ -6,6 +6,7 @@
 
 #include <zstd.h>
 
+#include "base/little_endian.h"
 #include "formats/packed/huffman.h"
 
 namespace sconce {
@@ -136,14 +137,6 @@ double entropy_bytes(const ByteCounts& counts, size_t total) {
   return bits / 8;
 }
 
-void put_u32(uint8_t* to, uint32_t value) {
-  for (int b = 0; b < 4; ++b) to[b] = uint8_t(value >> (8 * b));
-}
-uint32_t get_u32(const uint8_t* from) {
-  return uint32_t(from[0]) | uint32_t(from[1]) << 8 | uint32_t(from[2]) << 16 |
-         uint32_t(from[3]) << 24;
-}
-
 // Memory for all planes of a chunk. They begin 64 bytes apart from where they would else: at a
 // distance of a power of two all would compete for the same places of the cache.
 struct PlaneBuffer {
@@ -232,7 +225,7 @@ ChunkMethod ChunkPacker::pack(Bytes raw, ElementLayout layout, std::vector<uint8
   for (size_t p = 0; p < width; ++p) {
     size_t before = out->size();
     PlaneMethod method = state_->append_plane(Bytes(planes[p], count), out);
-    put_u32(out->data() + 4 * p, uint32_t(out->size() - before) | uint32_t(method) << 24);
+    store_little(out->data() + 4 * p, uint32_t(out->size() - before) | uint32_t(method) << 24);
   }
   double best = std::min(double(out->size()), double(raw.size()) * (1 - kChunkGainMin));
   if (state_->zstd_promises(raw, best * (1 - kZstdGainMin) / double(raw.size()))) {
@@ -295,7 +288,7 @@ struct ChunkUnpacker::State {
     const uint8_t* planes[kWidthMax];
     Bytes rest = packed.subspan(4 * width);
     for (size_t p = 0; p < width; ++p) {
-      uint32_t word = get_u32(packed.data() + 4 * p), bytes = word & 0xFF'FFFF;
+      uint32_t word = load_little<uint32_t>(packed.data() + 4 * p), bytes = word & 0xFF'FFFF;
       if (bytes > rest.size())
         return error(Code::invalid_file, "plane {}: {} bytes exceed the {} that are left", p, bytes,
                      rest.size());

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/little_endian.h"
+
 namespace sconce {
 
 namespace {
@@ -25,11 +27,6 @@ uint64_t load_big_endian(const uint8_t* from) {
   uint64_t value;
   memcpy(&value, from, 8);
   return __builtin_bswap64(value);
-}
-
-uint32_t read_u32(const uint8_t* from) {
-  return uint32_t(from[0]) | uint32_t(from[1]) << 8 | uint32_t(from[2]) << 16 |
-         uint32_t(from[3]) << 24;
 }
 
 // Bytes that occur, in the order of their codes: by length, then by value.
@@ -84,7 +81,7 @@ Result<Layout> read_layout(Bytes coded) {
   for (size_t s = 0; s < kHuffmanStreams; ++s) {
     size_t bytes = rest.size();
     if (s + 1 < kHuffmanStreams) {
-      bytes = read_u32(coded.data() + 2 + table_bytes + 4 * s);
+      bytes = load_little<uint32_t>(coded.data() + 2 + table_bytes + 4 * s);
       if (bytes > rest.size())
         return error(Code::invalid_file, "Huffman stream {}: {} bytes exceed the {} that are left",
                      s, bytes, rest.size());
@@ -379,8 +376,7 @@ void huffman_encode(Bytes plane, const HuffmanCode& code, std::vector<uint8_t>* 
     memcpy(to, &swapped, 8);
     to += (filled + 7) / 8;
     if (s + 1 < kHuffmanStreams) {
-      uint32_t bytes = uint32_t(to - stream);
-      for (int b = 0; b < 4; ++b) (*out)[sizes_at + 4 * s + size_t(b)] = uint8_t(bytes >> (8 * b));
+      store_little(out->data() + sizes_at + 4 * s, uint32_t(to - stream));
     }
   }
   out->resize(size_t(to - out->data()));

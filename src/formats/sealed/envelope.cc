@@ -5,6 +5,8 @@
 
 #include <openssl/evp.h>
 
+#include "base/little_endian.h"
+
 namespace sconce {
 
 namespace {
@@ -24,29 +26,22 @@ constexpr size_t kWrappedBytes = kKeyBytes + kTagBytes;
 constexpr size_t kX25519Bytes = kKeyBytes + kKeyIdBytes + kWrappedBytes;
 constexpr size_t kScryptBytes = kSaltBytes + 4 + kWrappedBytes;
 
-void put_u32(std::vector<uint8_t>* out, uint32_t value) {
-  for (int b = 0; b < 4; ++b) out->push_back(uint8_t(value >> (8 * b)));
-}
 template <class Range>
 void put(std::vector<uint8_t>* out, const Range& bytes) {
   out->insert(out->end(), std::begin(bytes), std::end(bytes));
 }
-uint32_t get_u32(const uint8_t* from) {
-  return uint32_t(from[0]) | uint32_t(from[1]) << 8 | uint32_t(from[2]) << 16 |
-         uint32_t(from[3]) << 24;
-}
 
 std::vector<uint8_t> encode_without_mac(const Envelope& envelope) {
   std::vector<uint8_t> out(kMagic, kMagic + 8);
-  put_u32(&out, kVersion);
-  put_u32(&out, uint32_t(envelope.cipher));
+  append_little(&out, kVersion);
+  append_little(&out, uint32_t(envelope.cipher));
   put(&out, envelope.file_id);
   put(&out, envelope.commitment);
-  put_u32(&out, uint32_t(envelope.stanzas.size()));
-  put_u32(&out, 0);
+  append_little(&out, uint32_t(envelope.stanzas.size()));
+  append_little(&out, uint32_t(0));
   for (const Stanza& stanza : envelope.stanzas) {
-    put_u32(&out, uint32_t(stanza.type));
-    put_u32(&out, uint32_t(stanza.body.size()));
+    append_little(&out, uint32_t(stanza.type));
+    append_little(&out, uint32_t(stanza.body.size()));
     put(&out, stanza.body);
   }
   return out;
@@ -56,8 +51,8 @@ std::vector<uint8_t> encode_without_mac(const Envelope& envelope) {
 // key is used once, hence the nonce of zeros.
 std::vector<uint8_t> wrap_context(const Envelope& envelope) {
   std::vector<uint8_t> out;
-  put_u32(&out, kVersion);
-  put_u32(&out, uint32_t(envelope.cipher));
+  append_little(&out, kVersion);
+  append_little(&out, uint32_t(envelope.cipher));
   put(&out, envelope.file_id);
   put(&out, envelope.commitment);
   return out;
@@ -118,8 +113,9 @@ Result<std::optional<SecretKey>> open_stanza(const Envelope& envelope, const Sta
     return std::optional<SecretKey>();
   }
   for (const SecretText& passphrase : identities.passphrases) {
-    TRY(SecretKey wrapping, scrypt_wrapping_key(passphrase.view(), body.first(kSaltBytes),
-                                                int(get_u32(body.data() + kSaltBytes))));
+    TRY(SecretKey wrapping,
+        scrypt_wrapping_key(passphrase.view(), body.first(kSaltBytes),
+                            int(load_little<uint32_t>(body.data() + kSaltBytes))));
     TRY(auto key, unwrap(envelope, wrapping, body.last(kWrappedBytes)));
     if (key) return key;
   }
@@ -144,7 +140,7 @@ Result<Envelope> decode_envelope(Bytes bytes) {
                  kFixedBytes + kMacBytes, kEnvelopeBytesMax);
   if (memcmp(bytes.data(), kMagic, 8) != 0)
     return error(Code::invalid_file, "envelope does not begin with {}", kMagic);
-  uint32_t version = get_u32(&bytes[8]), cipher = get_u32(&bytes[12]);
+  uint32_t version = load_little<uint32_t>(&bytes[8]), cipher = load_little<uint32_t>(&bytes[12]);
   if (version != kVersion)
     return error(Code::unsupported, "envelope of version {}, {} is known", version, kVersion);
   if (cipher != uint32_t(Cipher::aes256_gcm) && cipher != uint32_t(Cipher::chacha20_poly1305))
@@ -153,7 +149,7 @@ Result<Envelope> decode_envelope(Bytes bytes) {
   envelope.cipher = Cipher(cipher);
   memcpy(envelope.file_id.data(), &bytes[16], sizeof(FileId));
   memcpy(envelope.commitment.data(), &bytes[48], sizeof(Digest));
-  uint32_t count = get_u32(&bytes[80]), reserved = get_u32(&bytes[84]);
+  uint32_t count = load_little<uint32_t>(&bytes[80]), reserved = load_little<uint32_t>(&bytes[84]);
   if (count == 0 || count > kRecipientsMax)
     return error(Code::invalid_file, "envelope has {} recipients, 1 to {} wanted", count,
                  kRecipientsMax);
@@ -163,7 +159,7 @@ Result<Envelope> decode_envelope(Bytes bytes) {
   for (uint32_t i = 0; i < count; ++i) {
     if (rest.size() < 8)
       return error(Code::invalid_file, "envelope ends before recipient {} of {}", i, count);
-    uint32_t type = get_u32(&rest[0]), size = get_u32(&rest[4]);
+    uint32_t type = load_little<uint32_t>(&rest[0]), size = load_little<uint32_t>(&rest[4]);
     if (type != uint32_t(StanzaType::x25519) && type != uint32_t(StanzaType::scrypt))
       return error(Code::unsupported, "recipient {}: type {} is neither 1 nor 2", i, type);
     size_t wanted = StanzaType(type) == StanzaType::x25519 ? kX25519Bytes : kScryptBytes;
@@ -172,7 +168,7 @@ Result<Envelope> decode_envelope(Bytes bytes) {
                    wanted, rest.size() - 8);
     Stanza stanza{StanzaType(type), {rest.begin() + 8, rest.begin() + 8 + ptrdiff_t(wanted)}};
     if (stanza.type == StanzaType::scrypt) {
-      uint32_t cost = get_u32(&stanza.body[kSaltBytes]);
+      uint32_t cost = load_little<uint32_t>(&stanza.body[kSaltBytes]);
       if (cost < kPassphraseCostMin || cost > kPassphraseCostMax)
         return error(Code::too_large, "recipient {}: scrypt cost 2^{}, 2^{} to 2^{} allowed", i,
                      cost, kPassphraseCostMin, kPassphraseCostMax);
@@ -261,7 +257,7 @@ Result<void> add_recipients(Envelope* envelope, const SecretKey& file_key,
     TRY(SecretKey wrapping,
         scrypt_wrapping_key(passphrase.view(), salt, recipients.passphrase_cost));
     Stanza stanza{StanzaType::scrypt, {salt.begin(), salt.end()}};
-    put_u32(&stanza.body, uint32_t(recipients.passphrase_cost));
+    append_little(&stanza.body, uint32_t(recipients.passphrase_cost));
     TRY_VOID(append_wrapped(*envelope, wrapping, file_key, &stanza.body));
     envelope->stanzas.push_back(std::move(stanza));
   }
