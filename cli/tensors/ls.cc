@@ -71,7 +71,7 @@ void add_tensors_ls(CLI::App& group) {
                types.empty() ? "" : " (" + types + ")", human_bytes(bytes));
     if (file.has_index()) fmt::print(", in {} shards", file.shards().size());
     if (!file.metadata().empty())
-      fmt::print("; {} metadata entries (sconce tensors metadata)", file.metadata().size());
+      fmt::print("; metadata: {} (sconce tensors metadata)", file.metadata().size());
     fmt::print("\n");
     for (const std::string& warning : file.warnings()) fmt::print(stderr, "warning: {}\n", warning);
   });

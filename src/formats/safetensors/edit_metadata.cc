@@ -55,9 +55,10 @@ Result<EditMethod> edit_metadata(const std::string& path,
         canonical && layout.tensors[i].begin == header.tensors()[layout.tensors[i].spec].begin;
   Metadata sorted(metadata.begin(), metadata.end());
   std::sort(sorted.begin(), sorted.end());
-  if (sorted == header.metadata()) return EditMethod::unchanged;
+  bool as_it_is = options.layout.data_alignment == 8 && options.layout.metadata_room == 0;
+  if (as_it_is && sorted == header.metadata()) return EditMethod::unchanged;
 
-  if (canonical && options.layout.data_alignment == 8 && options.layout.metadata_room == 0) {
+  if (canonical && as_it_is) {
     TRY(std::string fitted, fit_header(header.data_offset(), specs, metadata).with_context(path));
     if (!fitted.empty()) {
       std::string old(fitted.size(), '\0');

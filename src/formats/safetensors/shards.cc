@@ -36,6 +36,7 @@ Result<ShardIndex> parse_shard_index(Bytes json) {
   if (json.size() > kShardIndexBytesMax)
     return error(Code::too_large, "index of {} bytes, at most {} are allowed", json.size(),
                  kShardIndexBytesMax);
+  if (json.empty()) return error(Code::invalid_file, "not proper JSON: the file is empty");
   simdjson::dom::parser parser;
   Element root;
   if (auto problem = parser.parse(json.data(), json.size(), true).get(root))
