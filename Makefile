@@ -72,6 +72,9 @@ demo: release
 # The release build comes first: the tests measure it. ctest's summary is the last word.
 test: deps venv
 	cmake --workflow --preset release
+	cmake --preset asan
+	cmake --build --preset asan -j $(JOBS)
+	ctest --preset asan -j $(JOBS)
 	cmake --preset dev -DSCONCE_PYTHON_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python \
 	      -DPython3_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python \
 	      -DPython_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python -DSCONCE_PYTHON=ON

@@ -1,8 +1,11 @@
 // Runs a fuzz target without libFuzzer: every file of a corpus as it is, then seeded mutations.
 //
-// Usage: fuzz_x [--runs N] [--seed S] [--only I] PATH...; PATH is a file or a folder. Mutation I of
-// a seed is always the same, so that --only I repeats it. The process dies where a finding is.
+// Usage: fuzz_x [--runs N] [--seconds T] [--seed S] [--only I] PATH...; PATH is a file or a folder.
+// N mutations, and more until T seconds have passed. Mutation I of a seed is always the same, so
+// that
+// --only I repeats it. The process dies where a finding is.
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -104,13 +107,15 @@ Input load(const std::filesystem::path& path) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  long runs = 1000, only = -1;
+  long runs = 1000, seconds = 0, only = -1;
   std::vector<std::filesystem::path> paths;
   for (int i = 1; i < count; i++) {
     std::string argument = arguments[i];
     auto number = [&] { return i + 1 < count ? std::atol(arguments[++i]) : 0; };
     if (argument == "--runs")
       runs = number();
+    else if (argument == "--seconds")
+      seconds = number();
     else if (argument == "--seed")
       g_seed = number();
     else if (argument == "--only")
@@ -126,7 +131,8 @@ int main(int count, char** arguments) {
   std::vector<Input> corpus;
   for (const auto& path : paths) corpus.push_back(load(path));
   if (corpus.empty()) {
-    std::fprintf(stderr, "usage: %s [--runs N] [--seed S] [--only I] PATH...\n", arguments[0]);
+    std::fprintf(stderr, "usage: %s [--runs N] [--seconds T] [--seed S] [--only I] PATH...\n",
+                 arguments[0]);
     return 2;
   }
   if (&__sanitizer_set_death_callback) __sanitizer_set_death_callback(tell_run);
@@ -136,7 +142,12 @@ int main(int count, char** arguments) {
   std::fflush(stdout);
   if (only < 0)
     for (const Input& input : corpus) LLVMFuzzerTestOneInput(input.data(), input.size());
-  for (g_run = only < 0 ? 0 : only; g_run < (only < 0 ? runs : only + 1); g_run++) {
+  auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  auto goes_on = [&] {
+    if (only >= 0) return g_run == only;
+    return g_run < runs || (seconds > 0 && std::chrono::steady_clock::now() < until);
+  };
+  for (g_run = only < 0 ? 0 : only; goes_on(); g_run++) {
     Random random{uint64_t(g_seed) * 0x100000001b3 + uint64_t(g_run)};
     Input input = corpus[random.below(corpus.size())];
     bool keeps_form = &LLVMFuzzerCustomMutator && random.below(4) != 0;
@@ -155,6 +166,7 @@ int main(int count, char** arguments) {
     exact.shrink_to_fit();
     LLVMFuzzerTestOneInput(exact.data(), exact.size());
   }
+  std::printf("%ld mutations done\n", g_run);
   return 0;
 }
 
