@@ -13,8 +13,7 @@ namespace sconce {
 namespace {
 
 constexpr uint64_t kPieceBytes = 1 << 20;  // stays in the cache between checksum and write
-constexpr uint64_t kReleaseBytes = 1 << 24;
-constexpr uint64_t kInflationRounds = 8;  // how often a storage may be inflated, on average
+constexpr uint64_t kInflationRounds = 8;   // how often a storage may be inflated, on average
 
 void swap_bytes(uint8_t* data, uint64_t bytes, uint32_t width) {
   for (uint64_t i = 0; i + width <= bytes; i += width) std::reverse(data + i, data + i + width);
@@ -93,9 +92,8 @@ Result<void> Copier::copy_whole(const PickleTensor& tensor, Bytes bytes, TensorW
     Bytes piece = bytes.subspan(at, std::min<uint64_t>(kPieceBytes, bytes.size() - at));
     if (check) found = crc32(piece, found);
     TRY_VOID(append(piece, writer));
-    // Whole pages only; what is mapped again comes from the system's cache.
-    if ((at + piece.size()) % kReleaseBytes == 0 && !record.deflated)
-      release_pages(bytes.subspan(at + piece.size() - kReleaseBytes, kReleaseBytes));
+    // Whole pages only; what is wanted again comes from the system's cache.
+    if (!record.deflated) release_pages(piece);
   }
   if (check && found != record.checksum) return wrong_checksum(record, found);
   if (check) checked_[tensor.storage] = true;
@@ -133,7 +131,7 @@ Result<void> Copier::copy(const PickleTensor& tensor, TensorWriter& writer) {
     if (tensor.negative) flip_signs(piece_.data(), size, component, 0, 1);
     TRY_VOID(append(Bytes(piece_.data(), size), writer));
   }
-  if (!in_pickle && !checkpoint_.storages[tensor.storage].deflated && bytes >= kReleaseBytes)
+  if (!in_pickle && !checkpoint_.storages[tensor.storage].deflated && bytes >= kPieceBytes)
     release_pages(elements);
   return {};
 }
