@@ -2,7 +2,11 @@
 
 #include <cstring>
 
+#if defined(SCONCE_XXHASH_DISPATCH)
+#include <xxh_x86dispatch.h>  // XXH3 by the widest vectors that the processor has
+#else
 #include <xxhash.h>
+#endif
 #include <zstd.h>
 
 #include "base/checked.h"
