@@ -1,0 +1,183 @@
+"""Three routes from an exported program to results, each with a compiler and a runtime.
+
+    stock_on_ours   stock ExecuTorch lowers (its portable flow), our runtime runs
+    ours_on_stock   our compiler (`--target portable`), stock's runtime
+    ours_on_ours    our compiler (`--target cpu`), our runtime
+
+A result is right when `compare.error_of` says so: same number of tensors, dtypes and shapes, and the
+largest error of an output is within 1e-4 of that output's largest magnitude (f16 2e-3, bf16 1.6e-2;
+integers exact; NaN and infinity at the same places).
+
+Both of ours run as the command line in processes of their own, stock's runtime in oracle.py's
+worker, so that whatever crashes is one failed case.
+"""
+
+import copy
+import pathlib
+import sys
+import tempfile
+from dataclasses import dataclass, field
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "models"))
+
+import compare
+from oracle import Oracle, OracleError
+
+ROUTES = ("stock_on_ours", "ours_on_stock", "ours_on_ours")
+
+
+class NotOurs(Exception):
+    """The case ends before it reaches us: torch or stock cannot do it, with what they said."""
+
+
+def first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0][:300] if text else ''}"
+
+
+def with_plain_results(program) -> None:
+    """Results in a torch.return_types.X become a tuple: torch.export.save has no name for the former."""
+    from torch.utils import _pytree as pytree
+
+    signature = program.module_call_graph[0].signature
+    if pytree.is_structseq_class(signature.out_spec.type):
+        signature.out_spec = pytree.tree_structure((0,) * signature.out_spec.num_leaves)
+
+
+@dataclass
+class Call:
+    """Arguments of one call, and torch's answer to them."""
+
+    args: tuple
+    expected: object
+    method: str = "forward"
+
+
+@dataclass
+class Exported:
+    """A program by method name, and calls that are made in order on one loaded file."""
+
+    methods: dict[str, "torch.export.ExportedProgram"]
+    calls: list[Call]
+    constants: dict[str, int] = field(default_factory=dict)  # constant methods
+    shared_state: bool = False  # methods share the memory of their state
+
+
+@dataclass
+class StocksFile:
+    """What stock's lowering gives: the program, and weights that are kept beside it."""
+
+    program: bytes
+    data: list[bytes] = field(default_factory=list)  # of .ptd files
+
+
+class Bench:
+    """Where the files of one case after the other go, and stock's worker."""
+
+    def __init__(self, sconce: pathlib.Path | None = None, timeout_s: float = 120) -> None:
+        self.sconce = sconce or compare.find_sconce()
+        if self.sconce is None:
+            raise FileNotFoundError("no sconce: build it, or name it in SCONCE_CLI")
+        self.folder = tempfile.TemporaryDirectory(prefix="sconce-conformance-")
+        self.work = pathlib.Path(self.folder.name)
+        self.oracle = Oracle(self.work / "stock.log")
+        self.timeout_s = timeout_s
+
+    def close(self) -> None:
+        self.oracle.close()
+        self.folder.cleanup()
+
+    def compile(self, case: Exported, target: str) -> pathlib.Path:
+        import torch
+
+        pte = self.work / "ours.pte"
+        pte.unlink(missing_ok=True)
+        inputs = []
+        for name, program in case.methods.items():
+            path = self.work / f"{name}.pt2"
+            with_plain_results(program)
+            torch.export.save(program, path)
+            inputs.append(f"{name}={path}")
+        for name, value in case.constants.items():
+            inputs += ["--constant-method", f"{name}={value}"]
+        compare.run_cli(self.sconce, "compile", *inputs, "-o", pte, "--target", target,
+                        timeout_s=self.timeout_s)
+        return pte
+
+    def files(self, call: Call, number: int) -> dict:
+        """Writes the inputs and torch's outputs of a call."""
+        from export_models import flat_tensors, save_tensors
+
+        made = {kind: self.work / f"{kind}.{number}.safetensors"
+                for kind in ("inputs", "expected", "got")}
+        made["got"].unlink(missing_ok=True)
+        tensors, made["leaves"] = flat_tensors(call.args)
+        save_tensors(made["inputs"], "input", tensors)
+        save_tensors(made["expected"], "output", flat_tensors(call.expected)[0])
+        return made
+
+    def judge(self, files: dict) -> float:
+        if not files["got"].is_file():
+            raise compare.Wrong("no results were written")
+        return compare.error_of(files["got"], files["expected"])
+
+    def on_ours(self, pte: pathlib.Path, case: Exported, data: list[pathlib.Path] = []) -> float:
+        made = [self.files(call, number) for number, call in enumerate(case.calls)]
+        arguments: list[object] = ["--share-memories"] if case.shared_state else []
+        for path in data:
+            arguments += ["--data", path]
+        for call, files in zip(case.calls, made):
+            arguments += ["--method", call.method, "--inputs", files["inputs"],
+                          "--outputs", files["got"]]
+        compare.run_cli(self.sconce, "run", pte, *arguments, timeout_s=self.timeout_s)
+        return max(map(self.judge, made))
+
+    def on_stock(self, pte: pathlib.Path, case: Exported) -> float:
+        """Methods one after the other: each keeps its own state over its calls."""
+        worst = 0.0
+        for method in dict.fromkeys(call.method for call in case.calls):
+            made = [self.files(call, number) for number, call in enumerate(case.calls)
+                    if call.method == method]
+            self.oracle.ask({
+                "do": "run", "pte": str(pte), "method": method,
+                "calls": [{"inputs": files["leaves"], "from": str(files["inputs"]),
+                           "to": str(files["got"])} for files in made],
+            }, timeout_s=self.timeout_s)
+            worst = max([worst, *map(self.judge, made)])
+        return worst
+
+    def check_stocks_file(self, made: StocksFile, case: Exported) -> float:
+        """Stock's own file on our runtime. Where stock's runtime is wrong as well, the file is."""
+        pte = self.work / "stock.pte"
+        pte.write_bytes(made.program)
+        data = [self.work / f"stock.{i}.ptd" for i in range(len(made.data))]
+        for path, blob in zip(data, made.data):
+            path.write_bytes(blob)
+        try:
+            return self.on_ours(pte, case, data)
+        except compare.Wrong:
+            try:
+                self.on_stock(pte, case)
+            except compare.Wrong as wrong:
+                raise NotOurs(f"stock's file is wrong on stock too: {wrong}") from None
+            except OracleError:
+                pass  # stock cannot run its own file: no excuse for us
+            raise
+
+    def run(self, route: str, case: Exported, lower) -> float:
+        """The largest relative error; raises Wrong or OracleError when the route fails. `lower`
+        gives the StocksFile of the case, or raises NotOurs."""
+        if route == "stock_on_ours":
+            return self.check_stocks_file(lower(), case)
+        if route == "ours_on_stock":
+            return self.on_stock(self.compile(case, "portable"), case)
+        return self.on_ours(self.compile(case, "cpu"), case)
+
+
+def answer_of(module, args: tuple, **kwargs):
+    """What torch says, eagerly; inputs stay as they are."""
+    import torch
+
+    with torch.no_grad():
+        return module(*copy.deepcopy(args), **kwargs)

@@ -1,0 +1,81 @@
+"""The programs of programs.py on the three routes of routes.py."""
+
+import copy
+import warnings
+
+import pytest
+
+import routes
+from programs import PROGRAMS, Program
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def bench():
+    try:
+        made = routes.Bench()
+    except FileNotFoundError as reason:
+        pytest.skip(str(reason))
+    yield made
+    made.close()
+
+
+def export(made: Program) -> routes.Exported:
+    modules = {name: method.module.eval() for name, method in made.methods.items()}
+    if not made.gradients:
+        for module in modules.values():
+            module.requires_grad_(False)  # stock cannot lower state fed by trainable weights
+    eager = copy.deepcopy(modules)  # together: what they share stays shared; state of the export stays
+    methods = {name: torch.export.export(modules[name], method.example,
+                                         dynamic_shapes=method.dynamic_shapes, strict=True)
+               for name, method in made.methods.items()}
+    calls = [routes.Call(tuple(args), routes.answer_of(eager[name], tuple(args)), name)
+             for name, *args in made.calls]
+    return routes.Exported(methods, calls, made.constants, made.shared_state)
+
+
+def gradients(program: torch.export.ExportedProgram, case: routes.Exported) -> torch.export.ExportedProgram:
+    """Stock's export of the forward and the backward pass. Its results are the model's, the gradients
+    and then the parameters themselves; torch's own run of that graph is the answer."""
+    from torch.export.experimental import _export_forward_backward
+
+    joint = _export_forward_backward(program)
+    call, signature = case.calls[0], joint.graph_signature
+    values = [joint.state_dict[spec.target] for spec in signature.input_specs if spec.target is not None]
+    results = torch.fx.Interpreter(joint.graph_module).run(*values, *call.args)
+    call.expected = (*results, *(joint.state_dict[name] for name in signature.parameters))
+    return joint
+
+
+def stocks_file(made: Program, case: routes.Exported) -> routes.StocksFile:
+    from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge
+    from executorch.exir.passes import MemoryPlanningPass
+
+    methods = dict(case.methods)
+    if made.gradients:
+        methods["forward"] = gradients(methods["forward"], case)
+    plan = dict(made.plan)
+    if made.shared_state:
+        plan["share_mutable_buffers"] = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        edge = to_edge(methods, constant_methods=made.constants or None,
+                       compile_config=EdgeCompileConfig(_check_ir_validity=False))
+        lowered = edge.to_executorch(ExecutorchBackendConfig(
+            memory_planning_pass=MemoryPlanningPass(**plan), external_constants=made.external,
+            emit_mutable_buffer_names=made.shared_state))
+    return routes.StocksFile(lowered.buffer, [bytes(blob) for blob in lowered._tensor_data.values()])
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("route", routes.ROUTES)
+def test_answers_as_torch_does(route, name, bench, request):
+    torch.manual_seed(0)
+    made = PROGRAMS[name]()
+    if route != "stock_on_ours" and made.ours_cannot:
+        pytest.skip(made.ours_cannot)
+    if route == "stock_on_ours" and made.ours_cannot_run:
+        request.applymarker(pytest.mark.xfail(reason=made.ours_cannot_run, strict=True))
+    case = export(made)
+    bench.run(route, case, lambda: stocks_file(made, case))

@@ -1,0 +1,21 @@
+// Whatever comes back lies inside the file, and a refusal says why.
+#include <cstdint>
+
+#include "formats/ptd/ptd.h"
+
+using namespace sconce;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  auto entries = read_ptd({data, size});
+  if (!entries.ok()) {
+    if (entries.error().text.empty()) __builtin_trap();
+    return 0;
+  }
+  for (const PtdEntry& entry : *entries) {
+    if (entry.key.empty() || entry.dim_order.size() != entry.sizes.size()) __builtin_trap();
+    if (entry.bytes.empty()) continue;
+    if (entry.bytes.data() < data || entry.bytes.size() > size_t(data + size - entry.bytes.data()))
+      __builtin_trap();
+  }
+  return 0;
+}
