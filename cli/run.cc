@@ -62,8 +62,10 @@ std::vector<NamedTensor> named_results(const std::vector<Argument>& results) {
 
 void add_run(CLI::App& app) {
   struct Options {
-    std::string model, method = "forward";
+    std::string model;
+    std::vector<std::string> methods = {"forward"};
     std::vector<std::string> inputs, outputs;
+    ModuleOptions module;
     int threads = 1;
     bool json = false;
   };
@@ -79,7 +81,14 @@ void add_run(CLI::App& app) {
                    "Where output.0, output.1, ... go (results that are numbers: number.POSITION); "
                    ".safetensors, or .npy for one; as often as --inputs")
       ->required();
-  command->add_option("--method", options->method, "Which method to run")->capture_default_str();
+  command
+      ->add_option("--method", options->methods,
+                   "Which method to run; repeat it to name one for each call")
+      ->capture_default_str();
+  command->add_option("--data", options->module.data_files,
+                      "A .ptd with weights that the program does not hold; repeatable");
+  command->add_flag("--share-memories", options->module.share_memories,
+                    "All methods share the memory of their state");
   command
       ->add_option("--threads", options->threads,
                    "How many threads (the reference kernels use one)")
@@ -96,13 +105,22 @@ void add_run(CLI::App& app) {
                       "{} times --inputs and {} times --outputs: one of each per call",
                       options->inputs.size(), calls),
                 json);
+    std::vector<std::string>& methods = options->methods;
+    if (methods.size() == 1) methods.resize(calls, methods[0]);
+    if (methods.size() != calls)
+      exit_with(error(Code::invalid_argument,
+                      "{} times --method and {} calls: one for all, or one for each",
+                      methods.size(), calls),
+                json);
     Progress progress;
-    Module module = value_or_exit(Module::load(options->model), json);
-    MethodMeta meta =
-        value_or_exit(module.method_meta(options->method).with_context(options->model), json);
-    done_or_exit(module.load_method(options->method).with_context(options->model), json);
+    Module module = value_or_exit(Module::load(options->model, options->module), json);
+    for (const std::string& method : methods)
+      done_or_exit(module.load_method(method).with_context(options->model), json);
     if (json) fmt::print("[");
     for (size_t call = 0; call < calls; call++) {
+      const std::string& method = methods[call];
+      MethodMeta meta =
+          value_or_exit(module.method_meta(method).with_context(options->model), json);
       TensorFile file;
       std::string from = options->inputs.empty() ? "--inputs" : options->inputs[call];
       if (!options->inputs.empty()) file = value_or_exit(load_tensors(from), json);
@@ -111,14 +129,14 @@ void add_run(CLI::App& app) {
       progress.show("running", double(call) / double(calls));
       double start = seconds_now();
       std::vector<Argument> results =
-          value_or_exit(module.execute(options->method, inputs).with_context(options->model), json);
+          value_or_exit(module.execute(method, inputs).with_context(options->model), json);
       double seconds = seconds_now() - start;
       progress.clear();
       std::vector<NamedTensor> outputs = named_results(results);
       done_or_exit(save_tensors(options->outputs[call], outputs), json);
       if (json) {
         fmt::print("{}{{\"method\": {}, \"seconds\": {:.6f}, \"outputs\": [", call ? ", " : "",
-                   json_string(options->method), seconds);
+                   json_string(method), seconds);
         const char* comma = "";
         for (const NamedTensor& t : outputs) {
           fmt::print("{}{{\"name\": {}, \"dtype\": \"{}\", \"sizes\": [{}]}}", comma,
@@ -128,7 +146,7 @@ void add_run(CLI::App& app) {
         fmt::print("]}}");
         continue;
       }
-      fmt::print("{} in {:.1f} ms\n", options->method, seconds * 1e3);
+      fmt::print("{} in {:.1f} ms\n", method, seconds * 1e3);
       for (const NamedTensor& t : outputs)
         fmt::print("  {} {}[{}]\n", t.name, dtype_name(t.dtype), fmt::join(t.sizes, ", "));
     }

@@ -3,10 +3,11 @@
 // The allocation-free core beneath is src/runtime (Program, Method): use that on small targets.
 //
 // Ownership. A Module owns the mapping of its file, its methods and their memory. Tensors given as
-// inputs are borrowed until execute() returns, and written to where the model changes them in place,
-// as torch does (unless the file plans memory for its inputs); outputs that come back are views into the Module,
-// valid until the next execute() of the same method, reset() or the Module's end: copy what must
-// live longer.
+// inputs are borrowed until execute() returns, and written to where the model changes them in
+// place, as torch does (unless the file plans memory for its inputs); outputs that come back are
+// views into the Module, valid until the next execute() of the same method, reset() or the Module's
+// end: copy what must live longer.
+//
 // Threads. Distinct Modules are independent. One Module may be used by one thread at a time; to run
 // the same file on several threads, make one Module per thread (the mapped bytes are shared).
 #pragma once
@@ -29,6 +30,8 @@ struct ModuleOptions {
   std::vector<const DelegateType*> delegates;
   // Memories 2, 3, ... hold the same state for all methods (stock's share_memory_arenas).
   bool share_memories = false;
+  // .ptd files with the weights that the program names and does not hold.
+  std::vector<std::string> data_files;
   uint64_t instruction_budget = 10'000'000;  // per execute(); 0 = no limit
 };
 

@@ -1,10 +1,14 @@
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 
+#include <fmt/ranges.h>
+
 #include "base/file.h"
+#include "formats/ptd/ptd.h"
 #include "sconce/runtime.h"
 
 namespace sconce {
@@ -45,8 +49,14 @@ struct LoadedMethod {
   std::vector<PlannedMemory> planned_views;
   std::vector<Memory> outputs;                             // of outputs that the file does not plan
   std::vector<std::pair<uint32_t, size_t>> output_places;  // output, index in `outputs`
+  const std::map<std::string, PtdEntry>* external = nullptr;
   Method method;  // last: it ends before its memory does
 
+  static Bytes find_external(void* self, const char* name) {
+    const auto& entries = *static_cast<LoadedMethod*>(self)->external;
+    auto found = entries.find(name);
+    return found == entries.end() ? Bytes() : found->second.bytes;
+  }
   static Span<uint8_t> grow(void* self, uint64_t bytes) {
     auto made = Memory::make(bytes, "scratch");
     if (made.ok()) static_cast<LoadedMethod*>(self)->scratch = std::move(*made);
@@ -64,6 +74,55 @@ struct Module::State {
   std::map<std::string, std::unique_ptr<LoadedMethod>> methods;
   std::map<uint32_t, Memory> shared;  // by index of the planned memory
   ExecuteOptions execute;
+  std::vector<MappedFile> data_files;
+  std::map<std::string, PtdEntry> external;  // of all data files, by name
+
+  Result<void> open_data_files() {
+    for (const std::string& path : options.data_files) {
+      TRY(MappedFile mapped, map_file(path));
+      TRY(std::vector<PtdEntry> entries, read_ptd(mapped.bytes()).with_context(path));
+      data_files.push_back(std::move(mapped));
+      for (PtdEntry& entry : entries) {
+        Bytes held;
+        std::string name = entry.key;
+        if (program.find_named_data(name.c_str(), &held) || external.contains(name))
+          return error(Code::invalid_argument, "{}: \"{}\" is in the program or another file too",
+                       path, name);
+        external.emplace(std::move(name), std::move(entry));
+      }
+    }
+    return {};
+  }
+
+  // Tensors whose bytes come from a data file are what that file says they are.
+  Result<void> check_external(const MethodMeta& meta) const {
+    pte::Vector values = meta.plan().vector(pte::field::plan::values);
+    for (uint32_t i = 0; i < values.count; i++) {
+      pte::Table tensor = values.table(i).table(pte::field::value::value);
+      if (pte::kind_of(values.table(i)) != pte::ValueKind::tensor || !pte::is_external(tensor))
+        continue;
+      auto found =
+          external.find(tensor.table(pte::field::tensor::extra).string(pte::field::extra::name));
+      if (found == external.end() || !found->second.is_tensor) continue;
+      const PtdEntry& entry = found->second;
+      pte::Vector sizes = tensor.vector(pte::field::tensor::sizes);
+      pte::Vector order = tensor.vector(pte::field::tensor::dim_order);
+      DType dtype = DType(tensor.i8(pte::field::tensor::dtype));
+      std::vector<int32_t> wanted(sizes.i32s(), sizes.i32s() + sizes.count);
+      if (entry.dtype != dtype || entry.sizes != wanted)
+        return error(Code::invalid_argument,
+                     "external data \"{}\" is {}[{}], method {} wants {}[{}]", entry.key,
+                     dtype_name(entry.dtype), fmt::join(entry.sizes, ", "), meta.name(),
+                     dtype_name(dtype), fmt::join(wanted, ", "));
+      // Without one in the program, rows come first.
+      if (order.count && !std::equal(entry.dim_order.begin(), entry.dim_order.end(), order.items,
+                                     order.items + order.count))
+        return error(Code::invalid_argument,
+                     "external data \"{}\": dim order [{}], method {} wants another", entry.key,
+                     fmt::join(entry.dim_order, ", "), meta.name());
+    }
+    return {};
+  }
 
   Result<void> open(Bytes bytes) {
     if (reinterpret_cast<uintptr_t>(bytes.data()) % 16) {
@@ -77,7 +136,7 @@ struct Module::State {
       return to_error(status, diagnostic);
     if (options.kernels.empty()) options.kernels = all_kernels();
     execute.instruction_budget = options.instruction_budget;
-    return {};
+    return open_data_files();
   }
 
   Result<LoadedMethod*> find_or_load(const std::string& name) {
@@ -91,7 +150,9 @@ struct Module::State {
       status = Method::arena_bytes(program, name.c_str(), delegates, &arena_bytes, &diagnostic);
     if (!status.ok()) return to_error(status, diagnostic);
 
+    TRY_VOID(check_external(meta));
     auto loaded = std::make_unique<LoadedMethod>();
+    loaded->external = &external;
     TRY(loaded->arena, Memory::make(arena_bytes, "method arena"));
     std::vector<PlannedMemory>& planned = loaded->planned_views;
     for (uint32_t i = 0; i < meta.memory_count(); i++) {
@@ -119,6 +180,7 @@ struct Module::State {
                                  .kernels = options.kernels,
                                  .delegates = delegates,
                                  .grow_scratch = LoadedMethod::grow,
+                                 .find_external = LoadedMethod::find_external,
                                  .context = loaded.get()};
     status = loaded->method.load(program, name.c_str(), method_options, &diagnostic);
     if (!status.ok()) return to_error(status, diagnostic);
