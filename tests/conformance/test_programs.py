@@ -6,6 +6,7 @@ import warnings
 import pytest
 
 import routes
+from routes import compare
 from programs import PROGRAMS, Program
 
 torch = pytest.importorskip("torch")
@@ -66,6 +67,20 @@ def stocks_file(made: Program, case: routes.Exported) -> routes.StocksFile:
             memory_planning_pass=MemoryPlanningPass(**plan), external_constants=made.external,
             emit_mutable_buffer_names=made.shared_state))
     return routes.StocksFile(lowered.buffer, [bytes(blob) for blob in lowered._tensor_data.values()])
+
+
+def test_names_weights_that_are_missing_or_of_another_shape(bench):
+    program = PROGRAMS["linear_external"]()
+    case = export(program)
+    made = stocks_file(program, case)
+    pte, other = bench.work / "linear.pte", compare.ROOT / "src/formats/ptd/testdata/linear.ptd"
+    pte.write_bytes(made.program)
+    with pytest.raises(compare.Wrong, match='external data "weight": 0 bytes found, want 60'):
+        bench.on_ours(pte, case)
+    with pytest.raises(compare.Wrong, match=r'"weight" is f32\[2, 3\], method forward wants f32\[3, 5\]'):
+        bench.on_ours(pte, case, [other])
+    with pytest.raises(compare.Wrong, match='"(weight|bias)" is in the program or another file too'):
+        bench.on_ours(pte, case, [other, other])
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
