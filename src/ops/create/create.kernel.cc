@@ -94,7 +94,7 @@ Status arange_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic
   outs[0] = OutMeta{};
   outs[0].rank = 1;
   for (const Value& number : {range.start, range.end, range.step})
-    if (!std::isfinite(as_double(number)) || std::fabs(as_double(number)) >= 0x1p63)
+    if (is_floating_number(number) && !(std::fabs(number.floating) < 0x1p63))
       return SCONCE_FAIL(Code::invalid_argument, diagnostic,
                          "start, end and step must be finite numbers of 64 bits");
   // A result of i64 truncates its arguments first; one of another integer type keeps fractions when
