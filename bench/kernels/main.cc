@@ -122,9 +122,9 @@ void measure(const Options& options, const Work& work, const Probe& probe, doubl
 
 std::vector<Row> bench_dot_f32(const KernelTable& table, const Options& options) {
   std::vector<Row> rows;
-  std::vector<std::array<int64_t, 3>> shapes = {{512, 512, 512},  {3136, 144, 24}, {196, 576, 96},
-                                                {49, 1280, 320},  {3136, 256, 64}, {196, 256, 2304},
-                                                {197, 2304, 768}, {1, 2048, 2048}};
+  std::vector<std::array<int64_t, 3>> shapes = {{512, 512, 512}, {3136, 144, 24}, {196, 576, 96},
+                                                {49, 1280, 320}, {3136, 256, 64}, {196, 256, 2304},
+                                                {197, 2304, 768}};
   if (!options.shape.empty()) shapes = {{options.shape[0], options.shape[1], options.shape[2]}};
   for (auto& [m, n, k] : shapes) {
     std::string name =
@@ -150,6 +150,226 @@ std::vector<Row> bench_dot_f32(const KernelTable& table, const Options& options)
   return rows;
 }
 
+bool wanted(const Options& options, const std::string& name) {
+  return options.shape.empty() && name.find(options.only) != std::string::npos;
+}
+
+std::string shape_name(const char* kernel, int64_t m, int64_t n, int64_t k) {
+  return std::string(kernel) + " " + std::to_string(m) + "x" + std::to_string(n) + "x" +
+         std::to_string(k);
+}
+
+// Calls one(first row, rows, first panel, panels, columns) for each tile.
+template <class One>
+void for_tiles(DotTile tile, int64_t m, int64_t n, const One& one) {
+  const int64_t panels = pieces(n, kPanel), tiles = pieces(m, tile.rows);
+  const int64_t groups = pieces(panels, tile.panels);
+  for (int64_t g = 0; g < groups; g++)
+    for (int64_t i = 0; i < tiles; i++) {
+      int64_t m0 = piece_start(m, tiles, i), m1 = piece_start(m, tiles, i + 1);
+      int64_t p0 = piece_start(panels, groups, g), p1 = piece_start(panels, groups, g + 1);
+      one(m0, m1 - m0, p0, p1 - p0, int32_t(std::min(n - p0 * 16, (p1 - p0) * 16)));
+    }
+}
+
+std::vector<Row> bench_dot_i8(const KernelTable& table, const Options& options) {
+  std::vector<Row> rows;
+  const int64_t shapes[][3] = {
+      {512, 512, 512}, {196, 256, 2304}, {49, 1280, 320}, {197, 2304, 768}};
+  for (auto& [m, n, k] : shapes) {
+    std::string name = shape_name("dot_i8", m, n, k);
+    if (!wanted(options, name)) continue;
+    const int64_t panel_stride = pieces(k, 4) * 64;
+    Aligned<uint8_t> a(size_t(m * k)), b(size_t(pieces(n, 16) * panel_stride));
+    Aligned<float> c(size_t(m * n));
+    std::vector<int32_t> sums(static_cast<size_t>(n));
+    std::vector<float> scale(size_t(n), 1e-4f);
+    const void* pointers[kDotRowsMax];
+    DotTile tile = table.dot_i8.tiles[0];
+    if (options.rows) tile = {uint8_t(options.rows), uint8_t(options.panels)};
+    DotI8 d = {};
+    d.rows = pointers;
+    d.panel_stride = panel_stride;
+    d.segments = 1;
+    d.length = k;
+    d.finish = DotI8Finish::f32;
+    d.scale_step = 1;
+    d.lo = 0;
+    d.hi = INFINITY;
+    d.c_stride = n;
+    auto work = [&] {
+      for_tiles(tile, m, n, [&](int64_t m0, int64_t r, int64_t p0, int64_t p, int32_t columns) {
+        for (int64_t i = 0; i < r; i++) pointers[i] = a.data + (m0 + i) * k;
+        d.b = reinterpret_cast<const int8_t*>(b.data) + p0 * panel_stride;
+        d.column_sums = sums.data() + p0 * 16;
+        d.scale = scale.data() + p0 * 16;
+        d.c = c.data + m0 * n + p0 * 16;
+        d.columns = columns;
+        table.dot_i8.kernel[r - 1][p - 1](d);
+      });
+    };
+    float sink[16] = {1, 1};
+    int64_t operations = 0;
+    double seconds, probe_seconds;
+    measure(
+        options, work, [&] { operations = table.peak_i8(20000, sink); }, &seconds, &probe_seconds);
+    rows.push_back({isa_name(table.isa), name,
+                    std::to_string(tile.rows) + "x" + std::to_string(tile.panels * 16) +
+                        ", to f32 with scales and relu",
+                    2e-9 * double(m * n * k) / seconds, 1e-9 * double(operations) / probe_seconds,
+                    "GOP"});
+  }
+  return rows;
+}
+
+std::vector<Row> bench_dot_i4(const KernelTable& table, const Options& options) {
+  std::vector<Row> rows;
+  const int64_t shapes[][3] = {{512, 512, 512}, {1, 2048, 2048}};
+  for (auto& [m, n, k] : shapes)
+    for (int64_t group : {32, 128}) {
+      std::string name = shape_name("dot_i4", m, n, k) + " g" + std::to_string(group);
+      if (!wanted(options, name)) continue;
+      const int64_t panel_stride = k * 8, panels = pieces(n, 16), groups = k / group;
+      Aligned<int8_t> a(size_t(m * k));
+      Aligned<uint8_t> b(size_t(panels * panel_stride));
+      Aligned<float> scales(size_t(panels * groups * 16)), c(size_t(m * n));
+      std::vector<int32_t> sums(size_t(m * groups));
+      const int8_t* pointers[kDotRowsMax];
+      DotTile tile = table.dot_i4.tiles[0];
+      if (m == 1)
+        for (int p = 1; p <= kDotPanelsMax; p++)
+          if (table.dot_i4.kernel[0][p - 1]) tile = {1, uint8_t(p)};
+      if (options.rows && m > 1) tile = {uint8_t(options.rows), uint8_t(options.panels)};
+      DotI4 d = {};
+      d.rows = pointers;
+      d.k = k;
+      d.group = group;
+      d.panel_stride = panel_stride;
+      d.scales_panel = groups * 16;
+      d.group_sums_row = groups;
+      d.lo = -INFINITY;
+      d.hi = INFINITY;
+      d.c_stride = n;
+      auto work = [&] {
+        for_tiles(tile, m, n, [&](int64_t m0, int64_t r, int64_t p0, int64_t p, int32_t columns) {
+          for (int64_t i = 0; i < r; i++) pointers[i] = a.data + (m0 + i) * k;
+          d.b = b.data + p0 * panel_stride;
+          d.scales = scales.data + p0 * groups * 16;
+          d.group_sums = sums.data() + m0 * groups;
+          d.c = c.data + m0 * n + p0 * 16;
+          d.columns = columns;
+          table.dot_i4.kernel[r - 1][p - 1](d);
+        });
+      };
+      float sink[16] = {1, 1};
+      int64_t operations = 0;
+      double seconds, probe_seconds;
+      measure(
+          options, work, [&] { operations = table.peak_i8(20000, sink); }, &seconds,
+          &probe_seconds);
+      char note[80];
+      snprintf(note, sizeof note, "%dx%d, weights and scales at %.1f GB/s", tile.rows,
+               tile.panels * 16,
+               1e-9 * (double(panels * panel_stride) + 4. * double(panels * groups * 16)) *
+                   double(pieces(m, tile.rows)) / seconds);
+      rows.push_back({isa_name(table.isa), name, note, 2e-9 * double(m * n * k) / seconds,
+                      1e-9 * double(operations) / probe_seconds, "GOP"});
+    }
+  return rows;
+}
+
+// One row against weights of 16 MB: bound by memory, so beside plain reading of as much.
+std::vector<Row> bench_gemv(const KernelTable& table, const Options& options) {
+  const std::string name = "gemv_f32 1x2048x2048";
+  if (!wanted(options, name)) return {};
+  Problem problem(1, 2048, 2048);
+  DotBlocking blocking = choose_blocking(table.dot_f32, 1, 2048, 2048);
+  Aligned<uint8_t> other(2048 * 2048 * 4);  // zeros
+  volatile bool found = false;
+  auto read = [&] { found = memchr(other.data, 1, 2048 * 2048 * 4) != nullptr; };
+  double seconds, probe_seconds;
+  measure(
+      options, [&] { multiply(table, problem, blocking); }, read, &seconds, &probe_seconds);
+  const double bytes = 4e-9 * 2048 * 2048;
+  return {{isa_name(table.isa), name, "beside reading the weights", bytes / seconds,
+           bytes / probe_seconds, "GB"}};
+}
+
+// Functions over a block that fits the nearest cache, beside negation of it.
+std::vector<Row> bench_functions(const KernelTable& table, const Options& options) {
+  constexpr const char* kNames[] = {
+#define SCONCE_ROW(name, meaning) #name,
+      SCONCE_UNARY_KERNELS(SCONCE_ROW)
+#undef SCONCE_ROW
+  };
+  std::vector<Row> rows;
+  Aligned<float> x(2048), y(2048);
+  for (int i = 0; i < 2048; i++) x.data[i] = float(i % 200) * 0.05f - 5;
+  auto run = [&](UnaryKernel kernel) {
+    for (int i = 0; i < 20; i++) table.unary[int(kernel)]({1, 2048, x.data, 0, 1, y.data, 0});
+  };
+  Options brief = options;
+  brief.seconds = options.seconds / 5;
+  for (int k = 0; k < int(UnaryKernel::count); k++) {
+    std::string name = std::string("function ") + kNames[k];
+    if (!wanted(options, name)) continue;
+    double seconds, probe_seconds;
+    measure(
+        brief, [&] { run(UnaryKernel(k)); }, [&] { run(UnaryKernel::neg); }, &seconds,
+        &probe_seconds);
+    rows.push_back({isa_name(table.isa), name, "beside neg", 20 * 2048e-9 / seconds,
+                    20 * 2048e-9 / probe_seconds, "Gelement"});
+  }
+  return rows;
+}
+
+// A convolution by depth as in MobileNetV2, and transposed packing as in attention.
+std::vector<Row> bench_blocks(const KernelTable& table, const Options& options) {
+  std::vector<Row> rows;
+  float sink[16] = {1, 0};
+  int64_t operations = 0;
+  double seconds, probe_seconds;
+  const int64_t size = 28, channels = 192;
+  if (std::string name = "depthwise 3x3 28x28x192"; wanted(options, name)) {
+    Aligned<float> x(size_t((size + 2) * (size + 2) * channels)),
+        out(size_t(size * size * channels));
+    Aligned<float> weights(size_t(9 * channels)), bias(size_t{192});
+    std::vector<const float*> taps(size_t(size * 9));
+    auto work = [&] {
+      for (int64_t row = 0; row < size; row++) {
+        for (int64_t i = 0; i < size; i++)
+          for (int64_t t = 0; t < 9; t++)
+            taps[size_t(i * 9 + t)] = x.data + ((row + t / 3) * (size + 2) + i + t % 3) * channels;
+        table.depthwise(
+            {{taps.data(), 9, size, channels, out.data + row * size * channels, channels},
+             weights.data,
+             channels,
+             bias.data,
+             0,
+             6});
+      }
+    };
+    measure(
+        options, work, [&] { operations = table.peak_f32(20000, sink); }, &seconds, &probe_seconds);
+    rows.push_back({isa_name(table.isa), name, "bias and clamp; bound by loads",
+                    2e-9 * 9 * double(size * size * channels) / seconds,
+                    1e-9 * double(operations) / probe_seconds});
+  }
+  if (std::string name = "pack transposed 512x64"; wanted(options, name)) {
+    Aligned<float> x(512 * 64), out(512 * 64);
+    measure(
+        options,
+        [&] {
+          table.pack_f32({64, 512, x.data, 1, 64, out.data, 64 * 16});
+        },
+        [&] { memcpy(out.data, x.data, 512 * 64 * 4); }, &seconds, &probe_seconds);
+    const double bytes = 512 * 64 * 4e-9;
+    rows.push_back(
+        {isa_name(table.isa), name, "beside memcpy", bytes / seconds, bytes / probe_seconds, "GB"});
+  }
+  return rows;
+}
+
 void print(const std::vector<Row>& rows, bool json) {
   if (json) printf("[\n");
   for (size_t i = 0; i < rows.size(); i++) {
@@ -161,7 +381,7 @@ void print(const std::vector<Row>& rows, bool json) {
           r.isa.c_str(), r.shape.c_str(), r.note.c_str(), r.unit, r.value, r.peak, r.value / r.peak,
           i + 1 < rows.size() ? "," : "");
     else
-      printf("%-12s %-28s %8.1f of %8.1f %s/s  %5.1f %%  %s\n", r.isa.c_str(), r.shape.c_str(),
+      printf("%-12s %-28s %8.1f of %8.1f %8s/s  %5.1f %%  %s\n", r.isa.c_str(), r.shape.c_str(),
              r.value, r.peak, r.unit, 100 * r.value / r.peak, r.note.c_str());
   }
   if (json) printf("]\n");
@@ -195,10 +415,12 @@ int run(int argc, char** argv) {
   for (Isa isa : isas) {
     const KernelTable& table = kernels_for(isa);
     if (options.isa.empty() && (isa == Isa::plain || table.isa != isa)) continue;
-    for (Row& row : bench_dot_f32(table, options)) {
-      if (!options.json) print({row}, false);
-      rows.push_back(std::move(row));
-    }
+    for (auto bench :
+         {bench_dot_f32, bench_dot_i8, bench_dot_i4, bench_gemv, bench_blocks, bench_functions})
+      for (Row& row : bench(table, options)) {
+        if (!options.json) print({row}, false);
+        rows.push_back(std::move(row));
+      }
   }
   if (options.json) print(rows, true);
   return 0;

@@ -5,8 +5,11 @@
 
 #include "tile/kernels/convert.h"
 #include "tile/kernels/dot_f32.h"
+#include "tile/kernels/dot_int.h"
+#include "tile/kernels/move.h"
 #include "tile/kernels/peak.h"
 #include "tile/kernels/table.h"
+#include "tile/kernels/taps.h"
 #include "tile/kernels/vector.h"
 
 namespace sconce::tile {
@@ -16,6 +19,7 @@ constexpr int rows_of_half(int panels) {  // conversion needs registers
   return kDotRows[panels - 1] < 8 ? kDotRows[panels - 1] : 8;
 }
 
+template <class Unit>
 constexpr KernelTable make_table(Isa isa) {
   KernelTable table = {};
   table.isa = isa;
@@ -47,7 +51,19 @@ constexpr KernelTable make_table(Isa isa) {
   table.select = select_block;
   table.clamp = clamp_block;
   fill_convert(table);
+  table.depthwise = depthwise;
+  table.max_pool = max_pool;
+  table.average_pool = average_pool;
+  table.blend = blend;
+  table.transpose_32 = transpose_32;
+  table.transpose_16 = transpose_narrow<uint16_t>;
+  table.transpose_8 = transpose_narrow<uint8_t>;
+  table.pack_f32 = pack_f32;
+  table.pack_i8 = pack_i8;
+  table.gather = gather;
+  fill_dot_int<Unit>(table);
   table.peak_f32 = peak_f32;
+  table.peak_i8 = peak_i8<Unit>;
   return table;
 }
 

@@ -34,7 +34,7 @@ execute_process(COMMAND ${NATIVE} plain OUTPUT_VARIABLE want RESULT_VARIABLE fai
 if(failed)
   message(FATAL_ERROR "${NATIVE} plain failed")
 endif()
-foreach(set IN ITEMS plain ${sets_ARM})
+foreach(set IN ITEMS plain neon neon_dotprod neon_i8mm)
   execute_process(COMMAND ${qemu} -cpu max ${WORK}/hash ${set} OUTPUT_VARIABLE got
                   RESULT_VARIABLE failed)
   if(failed)

@@ -96,6 +96,90 @@ void dot(const DotF32Kernels& kernels, const char* name, const void* weights) {
     }
 }
 
+// One row and one panel, which every set has; wider tiles are the unit tests' business.
+void integers(const KernelTable& table) {
+  static int8_t packed[64 * 64];
+  static int32_t sums[16], zero = 7;
+  const int8_t* data = reinterpret_cast<const int8_t*>(a);
+  table.pack_i8({2, 61, 13, data, 13, 1, packed, 2048, sums});
+  say("pack i8", 0, hash_bytes(packed, sizeof packed));
+  for (int finish = 0; finish < 4; finish++)
+    for (bool a_signed : {false, true}) {
+      const void* rows[2] = {data + 2000, data + 3000};
+      float scale = 1e-4f, row_scale = 1.5f;
+      DotI8 d = {};
+      d.rows = rows;
+      d.a_signed = a_signed;
+      d.b = packed;
+      d.panel_stride = 2048;
+      d.segments = 2;
+      d.length = 61;
+      d.columns = 13;
+      d.column_sums = sums;
+      d.zero = &zero;
+      d.finish = DotI8Finish(finish);
+      d.scale = &scale;
+      d.row_scale = &row_scale;
+      d.bias_f32 = c;
+      d.lo = -50;
+      d.hi = 50;
+      d.zero_out = 9;
+      d.low = finish == int(DotI8Finish::u8) ? 0 : -128;
+      d.high = 127;
+      memset(out, 0, sizeof out);
+      d.c = out;
+      table.dot_i8.kernel[0][0](d);
+      say("dot i8", finish * 2 + a_signed, hash_bytes(out, 64));
+    }
+  const int8_t* row = data + 500;
+  int32_t group_sums[2] = {11, -5};
+  DotI4 d = {};
+  d.rows = &row;
+  d.k = 128;
+  d.group = 64;
+  d.b = reinterpret_cast<const uint8_t*>(a);
+  d.panel_stride = 1024;
+  d.scales = c;
+  d.group_sums = group_sums;
+  d.zero = &zero;
+  d.weight_sums = c;
+  d.bias = b;
+  d.lo = -1e9f;
+  d.hi = 1e9f;
+  d.c = out;
+  d.columns = 15;
+  table.dot_i4.kernel[0][0](d);
+  say("dot i4", 0, hash_floats(out, 15));
+}
+
+void blocks(const KernelTable& table) {
+  static const float* taps[7 * 9];
+  for (int i = 0; i < 7 * 9; i++) taps[i] = c + i * 43;
+  const TapsBlock t = {taps, 9, 7, 37, out, 40};
+  memset(out, 0, sizeof out);
+  table.depthwise({t, b, 37, c, -20, 20});
+  say("depthwise", 0, hash_floats(out, kCount));
+  table.max_pool({t, nullptr});
+  say("max pool", 0, hash_floats(out, kCount));
+  table.average_pool({t, b});
+  say("average pool", 0, hash_floats(out, kCount));
+  table.blend({t, b});
+  say("blend", 0, hash_floats(out, kCount));
+  table.transpose_32({37, 53, c, 60, out, 40});
+  say("transpose", 32, hash_floats(out, kCount));
+  table.transpose_16({37, 53, c, 60, out, 40});
+  say("transpose", 16, hash_bytes(out, sizeof out));
+  table.transpose_8({37, 53, c, 60, out, 40});
+  say("transpose", 8, hash_bytes(out, sizeof out));
+  table.pack_f32({29, 37, c, 1, 50, out, 29 * 16});
+  say("pack", 0, hash_floats(out, kCount));
+  table.pack_f32({29, 37, c, 50, 1, out, 29 * 16});
+  say("pack", 1, hash_floats(out, kCount));
+  const int64_t index[3] = {5, 0, 2};
+  table.gather({3, 40, index, c, 44, out, 48});
+  say("gather", 0, hash_floats(out, kCount));
+}
+
 void run(const KernelTable& table) {
   fill();
   for (int k = 0; k < int(UnaryKernel::count); k++) {
@@ -146,6 +230,8 @@ void run(const KernelTable& table) {
   dot(table.dot_f16, "dot f16", bytes);
   table.convert[int(Element::f32)][int(Element::bf16)]({1, kCount, b, 0, bytes, 0});
   dot(table.dot_bf16, "dot bf16", bytes);
+  integers(table);
+  blocks(table);
 }
 
 }  // namespace

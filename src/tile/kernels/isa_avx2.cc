@@ -16,6 +16,8 @@ constexpr DotTile kDotHalfTiles[] = {{6, 1}, {3, 2}};
 namespace sconce::tile {
 
 extern const KernelTable kernels_avx2;
-constinit const KernelTable kernels_avx2 = make_table(Isa::avx2);
+extern const KernelTable kernels_avx2_vnni;
+constinit const KernelTable kernels_avx2 = make_table<WideningUnit>(Isa::avx2);
+constinit const KernelTable kernels_avx2_vnni = make_table<VnniUnit>(Isa::avx2_vnni);
 
 }  // namespace sconce::tile

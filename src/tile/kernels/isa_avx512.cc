@@ -16,6 +16,8 @@ constexpr DotTile kDotHalfTiles[] = {{8, 3}, {8, 2}};
 namespace sconce::tile {
 
 extern const KernelTable kernels_avx512;
-constinit const KernelTable kernels_avx512 = make_table(Isa::avx512);
+extern const KernelTable kernels_avx512_vnni;
+constinit const KernelTable kernels_avx512 = make_table<WideningUnit>(Isa::avx512);
+constinit const KernelTable kernels_avx512_vnni = make_table<VnniUnit>(Isa::avx512_vnni);
 
 }  // namespace sconce::tile

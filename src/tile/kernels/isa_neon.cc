@@ -16,6 +16,10 @@ constexpr DotTile kDotHalfTiles[] = {{6, 1}, {3, 2}};
 namespace sconce::tile {
 
 extern const KernelTable kernels_neon;
-constinit const KernelTable kernels_neon = make_table(Isa::neon);
+extern const KernelTable kernels_neon_dotprod;
+extern const KernelTable kernels_neon_i8mm;
+constinit const KernelTable kernels_neon = make_table<WideningUnit>(Isa::neon);
+constinit const KernelTable kernels_neon_dotprod = make_table<DotprodUnit>(Isa::neon_dotprod);
+constinit const KernelTable kernels_neon_i8mm = make_table<MixedUnit>(Isa::neon_i8mm);
 
 }  // namespace sconce::tile

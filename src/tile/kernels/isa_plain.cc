@@ -4,7 +4,7 @@
 namespace sconce::tile {
 namespace {
 
-constexpr int kDotRows[4] = {2, 1, 1, 1};
+constexpr int kDotRows[4] = {2, 0, 0, 0};
 constexpr DotTile kDotTiles[] = {{2, 1}};
 constexpr DotTile kDotHalfTiles[] = {{2, 1}};
 
@@ -16,6 +16,6 @@ constexpr DotTile kDotHalfTiles[] = {{2, 1}};
 namespace sconce::tile {
 
 extern const KernelTable kernels_plain;
-constinit const KernelTable kernels_plain = make_table(Isa::plain);
+constinit const KernelTable kernels_plain = make_table<PlainUnit>(Isa::plain);
 
 }  // namespace sconce::tile

@@ -4,7 +4,7 @@
 namespace sconce::tile {
 namespace {
 
-constexpr int kDotRows[4] = {3, 1, 1, 1};
+constexpr int kDotRows[4] = {3, 1, 0, 0};
 constexpr DotTile kDotTiles[] = {{3, 1}};
 constexpr DotTile kDotHalfTiles[] = {{2, 1}};
 
@@ -16,6 +16,6 @@ constexpr DotTile kDotHalfTiles[] = {{2, 1}};
 namespace sconce::tile {
 
 extern const KernelTable kernels_sse2;
-constinit const KernelTable kernels_sse2 = make_table(Isa::sse2);
+constinit const KernelTable kernels_sse2 = make_table<WideningUnit>(Isa::sse2);
 
 }  // namespace sconce::tile

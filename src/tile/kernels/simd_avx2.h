@@ -5,11 +5,21 @@
 
 #include "tile/kernels/simd_vector.h"
 
+#define SCONCE_SIMD_X86 1
+#define SCONCE_VECTOR_REGISTER "x"  // constraint of assembly
+
 namespace sconce::tile {
 namespace {
 
 struct Simd : VectorOps<8> {
   static constexpr int kRegisters = 16;
+  // a[0] b[0] a[1] b[1] ...: the lower and the upper half of that.
+  static SCONCE_INLINE F interleave_low(F a, F b) {
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  }
+  static SCONCE_INLINE F interleave_high(F a, F b) {
+    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  }
   static SCONCE_INLINE __m256i first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }

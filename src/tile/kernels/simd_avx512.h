@@ -5,11 +5,22 @@
 
 #include "tile/kernels/simd_vector.h"
 
+#define SCONCE_SIMD_X86 1
+#define SCONCE_VECTOR_REGISTER "v"  // constraint of assembly
+
 namespace sconce::tile {
 namespace {
 
 struct Simd : VectorOps<16> {
   static constexpr int kRegisters = 32;
+  // a[0] b[0] a[1] b[1] ...: the lower and the upper half of that.
+  static SCONCE_INLINE F interleave_low(F a, F b) {
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  }
+  static SCONCE_INLINE F interleave_high(F a, F b) {
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                   31);
+  }
   typedef __mmask16 M;
   static SCONCE_INLINE M first(int n) { return M((1u << n) - 1); }
   static SCONCE_INLINE F load_n(const float* p, int n) {

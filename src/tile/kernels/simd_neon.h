@@ -5,11 +5,21 @@
 
 #include "tile/kernels/simd_vector.h"
 
+#define SCONCE_SIMD_NEON 1
+#define SCONCE_VECTOR_REGISTER "w"  // constraint of assembly
+
 namespace sconce::tile {
 namespace {
 
 struct Simd : VectorOps<4> {
   static constexpr int kRegisters = 32;
+  // a[0] b[0] a[1] b[1] ...: the lower and the upper half of that.
+  static SCONCE_INLINE F interleave_low(F a, F b) {
+    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  }
+  static SCONCE_INLINE F interleave_high(F a, F b) {
+    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  }
   static SCONCE_INLINE F set(float x) { return (F)vdupq_n_f32(x); }
   static SCONCE_INLINE I seti(int32_t x) { return (I)vdupq_n_s32(x); }
   static SCONCE_INLINE F fma(F a, F b, F c) {

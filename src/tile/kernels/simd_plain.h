@@ -3,6 +3,8 @@
 
 #include "tile/kernels/simd_round.h"
 
+#define SCONCE_VECTOR_REGISTER "r"  // constraint of assembly
+
 namespace sconce::tile {
 namespace {
 
@@ -14,6 +16,8 @@ struct Simd {
   typedef bool M;
   static SCONCE_INLINE F load(const float* p) { return *p; }
   static SCONCE_INLINE void store(float* p, F x) { *p = x; }
+  static SCONCE_INLINE F interleave_low(F a, F) { return a; }
+  static SCONCE_INLINE F interleave_high(F, F b) { return b; }
   static SCONCE_INLINE I load_i32(const int32_t* p) { return *p; }
   static SCONCE_INLINE void store_i32(int32_t* p, I x) { *p = x; }
   static SCONCE_INLINE F load_n(const float* p, int n) { return n ? *p : 0.f; }

@@ -8,11 +8,21 @@
 
 #include "tile/kernels/simd_round.h"
 
+#define SCONCE_SIMD_X86 1
+#define SCONCE_VECTOR_REGISTER "x"  // constraint of assembly
+
 namespace sconce::tile {
 namespace {
 
 struct Simd : VectorOps<4> {
   static constexpr int kRegisters = 16;
+  // a[0] b[0] a[1] b[1] ...: the lower and the upper half of that.
+  static SCONCE_INLINE F interleave_low(F a, F b) {
+    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  }
+  static SCONCE_INLINE F interleave_high(F a, F b) {
+    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  }
   static SCONCE_INLINE F set(float x) { return (F)_mm_set1_ps(x); }
   static SCONCE_INLINE I seti(int32_t x) { return (I)_mm_set1_epi32(x); }
   static SCONCE_INLINE F fma(F a, F b, F c) {

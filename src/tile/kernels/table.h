@@ -261,6 +261,149 @@ using ReduceKernelFn = void (*)(const ReduceBlock&);
 // Combines the 16 lanes of each row into out[row * out_row], as a tree: lane j with j + 8, 4, 2, 1.
 using CombineKernelFn = void (*)(int64_t rows, const float* lanes, float* out, int64_t out_row);
 
+// ---- dot, integers ----
+
+enum class DotI8Finish : uint8_t { i32, f32, i8, u8 };
+
+// total[r][n] = sum over segments and k of (A[r][k] - zero[r]) * B[k][n] + bias[n], in 32 bits that
+// wrap around; exact on every set, no step saturates. Then, by `finish`:
+//   i32     C = total
+//   f32     x = float(total) * row_scale[r] * scale[n] (in this order), + bias_f32[n], clamped as
+//           DotF32 does by lo, hi
+//   i8, u8  C = clamp(rint(float(total) * scale[n]) + zero_out, low, high)
+// B is s8, packed: panel p at b + p * panel_stride bytes; each segment is ceil(length / 4) groups
+// of 64 bytes [16 columns][4 steps], the last filled up with zeros, as are columns past the last.
+struct DotI8 {
+  const void* const* rows;  // segments * R pointers to `length` bytes
+  bool a_signed;            // rows are s8, else u8
+  const int8_t* b;
+  int64_t panel_stride;
+  int64_t segments, length;
+  int32_t columns;             // 16 * (P - 1) < columns <= 16 * P
+  const int32_t* column_sums;  // of B, over all steps
+  const int32_t* zero;         // zero[r * zero_step]; null: 0
+  int64_t zero_step;
+  const int32_t* bias;  // or null
+  DotI8Finish finish;
+  const float* scale;  // f32, i8, u8: scale[n * scale_step]
+  int64_t scale_step;
+  const float* row_scale;       // f32: one a row, or null for 1
+  const float* bias_f32;        // f32, or null
+  float lo, hi;                 // f32
+  int32_t zero_out, low, high;  // i8, u8; |zero_out| < 2^24
+  void* c;
+  int64_t c_stride;  // elements
+};
+using DotI8Kernel = void (*)(const DotI8&);
+struct DotI8Kernels {
+  DotI8Kernel kernel[kDotRowsMax][kDotPanelsMax];  // as in DotF32Kernels
+  DotTile tiles[6];
+  int tile_count;
+};
+
+// Weights of 4 bits in groups along K, each group and column with its scale; A is s8.
+//   part[g] = sum over k of group g of A[r][k] * q[k][n], exact
+//   acc = 0, for each g: acc = fma(float(part[g]), scale[g][n], acc)
+//   x = row_scale[r] * fma(-float(zero[r]), weight_sums[n], acc), + bias[n], clamped
+// where q = nibble - 8. B: panel p at b + p * panel_stride bytes, for each 8 steps 64 bytes
+// [16 columns][4]: byte j holds step j in its low and step j + 4 in its high nibble; padding is
+// any.
+struct DotI4 {
+  const int8_t* const* rows;  // R pointers to `k` values
+  int64_t k, group;           // group: a multiple of 8, at most 4096; k: a multiple of group
+  const uint8_t* b;
+  int64_t panel_stride;
+  const float* scales;  // panel p at scales + p * scales_panel: [k / group][16]
+  int64_t scales_panel;
+  const int32_t* group_sums;  // of A: group_sums[r * group_sums_row + g]
+  int64_t group_sums_row;
+  const float* row_scale;    // one a row, or null for 1
+  const int32_t* zero;       // one a row, or null for 0
+  const float* weight_sums;  // with zero: sum over k of scale * q, by column
+  const float* bias;         // or null
+  float lo, hi;
+  float* c;
+  int64_t c_stride;
+  int32_t columns;
+};
+using DotI4Kernel = void (*)(const DotI4&);
+struct DotI4Kernels {
+  DotI4Kernel kernel[kDotRowsMax][kDotPanelsMax];
+  DotTile tiles[6];
+  int tile_count;
+};
+
+// ---- rows of pixels: convolution by depth, pooling, blending ----
+
+// Channels last. taps[x * tap_count + t] points at the `channels` values that tap t of output pixel
+// x reads: any kernel, stride, dilation and padding (point at zeros, or at -infinity for max).
+struct TapsBlock {
+  const float* const* taps;
+  int64_t tap_count, width, channels;
+  float* out;  // pixel x at out + x * out_pixel
+  int64_t out_pixel;
+};
+// out[c] = clamp(bias[c], then for each tap in order: fma(tap[c], weights[t * weight_row + c],
+// ...))
+struct DepthwiseBlock {
+  TapsBlock taps;
+  const float* weights;
+  int64_t weight_row;
+  const float* bias;  // `channels` values, or null for 0
+  float lo, hi;       // as in DotF32
+};
+// max: BinaryKernel::max from the first tap on. average: the sum from 0 in the order of taps, then
+// / divisor[x].
+struct PoolBlock {
+  TapsBlock taps;
+  const float* divisor;  // average: `width` values
+};
+// out[c] = tap 0 * weight 0, then fma(tap t, weight t, ...); weights[x * tap_count + t]. With 4
+// taps: bilinear.
+struct BlendBlock {
+  TapsBlock taps;
+  const float* weights;
+};
+
+// ---- moving ----
+
+// out[c * out_row + r] = x[r * x_row + c] for r < rows, c < columns.
+struct TransposeBlock {
+  int64_t rows, columns;
+  const void* x;
+  int64_t x_row;  // elements
+  void* out;
+  int64_t out_row;
+};
+// B[k][n] = b[k * k_stride + n * n_stride] to panels of DotF32 at out + p * panel_stride, columns
+// past n filled up with zeros. Fast when either stride is 1.
+struct PackBlock {
+  int64_t k, n;
+  const float* b;
+  int64_t k_stride, n_stride;
+  float* out;
+  int64_t panel_stride;
+};
+// The same for DotI8: `segments` of `length` steps one after another in k; also the sums of
+// columns.
+struct PackI8Block {
+  int64_t segments, length, n;
+  const int8_t* b;
+  int64_t k_stride, n_stride;
+  int8_t* out;
+  int64_t panel_stride;
+  int32_t* column_sums;  // n values
+};
+// Row i of out (row_bytes long, out_row apart) = row index[i] of table. Indices are in range.
+struct GatherBlock {
+  int64_t count, row_bytes;
+  const int64_t* index;
+  const void* table;
+  int64_t table_row;  // bytes
+  void* out;
+  int64_t out_row;  // bytes
+};
+
 // ---- the table ----
 
 struct KernelTable {
@@ -281,9 +424,22 @@ struct KernelTable {
   void (*dequantize_u8)(const DequantizeBlock&);
   ReduceKernelFn reduce[int(ReduceKernel::count)];
   CombineKernelFn combine[int(ReduceKernel::count)];
+  DotI8Kernels dot_i8;
+  DotI4Kernels dot_i4;
+  void (*depthwise)(const DepthwiseBlock&);
+  void (*max_pool)(const PoolBlock&);
+  void (*average_pool)(const PoolBlock&);
+  void (*blend)(const BlendBlock&);
+  void (*transpose_32)(const TransposeBlock&);  // elements of 4 bytes
+  void (*transpose_16)(const TransposeBlock&);
+  void (*transpose_8)(const TransposeBlock&);
+  void (*pack_f32)(const PackBlock&);
+  void (*pack_i8)(const PackI8Block&);
+  void (*gather)(const GatherBlock&);
   // The most this set can do: `rounds` of independent multiply-adds in registers. Returns how many
   // operations (two for each lane) that were; `sink` takes their results, 16 values.
   int64_t (*peak_f32)(int64_t rounds, float* sink);
+  int64_t (*peak_i8)(int64_t rounds, float* sink);
 };
 
 // Kernels for `isa`, or those of the strongest set below it that this build has. Running them on a

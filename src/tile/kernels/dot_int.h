@@ -1,0 +1,309 @@
+// The integer dot kernels over any unit that adds four products of bytes into 32 bits.
+//
+// A unit takes one unsigned and one signed operand (kUnsigned), or two signed ones. Where A has the
+// other sign its top bit is flipped, which moves its zero point by 128; the sums of B's columns
+// take that out again. All is exact in 32 bits.
+#pragma once
+
+#include "tile/kernels/convert.h"
+
+namespace sconce::tile {
+namespace {
+
+// Any set: the low and high byte of each 16-bit half, widened, by multiply-add of 16-bit pairs.
+// Unlike the byte multiply-add of SSSE3, nothing saturates.
+#if SCONCE_SIMD_X86
+struct WideningUnit {
+  static constexpr bool kUnsigned = true;
+  struct Pair {
+    I even, odd;
+  };
+#if defined(__AVX512BW__)
+  static SCONCE_INLINE I madd(I a, I b) { return (I)_mm512_madd_epi16((__m512i)a, (__m512i)b); }
+#elif defined(__AVX2__)
+  static SCONCE_INLINE I madd(I a, I b) { return (I)_mm256_madd_epi16((__m256i)a, (__m256i)b); }
+#else
+  static SCONCE_INLINE I madd(I a, I b) { return (I)_mm_madd_epi16((__m128i)a, (__m128i)b); }
+#endif
+  typedef int16_t Half __attribute__((vector_size(4 * Simd::kLanes)));
+  typedef uint16_t UnsignedHalf __attribute__((vector_size(4 * Simd::kLanes)));
+  static SCONCE_INLINE Pair left(I bytes) {
+    return {Simd::iand(bytes, Simd::seti(0x00ff00ff)), (I)((UnsignedHalf)bytes >> 8)};
+  }
+  static SCONCE_INLINE Pair right(I bytes) {
+    return {(I)((Half)((UnsignedHalf)bytes << 8) >> 8), (I)((Half)bytes >> 8)};
+  }
+  static SCONCE_INLINE I dot(I acc, Pair a, Pair b) {
+    return Simd::iadd(acc, Simd::iadd(madd(a.even, b.even), madd(a.odd, b.odd)));
+  }
+};
+// vpdpbusd. Assembly: around the intrinsics GCC 12 moves accumulators from register to register.
+// The assembler needs no flag, so that the unit stands in the file of the set without it.
+struct VnniUnit {
+  static constexpr bool kUnsigned = true;
+  static SCONCE_INLINE I left(I bytes) { return bytes; }
+  static SCONCE_INLINE I right(I bytes) { return bytes; }
+  static SCONCE_INLINE I dot(I acc, I a, I b) {
+#if defined(__AVX512F__)
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+#else
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b));
+#endif
+    return acc;
+  }
+};
+#elif SCONCE_SIMD_NEON
+struct SignedUnit {
+  static constexpr bool kUnsigned = false;
+  static SCONCE_INLINE I left(I bytes) { return bytes; }
+  static SCONCE_INLINE I right(I bytes) { return bytes; }
+};
+struct WideningUnit : SignedUnit {
+  static SCONCE_INLINE I dot(I acc, I a, I b) {
+    int8x16_t x = (int8x16_t)a, y = (int8x16_t)b;
+    int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(x), vget_low_s8(y)));
+    int32x4_t high = vpaddlq_s16(vmull_high_s8(x, y));
+    return Simd::iadd(acc, (I)vpaddq_s32(low, high));
+  }
+};
+struct DotprodUnit : SignedUnit {
+  static SCONCE_INLINE I dot(I acc, I a, I b) {
+    __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(a), "w"(b));
+    return acc;
+  }
+};
+// i8mm has the dot of mixed signs, so that u8 activations need no flip.
+struct MixedUnit {
+  static constexpr bool kUnsigned = true;
+  static SCONCE_INLINE I left(I bytes) { return bytes; }
+  static SCONCE_INLINE I right(I bytes) { return bytes; }
+  static SCONCE_INLINE I dot(I acc, I a, I b) {
+    __asm__(".arch_extension i8mm\n\tusdot %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(a), "w"(b));
+    return acc;
+  }
+};
+#endif
+struct PlainUnit {
+  static constexpr bool kUnsigned = true;
+  static SCONCE_INLINE I left(I bytes) { return bytes; }
+  static SCONCE_INLINE I right(I bytes) { return bytes; }
+  static SCONCE_INLINE int32_t dot(int32_t acc, int32_t a, int32_t b) {
+    for (int i = 0; i < 32; i += 8)
+      acc = int32_t(uint32_t(acc) + uint32_t(uint8_t(a >> i) * int8_t(b >> i)));
+    return acc;
+  }
+};
+
+SCONCE_INLINE int32_t four_bytes(const void* p) {
+  int32_t x;
+  __builtin_memcpy(&x, p, 4);
+  return x;
+}
+SCONCE_INLINE int32_t last_bytes(const void* p, int count) {
+  int32_t x = 0;
+  __builtin_memcpy(&x, p, size_t(count));
+  return x;
+}
+SCONCE_INLINE I load_bytes(const void* p) {
+  I x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return x;
+}
+
+// From sums of products to C; `moved`: what was added to every element of A. One function for all
+// tiles, so the sums come through memory: they are in the nearest cache, and few beside the steps.
+__attribute__((noinline)) void finish_i8(const DotI8& d, int rows, int panels, int32_t moved,
+                                         const int32_t* totals) {
+  constexpr int W = Simd::kLanes;
+  for (int r = 0; r < rows; r++, totals += panels * kPanel) {
+    const I zero = Simd::seti(moved + (d.zero ? d.zero[r * d.zero_step] : 0));
+    const F row_scale = Simd::set(d.row_scale ? d.row_scale[r] : 1.f);
+    for (int column = 0; column < d.columns; column += W) {
+      const int n = d.columns - column < W ? d.columns - column : W;
+      I sums = Simd::load_i32_n(d.column_sums + column, n);
+      I total = Simd::isub(Simd::load_i32(totals + column), Simd::imul(sums, zero));
+      if (d.bias) total = Simd::iadd(total, Simd::load_i32_n(d.bias + column, n));
+      const int64_t to = r * d.c_stride + column;
+      if (d.finish == DotI8Finish::i32) {
+        Simd::store_i32_n((int32_t*)d.c + to, total, n);
+        continue;
+      }
+      F x = Simd::to_f(total),
+        scale = any_step(d.scale + column * d.scale_step, d.scale_step, 0, n);
+      if (d.finish == DotI8Finish::f32) {
+        if (d.row_scale) x = Simd::mul(x, row_scale);
+        x = Simd::mul(x, scale);
+        if (d.bias_f32) x = Simd::add(x, Simd::load_n(d.bias_f32 + column, n));
+        x = Simd::at_most(Simd::at_least(x, Simd::set(d.lo)), Simd::set(d.hi));
+        Simd::store_n((float*)d.c + to, x, n);
+        continue;
+      }
+      x = Simd::add(Simd::rint(Simd::mul(x, scale)), Simd::set(float(d.zero_out)));
+      x = Simd::at_most(Simd::at_least(x, Simd::set(float(d.low))), Simd::set(float(d.high)));
+      narrow_n((uint8_t*)d.c + to, Simd::to_i(x), n);
+    }
+  }
+}
+
+__attribute__((noinline)) void finish_i4(const DotI4& d, int rows, int panels,
+                                         const float* results) {
+  constexpr int W = Simd::kLanes;
+  for (int r = 0; r < rows; r++, results += panels * kPanel)
+    for (int column = 0; column < d.columns; column += W) {
+      const int n = d.columns - column < W ? d.columns - column : W;
+      F x = Simd::load(results + column);
+      if (d.zero)
+        x = Simd::fnma(Simd::set(float(d.zero[r])), Simd::load_n(d.weight_sums + column, n), x);
+      if (d.row_scale) x = Simd::mul(Simd::set(d.row_scale[r]), x);
+      if (d.bias) x = Simd::add(x, Simd::load_n(d.bias + column, n));
+      x = Simd::at_most(Simd::at_least(x, Simd::set(d.lo)), Simd::set(d.hi));
+      Simd::store_n(d.c + r * d.c_stride + column, x, n);
+    }
+}
+
+template <int R, int P, class Unit, bool kFlip>
+void dot_i8_flipped(const DotI8& d) {
+  constexpr int W = Simd::kLanes, V = P * kPerPanel;
+  I acc[R][V];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 64
+    for (int v = 0; v < V; v++) acc[r][v] = Simd::seti(0);
+
+  constexpr int32_t kFlipMask = kFlip ? int32_t(0x80808080u) : 0;
+  const void* const* rows = d.rows;
+  const int8_t* b = d.b;
+  const int64_t whole = d.length / 4;
+  const int rest = int(d.length % 4);
+  auto step = [&](const int8_t* const(&panel)[P], int64_t g, auto element) SCONCE_LAMBDA {
+    decltype(Unit::right(I{})) row[V];
+#pragma GCC unroll 64
+    for (int v = 0; v < V; v++)
+      row[v] = Unit::right(load_bytes(panel[v / kPerPanel] + (g * kPanel + v % kPerPanel * W) * 4));
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      I x = Simd::seti(element(r));
+      if (kFlip) x = Simd::ixor(x, Simd::seti(kFlipMask));
+      auto a = Unit::left(x);
+#pragma GCC unroll 64
+      for (int v = 0; v < V; v++) acc[r][v] = Unit::dot(acc[r][v], a, row[v]);
+    }
+  };
+  for (int64_t s = 0; s < d.segments; s++) {
+    const int8_t* a[R];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) a[r] = (const int8_t*)rows[r];
+    rows += R;
+    const int8_t* panel[P];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) panel[p] = b + p * d.panel_stride;
+    b += (whole + (rest != 0)) * kPanel * 4;
+    for (int64_t g = 0; g < whole; g++)
+      step(panel, g, [&](int r) SCONCE_LAMBDA { return four_bytes(a[r] + 4 * g); });
+    if (rest)
+      step(panel, whole, [&](int r) SCONCE_LAMBDA { return last_bytes(a[r] + 4 * whole, rest); });
+  }
+
+  int32_t totals[R * P * kPanel];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 64
+    for (int v = 0; v < V; v++) Simd::store_i32(totals + r * P * kPanel + v * W, acc[r][v]);
+  finish_i8(d, R, P, !kFlip ? 0 : Unit::kUnsigned ? 128 : -128, totals);
+}
+
+template <int R, int P, class Unit>
+void dot_i8(const DotI8& d) {
+  if (d.a_signed == Unit::kUnsigned)
+    dot_i8_flipped<R, P, Unit, true>(d);
+  else
+    dot_i8_flipped<R, P, Unit, false>(d);
+}
+
+template <int R, int P, class Unit>
+void dot_i4(const DotI4& d) {
+  constexpr int W = Simd::kLanes, V = P * kPerPanel;
+  F acc[R][V];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 64
+    for (int v = 0; v < V; v++) acc[r][v] = Simd::set(0);
+  const int64_t groups = d.k / d.group, steps = d.group / 8;
+  const I nibble = Simd::seti(0x0f0f0f0f);
+  for (int64_t g = 0; g < groups; g++) {
+    I part[R][V];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      // Nibbles are q + 8.
+      I start = Simd::seti(-8 * d.group_sums[r * d.group_sums_row + g]);
+#pragma GCC unroll 64
+      for (int v = 0; v < V; v++) part[r][v] = start;
+    }
+    for (int64_t s = g * steps; s < (g + 1) * steps; s++) {
+      decltype(Unit::left(I{})) low[V], high[V];
+#pragma GCC unroll 64
+      for (int v = 0; v < V; v++) {
+        I bytes =
+            load_bytes(d.b + v / kPerPanel * d.panel_stride + (s * kPanel + v % kPerPanel * W) * 4);
+        low[v] = Unit::left(Simd::iand(bytes, nibble));
+        high[v] = Unit::left(Simd::iand(Simd::template shr<4>(bytes), nibble));
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++) {
+        auto a = Unit::right(Simd::seti(four_bytes(d.rows[r] + s * 8)));
+        auto b = Unit::right(Simd::seti(four_bytes(d.rows[r] + s * 8 + 4)));
+#pragma GCC unroll 64
+        for (int v = 0; v < V; v++)
+          part[r][v] = Unit::dot(Unit::dot(part[r][v], low[v], a), high[v], b);
+      }
+    }
+#pragma GCC unroll 64
+    for (int v = 0; v < V; v++) {
+      F scale =
+          Simd::load(d.scales + v / kPerPanel * d.scales_panel + g * kPanel + v % kPerPanel * W);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++) acc[r][v] = Simd::fma(Simd::to_f(part[r][v]), scale, acc[r][v]);
+    }
+  }
+  float results[R * P * kPanel];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 64
+    for (int v = 0; v < V; v++) Simd::store(results + r * P * kPanel + v * W, acc[r][v]);
+  finish_i4(d, R, P, results);
+}
+
+template <class Unit, int P, int R>
+constexpr void fill_dot_i8(DotI8Kernels& kernels) {
+  if constexpr (R > 0) {
+    kernels.kernel[R - 1][P - 1] = dot_i8<R, P, Unit>;
+    fill_dot_i8<Unit, P, R - 1>(kernels);
+  }
+}
+template <class Unit, int P, int R>
+constexpr void fill_dot_i4(DotI4Kernels& kernels) {
+  if constexpr (R > 0) {
+    kernels.kernel[R - 1][P - 1] = dot_i4<R, P, Unit>;
+    fill_dot_i4<Unit, P, R - 1>(kernels);
+  }
+}
+constexpr int at_most(int a, int b) { return a < b ? a : b; }
+template <class Unit>
+constexpr void fill_dot_int(KernelTable& table) {
+  DotI8Kernels& i8 = table.dot_i8;
+  fill_dot_i8<Unit, 1, at_most(8, kDotRows[0])>(i8);
+  fill_dot_i8<Unit, 2, at_most(8, kDotRows[1])>(i8);
+  fill_dot_i8<Unit, 3, kDotRows[2]>(i8);
+  fill_dot_i8<Unit, 4, kDotRows[3]>(i8);
+  for (const DotTile& tile : kDotHalfTiles) i8.tiles[i8.tile_count++] = tile;
+  // Two sets of accumulators.
+  DotI4Kernels& i4 = table.dot_i4;
+  fill_dot_i4<Unit, 1, at_most(8, kDotRows[0])>(i4);
+  fill_dot_i4<Unit, 2, at_most(4, kDotRows[1])>(i4);
+  fill_dot_i4<Unit, 3, at_most(1, kDotRows[2])>(i4);
+  fill_dot_i4<Unit, 4, at_most(1, kDotRows[3])>(i4);
+  i4.tiles[i4.tile_count++] = {uint8_t(at_most(8, kDotRows[0])), 1};
+}
+
+}  // namespace
+}  // namespace sconce::tile

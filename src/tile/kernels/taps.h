@@ -1,0 +1,109 @@
+// Rows of pixels, channels last: what each output pixel reads is given by pointers.
+#pragma once
+
+#include "tile/kernels/vector.h"
+
+namespace sconce::tile {
+namespace {
+
+// For kPixels pixels and kVectors vectors of channels at once, and one of each for what is left.
+template <int kPixels, int kVectors, class Block, class Body>
+SCONCE_INLINE void for_pixels(const TapsBlock& t, const Block& block, const Body& body) {
+  constexpr int W = Simd::kLanes;
+  for (int64_t x = 0; x < t.width; x += kPixels) {
+    const bool all = x + kPixels <= t.width;
+    const int64_t last = all ? x + kPixels : t.width;
+    int64_t c = 0;
+    if (all)
+      for (; c + kVectors * W <= t.channels; c += kVectors * W)
+        body.template operator()<kPixels, kVectors>(block, x, c, W);
+    for (; c < t.channels; c += W) {
+      int64_t left = t.channels - c;
+      for (int64_t one = x; one < last; one++)
+        body.template operator()<1, 1>(block, one, c, left < W ? int(left) : W);
+    }
+  }
+}
+
+SCONCE_INLINE F load_lanes(const float* p, int n) {
+  return n == Simd::kLanes ? Simd::load(p) : Simd::load_n(p, n);
+}
+
+// kTaps: how many, 0 when known at run time only.
+template <int kTaps>
+struct Depthwise {
+  template <int P, int V>
+  SCONCE_INLINE void operator()(const DepthwiseBlock& b, int64_t x, int64_t c, int n) const {
+    constexpr int W = Simd::kLanes;
+    const int64_t count = kTaps ? kTaps : b.taps.tap_count;
+    const float* const* taps = b.taps.taps + x * count;
+    F acc[P][V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; v++) {
+      F start = b.bias ? load_lanes(b.bias + c + v * W, n) : Simd::set(0);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; p++) acc[p][v] = start;
+    }
+#pragma GCC unroll 1
+    for (int64_t t = 0; t < count; t++) {
+#pragma GCC unroll 8
+      for (int v = 0; v < V; v++) {
+        F w = load_lanes(b.weights + t * b.weight_row + c + v * W, n);
+#pragma GCC unroll 8
+        for (int p = 0; p < P; p++)
+          acc[p][v] = Simd::muladd(load_lanes(taps[p * count + t] + c + v * W, n), w, acc[p][v]);
+      }
+    }
+    const F lo = Simd::set(b.lo), hi = Simd::set(b.hi);
+#pragma GCC unroll 8
+    for (int p = 0; p < P; p++)
+#pragma GCC unroll 8
+      for (int v = 0; v < V; v++)
+        put(b.taps.out + (x + p) * b.taps.out_pixel + c + v * W,
+            Simd::at_most(Simd::at_least(acc[p][v], lo), hi), n);
+  }
+};
+void depthwise(const DepthwiseBlock& b) {
+  constexpr int kVectors = Simd::kRegisters == 32 ? 2 : 1;
+  if (b.taps.tap_count == 9)
+    for_pixels<4, kVectors>(b.taps, b, Depthwise<9>());
+  else if (b.taps.tap_count == 25)
+    for_pixels<4, kVectors>(b.taps, b, Depthwise<25>());
+  else
+    for_pixels<4, kVectors>(b.taps, b, Depthwise<0>());
+}
+
+template <bool kMax>
+struct Pool {
+  template <int P, int V>
+  SCONCE_INLINE void operator()(const PoolBlock& b, int64_t x, int64_t c, int n) const {
+    const int64_t count = b.taps.tap_count;
+    const float* const* taps = b.taps.taps + x * count;
+    F acc = kMax && count ? load_lanes(taps[0] + c, n) : Simd::set(0);
+    for (int64_t t = kMax; t < count; t++) {
+      F value = load_lanes(taps[t] + c, n);
+      acc = kMax ? maximum(acc, value) : Simd::add(acc, value);
+    }
+    if (!kMax) acc = Simd::div(acc, Simd::set(b.divisor[x]));
+    put(b.taps.out + x * b.taps.out_pixel + c, acc, n);
+  }
+};
+void max_pool(const PoolBlock& b) { for_pixels<1, 1>(b.taps, b, Pool<true>()); }
+void average_pool(const PoolBlock& b) { for_pixels<1, 1>(b.taps, b, Pool<false>()); }
+
+struct Blend {
+  template <int P, int V>
+  SCONCE_INLINE void operator()(const BlendBlock& b, int64_t x, int64_t c, int n) const {
+    const int64_t count = b.taps.tap_count;
+    const float* const* taps = b.taps.taps + x * count;
+    const float* weights = b.weights + x * count;
+    F acc = count ? Simd::mul(load_lanes(taps[0] + c, n), Simd::set(weights[0])) : Simd::set(0);
+    for (int64_t t = 1; t < count; t++)
+      acc = Simd::fma(load_lanes(taps[t] + c, n), Simd::set(weights[t]), acc);
+    put(b.taps.out + x * b.taps.out_pixel + c, acc, n);
+  }
+};
+void blend(const BlendBlock& b) { for_pixels<1, 1>(b.taps, b, Blend()); }
+
+}  // namespace
+}  // namespace sconce::tile
