@@ -128,7 +128,7 @@ def symbolic_int() -> Program:
             return x * count, count + 1
 
     return single(Scaled(), (torch.randn(3), 4), dynamic_shapes=(None, torch.export.Dim.DYNAMIC),
-                  ours_cannot_run="stock declares a free number as None until it is set")
+                  ours_cannot_run="stock declares a free number as None, and its own runtime refuses to set it")
 
 
 @program
