@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <system_error>
@@ -78,9 +79,19 @@ class Memory {
   }
   uint8_t* data() const { return data_; }
   // Gives [offset, offset + bytes) its pages now; what does not work then works when touched.
+  //
+  // Huge pages are the quickest where the system has them at hand. A virtual machine that gives
+  // free memory back to its host (free page reporting) must first get it again: a huge page then
+  // takes several milliseconds, more than its 512 small ones, which come from what was never given
+  // back. The first part that is that slow makes all that follows small.
   void populate(uint64_t offset, uint64_t bytes) const {
+    constexpr auto kSlow = std::chrono::milliseconds(3);
     uint64_t end = std::min(align_up(offset + bytes, kHugePage), size_);
+    auto start = std::chrono::steady_clock::now();
     (void)madvise(data_ + offset, end - offset, MADV_POPULATE_WRITE);
+    auto took = std::chrono::steady_clock::now() - start;
+    if (took > kSlow * ((end - offset + kHugePage - 1) / kHugePage) && end < size_)
+      (void)madvise(data_ + end, size_ - end, MADV_NOHUGEPAGE);
   }
 
  private:
