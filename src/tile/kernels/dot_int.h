@@ -53,6 +53,8 @@ struct VnniUnit {
   }
 };
 #elif SCONCE_SIMD_NEON
+// For the assembler alone; the compiler's own choice of instructions stays that of the flags.
+__asm__(".arch armv8.2-a+dotprod+i8mm");
 struct SignedUnit {
   static constexpr bool kUnsigned = false;
   static SCONCE_INLINE I left(I bytes) { return bytes; }
@@ -68,7 +70,7 @@ struct WideningUnit : SignedUnit {
 };
 struct DotprodUnit : SignedUnit {
   static SCONCE_INLINE I dot(I acc, I a, I b) {
-    __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(a), "w"(b));
+    __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(a), "w"(b));
     return acc;
   }
 };
@@ -78,7 +80,7 @@ struct MixedUnit {
   static SCONCE_INLINE I left(I bytes) { return bytes; }
   static SCONCE_INLINE I right(I bytes) { return bytes; }
   static SCONCE_INLINE I dot(I acc, I a, I b) {
-    __asm__(".arch_extension i8mm\n\tusdot %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(a), "w"(b));
+    __asm__("usdot %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(a), "w"(b));
     return acc;
   }
 };
@@ -115,31 +117,36 @@ SCONCE_INLINE I load_bytes(const void* p) {
 __attribute__((noinline)) void finish_i8(const DotI8& d, int rows, int panels, int32_t moved,
                                          const int32_t* totals) {
   constexpr int W = Simd::kLanes;
-  for (int r = 0; r < rows; r++, totals += panels * kPanel) {
-    const I zero = Simd::seti(moved + (d.zero ? d.zero[r * d.zero_step] : 0));
-    const F row_scale = Simd::set(d.row_scale ? d.row_scale[r] : 1.f);
-    for (int column = 0; column < d.columns; column += W) {
-      const int n = d.columns - column < W ? d.columns - column : W;
-      I sums = Simd::load_i32_n(d.column_sums + column, n);
-      I total = Simd::isub(Simd::load_i32(totals + column), Simd::imul(sums, zero));
-      if (d.bias) total = Simd::iadd(total, Simd::load_i32_n(d.bias + column, n));
+  const F lo = Simd::set(d.lo), hi = Simd::set(d.hi), zero_out = Simd::set(float(d.zero_out));
+  const F low = Simd::set(float(d.low)), high = Simd::set(float(d.high));
+  for (int column = 0; column < d.columns; column += W) {
+    const int n = d.columns - column < W ? d.columns - column : W;
+    const I sums = Simd::load_i32_n(d.column_sums + column, n);
+    const I bias = d.bias ? Simd::load_i32_n(d.bias + column, n) : Simd::seti(0);
+    F scale = Simd::set(1), bias_f32 = Simd::set(0);
+    if (d.finish != DotI8Finish::i32)
+      scale = any_step(d.scale + column * d.scale_step, d.scale_step, 0, n);
+    if (d.finish == DotI8Finish::f32 && d.bias_f32) bias_f32 = Simd::load_n(d.bias_f32 + column, n);
+    for (int r = 0; r < rows; r++) {
+      I total = Simd::load_i32(totals + r * panels * kPanel + column);
+      if (const int32_t zero = moved + (d.zero ? d.zero[r * d.zero_step] : 0))
+        total = Simd::isub(total, Simd::imul(sums, Simd::seti(zero)));
+      total = Simd::iadd(total, bias);
       const int64_t to = r * d.c_stride + column;
       if (d.finish == DotI8Finish::i32) {
         Simd::store_i32_n((int32_t*)d.c + to, total, n);
         continue;
       }
-      F x = Simd::to_f(total),
-        scale = any_step(d.scale + column * d.scale_step, d.scale_step, 0, n);
+      F x = Simd::to_f(total);
       if (d.finish == DotI8Finish::f32) {
-        if (d.row_scale) x = Simd::mul(x, row_scale);
+        if (d.row_scale) x = Simd::mul(x, Simd::set(d.row_scale[r]));
         x = Simd::mul(x, scale);
-        if (d.bias_f32) x = Simd::add(x, Simd::load_n(d.bias_f32 + column, n));
-        x = Simd::at_most(Simd::at_least(x, Simd::set(d.lo)), Simd::set(d.hi));
-        Simd::store_n((float*)d.c + to, x, n);
+        if (d.bias_f32) x = Simd::add(x, bias_f32);
+        put((float*)d.c + to, Simd::at_most(Simd::at_least(x, lo), hi), n);
         continue;
       }
-      x = Simd::add(Simd::rint(Simd::mul(x, scale)), Simd::set(float(d.zero_out)));
-      x = Simd::at_most(Simd::at_least(x, Simd::set(float(d.low))), Simd::set(float(d.high)));
+      x = Simd::add(Simd::rint(Simd::mul(x, scale)), zero_out);
+      x = Simd::at_most(Simd::at_least(x, low), high);
       narrow_n((uint8_t*)d.c + to, Simd::to_i(x), n);
     }
   }
