@@ -58,7 +58,7 @@ struct DotTile {
 };
 // kernel[rows - 1][panels - 1]; null where there is none. If (r, p) is there, so is every r' < r
 // with that p, and p' < p with that r. tiles: good shapes for many rows, best first, `tile_count`
-// of them; the first has the most panels that every remainder of rows needs.
+// of them; blocking.h chooses among them.
 struct DotF32Kernels {
   DotF32Kernel kernel[kDotRowsMax][kDotPanelsMax];
   DotTile tiles[6];
@@ -439,6 +439,7 @@ struct KernelTable {
   // The most this set can do: `rounds` of independent multiply-adds in registers. Returns how many
   // operations (two for each lane) that were; `sink` takes their results, 16 values.
   int64_t (*peak_f32)(int64_t rounds, float* sink);
+  // The same for products of bytes.
   int64_t (*peak_i8)(int64_t rounds, float* sink);
 };
 
