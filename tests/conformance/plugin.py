@@ -3,10 +3,10 @@
     PYTHONPATH=tests/conformance python -m pytest -p plugin -c /dev/null -p no:cacheprovider \
         SITE_PACKAGES/executorch/backends/test/suite/operators -m flow_ours_on_ours
 
-(`run.py` does this.) It takes the place of three names of the suite before its tests read them: `all_flows`, so
-that every case is collected once for each route of routes.py; `run_test`, because the suite's own
-skips whatever stock's kernel library lacks and accepts errors of 0.1; `wrap_test`, because the suite
-itself skips NaN, infinity and in-place models. Ours keeps the first two steps of run_test (the model
+(`run.py` does this.) It takes the place of three names of the suite before its tests read them:
+`all_flows`, so that every case is collected once for each route of routes.py; `run_test`, because
+the suite's own skips whatever stock's kernel library lacks and accepts errors of 0.1; `wrap_test`,
+because the suite itself skips NaN, infinity and in-place models. Ours keeps the first two steps of run_test (the model
 must run eagerly, then torch exports it with the suite's own export stage) and then takes the route.
 
 Every case seeds torch from its name and --conformance-seed, so all routes of a case see the same
@@ -54,7 +54,7 @@ state = State()
 def export(model: torch.nn.Module, inputs, dynamic_shapes) -> routes.Exported:
     model.eval()
     try:
-        expected = routes.answer_of(model, tuple(inputs))
+        call = routes.call_of(model, tuple(inputs))
     except Exception as error:
         raise routes.NotOurs(f"torch cannot run it: {routes.first_line(error)}") from error
     stage = Export(dynamic_shapes=dynamic_shapes)
@@ -62,18 +62,20 @@ def export(model: torch.nn.Module, inputs, dynamic_shapes) -> routes.Exported:
         stage.run(model, tuple(inputs))
     except Exception as error:
         raise routes.NotOurs(f"torch cannot export it: {routes.first_line(error)}") from error
-    return routes.Exported({"forward": stage.artifact}, [routes.Call(tuple(inputs), expected)])
+    return routes.Exported({"forward": stage.artifact}, [call])
 
 
 def stocks_file(program: torch.export.ExportedProgram) -> routes.StocksFile:
-    """As the suite's portable flow makes it."""
+    """As the suite's portable flow makes it. Arguments that the model changes become results."""
     lower, finish = ToEdgeTransformAndLower(), ToExecutorch()
     try:
         lower.run(program)
         finish.run(lower.artifact)
     except Exception as error:
         raise routes.NotOurs(f"stock cannot lower it: {routes.first_line(error)}") from error
-    return routes.StocksFile(finish.artifact.buffer)
+    signature = lower.artifact.exported_program().graph_signature
+    changed = [signature.user_inputs.index(name) for name in signature.user_inputs_to_mutate.values()]
+    return routes.StocksFile(finish.artifact.buffer, changed=changed)
 
 
 def run_test(model, inputs, flow, test_name, test_base_name, subtest_index, params,

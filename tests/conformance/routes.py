@@ -16,7 +16,7 @@ import copy
 import pathlib
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "models"))
@@ -47,10 +47,11 @@ def with_plain_results(program) -> None:
 
 @dataclass
 class Call:
-    """Arguments of one call, and torch's answer to them."""
+    """Arguments of one call, torch's answer to them, and the arguments as torch leaves them."""
 
     args: tuple
     expected: object
+    args_after: tuple
     method: str = "forward"
 
 
@@ -63,6 +64,10 @@ class Exported:
     constants: dict[str, int] = field(default_factory=dict)  # constant methods
     shared_state: bool = False  # methods share the memory of their state
 
+    def __post_init__(self) -> None:
+        for exported in self.methods.values():
+            with_plain_results(exported)
+
 
 @dataclass
 class StocksFile:
@@ -70,6 +75,7 @@ class StocksFile:
 
     program: bytes
     data: list[bytes] = field(default_factory=list)  # of .ptd files
+    changed: list[int] = field(default_factory=list)  # arguments changed in place, its first results
 
 
 class Bench:
@@ -96,7 +102,6 @@ class Bench:
         inputs = []
         for name, program in case.methods.items():
             path = self.work / f"{name}.pt2"
-            with_plain_results(program)
             torch.export.save(program, path)
             inputs.append(f"{name}={path}")
         for name, value in case.constants.items():
@@ -151,6 +156,10 @@ class Bench:
         """Stock's own file on our runtime. Where stock's runtime is wrong as well, the file is."""
         pte = self.work / "stock.pte"
         pte.write_bytes(made.program)
+        if made.changed:
+            case = replace(case, calls=[
+                replace(call, expected=([call.args_after[i] for i in made.changed], call.expected))
+                for call in case.calls])
         data = [self.work / f"stock.{i}.ptd" for i in range(len(made.data))]
         for path, blob in zip(data, made.data):
             path.write_bytes(blob)
@@ -175,9 +184,11 @@ class Bench:
         return self.on_ours(self.compile(case, "cpu"), case)
 
 
-def answer_of(module, args: tuple, **kwargs):
-    """What torch says, eagerly; inputs stay as they are."""
+def call_of(module, args: tuple, method: str = "forward") -> Call:
+    """The call with what torch says, eagerly; the arguments themselves stay as they are."""
     import torch
 
+    after = copy.deepcopy(args)
     with torch.no_grad():
-        return module(*copy.deepcopy(args), **kwargs)
+        expected = copy.deepcopy(module(*after))  # a result may be an argument, or the module's state
+    return Call(args, expected, after, method)

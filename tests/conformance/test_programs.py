@@ -31,8 +31,7 @@ def export(made: Program) -> routes.Exported:
     methods = {name: torch.export.export(modules[name], method.example,
                                          dynamic_shapes=method.dynamic_shapes, strict=True)
                for name, method in made.methods.items()}
-    calls = [routes.Call(tuple(args), routes.answer_of(eager[name], tuple(args)), name)
-             for name, *args in made.calls]
+    calls = [routes.call_of(eager[name], tuple(args), name) for name, *args in made.calls]
     return routes.Exported(methods, calls, made.constants, made.shared_state)
 
 
