@@ -33,7 +33,7 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
                  x.segments * groups * 64, sums.data()});
   std::vector<const void*> rows;
   for (int64_t s = 0; s < x.segments; s++)
-    for (int r = 0; r < x.rows; r++) rows.push_back(&a[size_t(r * k + s * x.length)]);
+    for (int r = 0; r < x.rows; r++) rows.push_back(a.data() + r * k + s * x.length);
   std::vector<int32_t> zero, bias;
   std::vector<float> scale, row_scale, bias_f32;
   for (int r = 0; r < x.rows; r++) {
