@@ -559,11 +559,14 @@ Results vander(Build& build, const Node& node) {
   if (is_integral(build.dtype(x))) x = build.cast(x, DType::i64);
   if (count->is_known() && count->value <= 0)
     return one(build.full({build.size(x, 0), 0}, 0, build.dtype(x)));
-  // A column of ones, then running products.
+  // A column of ones, then running products, which torch keeps in f32 for the 16-bit types.
+  DType dtype = build.dtype(x);
+  if (dtype == DType::f16 || dtype == DType::bf16) x = build.cast(x, DType::f32);
   SymInt rest = symbols(build).add(*count, -1);
   ValueId ones = build.full({build.size(x, 0), 1}, 1, build.dtype(x));
   ValueId factors = expand(build, unsqueeze(build, x, 1), {build.size(x, 0), rest});
   ValueId all = build.call1("aten::cumprod", {Build::v(join(build, {ones, factors}, 1)), int64_t(1), None{}});
+  all = build.cast(all, dtype);
   return one(*increasing ? all : flip(build, all, {1}));
 }
 // self, groups: channels [g, c] become [c, g].
