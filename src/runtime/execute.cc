@@ -124,7 +124,7 @@ Status Method::set_tensor(uint32_t i, const Tensor& given, Diagnostic* diagnosti
     return SCONCE_FAIL(Code::invalid_argument, diagnostic, "holds bools with bytes above 1");
 
   if (meta.planned) {
-    if (bytes) memcpy(tensor.data, given.data, size_t(bytes));
+    if (bytes) memmove(tensor.data, given.data, size_t(bytes));
   } else {
     uint64_t alignment = dtype_bytes(given.dtype) < 8 ? dtype_bytes(given.dtype) : 8;
     if (reinterpret_cast<uintptr_t>(given.data) % alignment)

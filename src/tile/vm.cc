@@ -1423,20 +1423,21 @@ void Plan::State::plan_dot(size_t n) {
            kernel.axes[size_t(column.terms[0].axis)].kind == AxisKind::parallel;
   };
 
+  // Rows by columns; the columns are innermost in the result, whose rows are written whole.
   for (bool swapped : {false, true}) {
     ValueId rows = i.operands[swapped ? 2 : 1], columns = i.operands[swapped ? 1 : 2];
     AxisId column = kNone;
     if (is_packed(columns)) {
       const Index& index = producer(columns).index.back();
       if (!index.terms.empty()) column = index.terms[0].axis;
-      if (column != kNone && (axes_of(rows) >> column & 1)) continue;
+      if (column != kNone && ((axes_of(rows) >> column & 1) || innermost(out) != column)) continue;
       plan.kind = DotPlan::Kind::panels;
       values[size_t(columns)].home = Home::folded;
     } else {
       AxisSet others = axes_of(columns) & ~contracted;
       if (std::popcount(others) != 1) continue;
       column = std::countr_zero(others);
-      if ((axes_of(rows) >> column & 1) || !(axes_of(i.results[0]) >> column & 1) ||
+      if ((axes_of(rows) >> column & 1) || innermost(out) != column ||
           (contracted & ~axes_of(columns)))
         continue;
       plan.kind = DotPlan::Kind::packed_here;

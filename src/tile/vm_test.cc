@@ -139,6 +139,27 @@ constexpr const char* kConvolution = R"(kernel convolution(B, H, W, C, OH, OW, N
   store y[i, n, oy, ox], %9
 })";
 
+// The operand over m alone gives a dot's columns, and m is not innermost in what is stored.
+TEST(TileVm, columns_that_are_not_innermost) {
+  const char* text = R"(kernel f(M, K, N) {
+  in x f32[M, K]
+  in w f32[K, N]
+  in b f32[N]
+  out y f32[M, N]
+  parallel m : M
+  parallel n : N
+  span k : K
+  %0 = load b[n]
+  %1 = load x[m, k]
+  %2 = load w[4, n]
+  %3 = dot %0, %1, %2 over k
+  %4 = relu %3
+  store y[m, n], %4
+})";
+  expect_same(text, {{3, 5}, {5, 2}, {2}, {3, 2}});
+  expect_same(text, {{21, 7}, {7, 19}, {19}, {21, 19}});
+}
+
 TEST(TileVm, convolution_with_channels_innermost_or_not) {
   std::vector<std::vector<int64_t>> sizes{
       {2, 5, 9, 8}, {3, 3, 5, 40}, {2, 40, 5, 4}, {2, 40, 5, 4}};

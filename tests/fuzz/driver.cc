@@ -1,9 +1,8 @@
 // Runs a fuzz target without libFuzzer: every file of a corpus as it is, then seeded mutations.
 //
-// Usage: fuzz_x [--runs N] [--seconds T] [--seed S] [--only I] PATH...; PATH is a file or a folder.
-// N mutations, and more until T seconds have passed. Mutation I of a seed is always the same, so
-// that
-// --only I repeats it. The process dies where a finding is.
+// Usage: fuzz_x [--runs N] [--seconds T] [--seed S] [--only I [--save FILE]] PATH...; PATH is a file
+// or a folder. N mutations, and more until T seconds have passed. Mutation I of a seed is always the
+// same, so that --only I repeats it; --save writes its input. The process dies where a finding is.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -108,6 +107,7 @@ Input load(const std::filesystem::path& path) {
 
 int main(int count, char** arguments) {
   long runs = 1000, seconds = 0, only = -1;
+  const char* save = nullptr;
   std::vector<std::filesystem::path> paths;
   for (int i = 1; i < count; i++) {
     std::string argument = arguments[i];
@@ -120,6 +120,8 @@ int main(int count, char** arguments) {
       g_seed = number();
     else if (argument == "--only")
       only = number();
+    else if (argument == "--save" && i + 1 < count)
+      save = arguments[++i];
     else if (std::filesystem::is_directory(argument)) {
       for (const auto& entry : std::filesystem::directory_iterator(argument))
         if (entry.is_regular_file()) paths.push_back(entry.path());
@@ -131,12 +133,13 @@ int main(int count, char** arguments) {
   std::vector<Input> corpus;
   for (const auto& path : paths) corpus.push_back(load(path));
   if (corpus.empty()) {
-    std::fprintf(stderr, "usage: %s [--runs N] [--seconds T] [--seed S] [--only I] PATH...\n",
+    std::fprintf(stderr, "usage: %s [--runs N] [--seconds T] [--seed S] [--only I [--save FILE]] PATH...\n",
                  arguments[0]);
     return 2;
   }
   if (&__sanitizer_set_death_callback) __sanitizer_set_death_callback(tell_run);
   std::signal(SIGABRT, on_signal);
+  std::signal(SIGILL, on_signal);  // __builtin_trap
   std::signal(SIGSEGV, on_signal);
   std::printf("%zu inputs, %ld mutations, seed %ld\n", corpus.size(), runs, g_seed);
   std::fflush(stdout);
@@ -164,6 +167,9 @@ int main(int count, char** arguments) {
     // An allocation of the exact size, so that a sanitizer sees the first byte past the end.
     Input exact(input.begin(), input.end());
     exact.shrink_to_fit();
+    if (save)
+      std::ofstream(save, std::ios::binary)
+          .write(reinterpret_cast<const char*>(exact.data()), std::streamsize(exact.size()));
     LLVMFuzzerTestOneInput(exact.data(), exact.size());
   }
   std::printf("%ld mutations done\n", g_run);

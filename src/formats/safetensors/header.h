@@ -76,8 +76,8 @@ class Header {
 // read before parse_header(). Fails as parse_header() would.
 Result<uint64_t> header_bytes(Bytes first_eight, uint64_t file_bytes);
 
-// `head` is the start of a file of `file_bytes` bytes and holds at least its header; nothing of it
-// is kept. Errors begin with the name that the reference gives them ("InvalidOffset: ...").
+// `head` is the start of a file of `file_bytes` bytes; fails where it ends before the header does.
+// Nothing of it is kept. Errors begin with the name that the reference gives them ("InvalidOffset: ...").
 Result<Header> parse_header(Bytes head, uint64_t file_bytes,
                             AcceptMode mode = AcceptMode::standard);
 

@@ -213,5 +213,15 @@ TEST(Header, rejects_every_truncation) {
   }
 }
 
+TEST(Header, rejects_a_head_that_ends_before_the_header_does) {
+  auto file = file_of(kOne, 4);
+  for (size_t size = 8; size < file.size() - 4; size++) {
+    auto header = parse_header(Bytes(file).first(size), file.size());
+    ASSERT_FALSE(header.ok()) << size;
+    EXPECT_NE(header.error().text.find("InvalidHeaderLength"), std::string::npos) << size;
+  }
+  EXPECT_TRUE(parse_header(Bytes(file).first(file.size() - 4), file.size()).ok());
+}
+
 }  // namespace
 }  // namespace sconce

@@ -755,7 +755,10 @@ Result<uint64_t> header_bytes(Bytes first_eight, uint64_t file_bytes) {
 
 Result<Header> parse_header(Bytes head, uint64_t file_bytes, AcceptMode mode) {
   TRY(uint64_t bytes, header_bytes(head, file_bytes));
-  CHECK(bytes <= head.size());
+  if (bytes > head.size())
+    return error(Code::invalid_file,
+                 "InvalidHeaderLength: header of {} bytes, {} are there after the length", bytes - 8,
+                 head.size() - 8);
   return HeaderParser(head.subspan(8, bytes - 8), mode).parse(file_bytes);
 }
 

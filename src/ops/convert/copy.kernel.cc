@@ -69,8 +69,9 @@ void move_elements(const Tensor& from, Tensor& out) {
 Status copy_tensor(const Tensor& from, Tensor& out, Diagnostic* diagnostic) {
   if (from.dtype == out.dtype) {
     if (from.data == out.data && same_layout(from, out)) return kOk;
+    // A damaged plan may let the two overlap in part: the answer is of no use then, yet defined.
     if (!same_layout(from, out)) move_elements(from, out);
-    else if (uint64_t bytes = tensor_bytes(out)) memcpy(out.data, from.data, size_t(bytes));
+    else if (uint64_t bytes = tensor_bytes(out)) memmove(out.data, from.data, size_t(bytes));
     return kOk;
   }
   auto known = [](DType dtype) {

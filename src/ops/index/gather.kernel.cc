@@ -38,8 +38,8 @@ Status select_along(const StridedView& from, const StridedView& to, int dim, con
   for (int64_t k = 0; k < count; k++, at.next()) {
     int64_t i = read_index(index, at.offset);
     if (i < 0 || i >= size) return index_out_of_range(i, size, dim, diagnostic);
-    memcpy(to.data + k * to.strides[dim] * int64_t(bytes),
-           from.data + i * from.strides[dim] * int64_t(bytes), run_bytes);
+    memmove(to.data + k * to.strides[dim] * int64_t(bytes),
+            from.data + i * from.strides[dim] * int64_t(bytes), run_bytes);
   }
   return kOk;
 }
@@ -221,8 +221,8 @@ Status run_take(const Args& args, KernelContext& context) {
     int64_t i;
     SCONCE_TRY_STATUS(wrap_index(read_index(index, at.offset), size, 0, &i, context.diagnostic));
     from.seek(i);
-    memcpy(out.as<char>() + to.offset * int64_t(bytes), x.as<char>() + from.offset * int64_t(bytes),
-           bytes);
+    memmove(out.as<char>() + to.offset * int64_t(bytes),
+            x.as<char>() + from.offset * int64_t(bytes), bytes);
     at.next();
     to.next();
   }

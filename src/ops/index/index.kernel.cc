@@ -271,7 +271,7 @@ Status run_index(const Args& args, KernelContext& context) {
     size_t bytes = size_t(run) * dtype_bytes(x.dtype);
     return for_each_part(plan, from, to, context.diagnostic,
                          [bytes](const StridedView& a, const StridedView& b) {
-                           memcpy(b.data, a.data, bytes);
+                           memmove(b.data, a.data, bytes);
                            return kOk;
                          });
   }

@@ -174,7 +174,7 @@ Status run_masked_select(const Args& args, KernelContext& context) {
   SCONCE_TRY_STATUS(resize_first(out, count, context.diagnostic));
   size_t bytes = dtype_bytes(x.dtype);
   return for_each_set(sizes, x, mask, [&](int64_t at) {
-    memcpy(out.as<char>() + size_t(next++) * bytes, x.as<char>() + size_t(at) * bytes, bytes);
+    memmove(out.as<char>() + size_t(next++) * bytes, x.as<char>() + size_t(at) * bytes, bytes);
     return kOk;
   });
 }
@@ -216,8 +216,8 @@ Status run_masked_scatter(const Args& args, KernelContext& context) {
       return SCONCE_FAIL(Code::invalid_argument, context.diagnostic,
                          "masked_scatter: the mask sets more elements than the %lld of source",
                          (long long)available);
-    memcpy(out.as<char>() + size_t(offset) * bytes, source.as<char>() + size_t(at.offset) * bytes,
-           bytes);
+    memmove(out.as<char>() + size_t(offset) * bytes, source.as<char>() + size_t(at.offset) * bytes,
+            bytes);
     at.next();
     return kOk;
   });

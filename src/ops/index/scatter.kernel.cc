@@ -225,7 +225,7 @@ Status scatter(const Args& args, KernelContext& context, Combine how, bool inclu
     SCONCE_TRY_STATUS(fill_view(identity_of(how, dtype), start, context.diagnostic));
     SCONCE_TRY_STATUS(for_each_index(out, index, source.view, dim, context.diagnostic,
                                      [&](int64_t at, int64_t) {
-                                       memcpy(to + at * bytes, element, size_t(bytes));
+                                       memmove(to + at * bytes, element, size_t(bytes));
                                      }));
   }
   SCONCE_TRY_STATUS(for_each_index(out, index, source.view, dim, context.diagnostic,

@@ -130,7 +130,7 @@ void move_row(void* to_data, int64_t to_stride, const void* from_data, int64_t f
   char* to = static_cast<char*>(to_data);
   const char* from = static_cast<const char*>(from_data);
   if (to_stride == 1 && from_stride == 1) {
-    memcpy(to, from, size_t(count) * bytes);
+    memmove(to, from, size_t(count) * bytes);
     return;
   }
   int64_t to_step = to_stride * int64_t(bytes), from_step = from_stride * int64_t(bytes);
