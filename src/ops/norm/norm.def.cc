@@ -207,7 +207,7 @@ ValueId norm_except(Build& build, ValueId v, Argument order, int64_t dim) {
   return build.call1("aten::linalg_vector_norm", {Build::v(v), order, Build::ints(dims), dim != -1});
 }
 
-// v, g, dim -> v * (g / norm), norm.
+// v, g, dim -> v * (g / norm), norm; the norm of 16-bit types stays f32.
 Results weight_norm_interface_parts(Build& build, const Node& node) {
   auto dim = integer_at(node, 2);
   if (!dim) return std::nullopt;
@@ -216,7 +216,7 @@ Results weight_norm_interface_parts(Build& build, const Node& node) {
   ValueId wide = build.cast(v, compute);
   ValueId norm = norm_except(build, wide, int64_t{2}, *dim);
   ValueId w = build.mul(wide, build.div(build.cast(g, compute), norm));
-  return {{build.cast(w, dtype), build.cast(norm, build.dtype(g))}};
+  return {{build.cast(w, dtype), build.cast(norm, computed_in(build.dtype(g)))}};
 }
 Results weight_norm_parts(Build& build, const Node& node) {
   auto parts = weight_norm_interface_parts(build, node);

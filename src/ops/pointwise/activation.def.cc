@@ -193,7 +193,8 @@ Results hardsigmoid_backward(Build& build, const Node& node) {
   ValueId low = call(build, "aten::le.Scalar", {node.arguments[1], -3.0});
   ValueId high = call(build, "aten::ge.Scalar", {node.arguments[1], 3.0});
   ValueId outside = call(build, "aten::logical_or", {Build::v(low), Build::v(high)});
-  ValueId sixth = call(build, "aten::div.Scalar", {node.arguments[0], 6.0});
+  // torch's factor is a sixth in single precision, whatever the type.
+  ValueId sixth = build.mul(value(node, 0), double(1.0f / 6.0f));
   return build.call("aten::masked_fill.Scalar", {Build::v(sixth), Build::v(outside), 0.0});
 }
 // grad * (x / 3 + 0.5) inside (-3, 3), grad above, 0 below.

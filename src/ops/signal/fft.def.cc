@@ -282,13 +282,18 @@ template <bool real>
 Results frequencies(Build& build, const Node& node) {
   auto n = integer_at(node, 0);
   auto step = number(node, 1);
-  if (!n || !step || *n < 1) return std::nullopt;
+  if (!n || !step || *n < 0) return std::nullopt;
   DType dtype = DType(integer_at(node, 2).value_or(int64_t(DType::f32)));
-  if (dtype != DType::f32 && dtype != DType::f64) return std::nullopt;
+  if (!is_floating(dtype)) return std::nullopt;
   int64_t count = real ? *n / 2 + 1 : *n;
+  // As torch: whole numbers times a factor, in the type itself, f32 for 16-bit ones.
+  double factor = 1 / (double(*n) * *step);
   std::vector<double> values;
-  for (int64_t k = 0; k < count; k++)
-    values.push_back(double(real || k < (*n + 1) / 2 ? k : k - *n) / (double(*n) * *step));
+  for (int64_t k = 0; k < count; k++) {
+    auto position = double(real || k < (*n + 1) / 2 ? k : k - *n);
+    values.push_back(dtype == DType::f64 ? position * factor
+                                         : double(float(position) * float(factor)));
+  }
   std::vector<uint8_t> bytes(size_t(count) * dtype_bytes(dtype));
   for (size_t k = 0; k < values.size(); k++)
     store_elements<double>(bytes.data() + k * dtype_bytes(dtype), 1, &values[k], 1, dtype);
@@ -413,13 +418,16 @@ Results stft_center_parts(Build& build, const Node& node) {
 Results istft_parts(Build& build, const Node& node) {
   auto s = read_short_time(node);
   ValueId x = value(node, 0), window = value_at(node, 4);
-  if (!s || boolean_at(node, 9) || !flag_at(node, 7).value_or(true)) return std::nullopt;
+  if (!s || boolean_at(node, 9)) return std::nullopt;
   if (!is_complex(build.dtype(x))) x = build.call1("aten::view_as_complex", {Build::v(x)});
   bool batch = build.rank(x) == 3;
   if (!batch) x = build.call1("aten::unsqueeze", {Build::v(x), int64_t{0}});
   if (build.rank(x) != 3) return std::nullopt;
   DType real = build.dtype(x) == DType::c128 ? DType::f64 : DType::f32;
   x = build.permute(x, {0, 2, 1});
+  if (!flag_at(node, 7).value_or(true))  // the other half mirrors this one
+    x = build.call1("aten::slice.Tensor", {Build::v(x), int64_t{2}, int64_t{0}, s->n_fft / 2 + 1,
+                                           int64_t{1}});
   int64_t scale = boolean_at(node, 6) ? 1 : 2;
   ValueId frames = build.call1("aten::_fft_c2r", {Build::v(x), Build::ints(std::vector<int64_t>{2}),
                                                   scale, s->n_fft});

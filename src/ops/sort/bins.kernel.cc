@@ -185,24 +185,27 @@ Status search_run(const Args& args, KernelContext& context) {
   Call call;
   SCONCE_TRY_STATUS(read_call<layout>(args, &call, context.diagnostic));
   const Value& value = args[layout.values];
-  // A number becomes a tensor of its own.
-  double floating = 0;
-  int64_t integer = 0;
+  const Tensor& boundaries = *call.boundaries;
+  // A number becomes a tensor of its own, of the boundaries' type unless its kind is a higher one.
+  alignas(8) char bytes[8];
   Tensor number;
-  if (!value.is_tensor()) {
-    bool is_floating_number = value.kind == Value::Kind::floating;
-    floating = args.floating(layout.values);
-    integer = args.integer(layout.values);
-    number.dtype = is_floating_number ? DType::f64 : DType::i64;
-    number.data = is_floating_number ? static_cast<void*>(&floating) : &integer;
+  number.data = bytes;
+  if (value.kind == Value::Kind::floating || is_floating(boundaries.dtype)) {
+    number.dtype = is_floating(boundaries.dtype) ? boundaries.dtype : DType::f32;
+    double x = args.floating(layout.values);
+    store_elements(bytes, 1, &x, 1, number.dtype);
+  } else if (!value.is_tensor()) {
+    number.dtype = boundaries.dtype == DType::b8 ? DType::i64 : boundaries.dtype;
+    int64_t x = args.integer(layout.values);
+    store_elements(bytes, 1, &x, 1, number.dtype);
   }
   const Tensor& values = value.is_tensor() ? *value.tensor : number;
-  const Tensor& boundaries = *call.boundaries;
   uint32_t last = 1u << (boundaries.rank - 1);
   uint32_t mask = call.shared ? all_dims(values.rank) : last;
-  // f64 holds every value of the other floating types.
+  // As torch promotes: f32 holds every value of the 16-bit types, and rounds integers.
   bool integers = is_integral(values.dtype) && is_integral(boundaries.dtype);
-  DType compare = integers ? DType::i64 : DType::f64;
+  bool wide = values.dtype == DType::f64 || boundaries.dtype == DType::f64;
+  DType compare = integers ? DType::i64 : wide ? DType::f64 : DType::f32;
   Rows sorter(call.sorter ? *call.sorter : boundaries, last);
   return with_compute(compare, [&](auto tag) {
     return search_rows<decltype(tag)>(call, Rows(boundaries, last), call.sorter ? &sorter : nullptr,

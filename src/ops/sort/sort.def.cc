@@ -160,7 +160,7 @@ Results quantile_parts(Build& build, const Node& node) {
   bool keepdim = boolean_at(node, 3), flat = is_none(node, 2);
   int rank = build.rank(x);
   auto dim = flat ? std::optional<int64_t>(0) : dim_at(build, node, 2);
-  if (!interpolation || !dim || (keepdim && flat && rank > 1)) return std::nullopt;
+  if (!interpolation || !dim) return std::nullopt;
   if (flat) x = build.call1("aten::flatten.using_ints", {Build::v(x), int64_t{0}, int64_t{-1}});
   if (build.rank(x) == 0) x = build.call1("aten::unsqueeze", {Build::v(x), int64_t{0}});
   SymInt length = build.size(x, int(*dim));
@@ -203,6 +203,11 @@ Results quantile_parts(Build& build, const Node& node) {
   y = build.call1("aten::where.self", {Build::v(nan), Build::v(last), Build::v(y)});
   // Back: the dimension at its place (kept, size of q), then that of q first or gone.
   y = build.call1("aten::transpose.int", {Build::v(y), *dim, int64_t{-1}});
+  if (keepdim && flat) {
+    std::vector<int64_t> ones(size_t(rank), 1);
+    if (q_rank == 1) ones.insert(ones.begin(), -1);
+    return one(build.call1("aten::reshape", {Build::v(y), Build::ints(ones)}));
+  }
   if (q_rank == 0) return one(keepdim ? y : build.call1("aten::squeeze.dim", {Build::v(y), *dim}));
   std::vector<int64_t> order = {*dim};
   for (int64_t i = 0; i < build.rank(y); i++)
