@@ -102,6 +102,8 @@ struct Sampled {
   }
 };
 
+}  // namespace
+
 bool has_symbols(const Graph& graph, const std::vector<Argument>& arguments) {
   bool found = false;
   Node probe;
@@ -113,6 +115,8 @@ bool has_symbols(const Graph& graph, const std::vector<Argument>& arguments) {
   });
   return found;
 }
+
+namespace {
 
 // Finds an expression that equals `wanted` at every sample.
 class SizeMatcher {
@@ -297,14 +301,12 @@ Result<std::vector<Type>> infer_types(Program& program, const Graph& graph, cons
   Error failure = error(Code::invalid_argument, "sizes are not known");
   for (size_t k = 0; k < samples.size(); k++) {
     std::vector<OutMeta> metas;
-    if (!sampled.run(samples[k], count, &metas, &failure)) {
-      if (k == 0) return std::move(failure).with_context(op.name);
-      continue;
-    }
+    if (!sampled.run(samples[k], count, &metas, &failure)) continue;
     // Ranks depend on arguments only; a sample where broadcasting differs would mislead.
     results.push_back(std::move(metas));
     good.push_back(samples[k]);
   }
+  if (good.empty()) return std::move(failure).with_context(op.name);
   std::vector<Type> types;
   std::optional<SizeMatcher> matcher;
   if (symbolic) {

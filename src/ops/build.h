@@ -79,8 +79,10 @@ class Build {
   std::vector<std::pair<ExprId, ValueId>> sizes_;  // integer values made so far
 };
 
+// True when an argument has a size or number that is a symbol.
+bool has_symbols(const Graph& graph, const std::vector<Argument>& arguments);
 // Types of the results of a node, by its kernel's shape rule; an error when it has no kernel or the
-// arguments do not fit.
+// arguments do not fit, whatever values symbols take.
 Result<std::vector<Type>> infer_types(Program& program, const Graph& graph, const Op& op,
                                       const std::vector<Argument>& arguments);
 

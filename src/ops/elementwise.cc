@@ -90,6 +90,37 @@ void store_elements(void* to, int64_t stride, const T* from, int count, DType dt
   });
 }
 
+template <class S>
+static void load_pairs(Complex* to, const S* from, int64_t stride, int count) {
+  for (int i = 0; i < count; i++) to[i] = {from[2 * stride * i], from[2 * stride * i + 1]};
+}
+template <>
+void load_elements(Complex* to, const void* from, int64_t stride, int count, DType dtype) {
+  if (dtype == DType::c64)
+    return load_pairs(to, static_cast<const float*>(from), stride, count);
+  if (dtype == DType::c128)
+    return load_pairs(to, static_cast<const double*>(from), stride, count);
+  double real[kBlockCount];
+  for (int done = 0; done < count; done += kBlockCount) {
+    int n = count - done < kBlockCount ? count - done : kBlockCount;
+    auto* at = static_cast<const char*>(from) + done * stride * int64_t(dtype_bytes(dtype));
+    load_elements<double>(real, at, stride, n, dtype);
+    for (int i = 0; i < n; i++) to[done + i] = real[i];
+  }
+}
+template <>
+void store_elements(void* to, int64_t stride, const Complex* from, int count, DType dtype) {
+  for (int64_t i = 0; i < count; i++) {
+    if (dtype == DType::c64) {
+      static_cast<float*>(to)[2 * stride * i] = float(from[i].re);
+      static_cast<float*>(to)[2 * stride * i + 1] = float(from[i].im);
+    } else if (dtype == DType::c128) {
+      static_cast<double*>(to)[2 * stride * i] = from[i].re;
+      static_cast<double*>(to)[2 * stride * i + 1] = from[i].im;
+    }
+  }
+}
+
 template void load_elements(float*, const void*, int64_t, int, DType);
 template void load_elements(double*, const void*, int64_t, int, DType);
 template void load_elements(int64_t*, const void*, int64_t, int, DType);
@@ -155,10 +186,10 @@ Status run_typed(Span<const Value* const> operands, DType dtype, Tensor& out,
               : operand.kind == Value::Kind::boolean ? T(operand.boolean)
                                                       : T(operand.integer);
     }
-    uint64_t rounded = 0;
+    alignas(16) char rounded[16] = {};
     if (!exact_numbers || !is_floating(dtype)) {
-      store_elements<T>(&rounded, 1, &value, 1, dtype);
-      load_elements<T>(&value, &rounded, 1, 1, dtype);
+      store_elements<T>(rounded, 1, &value, 1, dtype);
+      load_elements<T>(&value, rounded, 1, 1, dtype);
     }
     for (int i = 0; i < kBlockCount; i++) blocks[k][i] = value;
   }
@@ -193,7 +224,7 @@ Status run_typed(Span<const Value* const> operands, DType dtype, Tensor& out,
             base[k] + (offset[k] + done * inner.strides[k]) * int64_t(element_bytes[k]);
         load_elements<T>(blocks[k], from, inner.strides[k], count, tensor.dtype);
         if (convert[k]) {
-          uint64_t rounded[kBlockCount];
+          alignas(16) T rounded[kBlockCount];  // no type is wider than what it is computed in
           store_elements<T>(rounded, 1, blocks[k], count, dtype);
           load_elements<T>(blocks[k], rounded, 1, count, dtype);
         }
@@ -219,6 +250,13 @@ Status run_typed(Span<const Value* const> operands, DType dtype, Tensor& out,
 Status run_elementwise(Span<const Value* const> operands, DType dtype, Tensor& out,
                        const BlockFunctions& functions, const void* parameters,
                        Diagnostic* diagnostic) {
+  if (dtype_category(dtype) == DTypeCategory::complex && functions.complex) {
+    if (dtype_category(out.dtype) != DTypeCategory::complex)
+      return SCONCE_FAIL(Code::invalid_argument, diagnostic, "a complex result cannot be stored as %s",
+                         dtype_name(out.dtype));
+    return run_typed<Complex>(operands, dtype, out, functions.complex, functions.exact_numbers,
+                              parameters, diagnostic);
+  }
   Compute compute = compute_of(dtype);
   BlockFunction function = compute == Compute::f32   ? functions.f32
                            : compute == Compute::f64 ? functions.f64

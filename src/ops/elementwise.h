@@ -18,6 +18,23 @@ constexpr Compute compute_of(DType dtype) {
   return dtype == DType::f64 ? Compute::f64 : Compute::f32;
 }
 
+// What complex types are computed in.
+struct Complex {
+  double re = 0, im = 0;
+  constexpr Complex() = default;
+  constexpr Complex(double re, double im = 0) : re(re), im(im) {}
+  friend constexpr Complex operator+(Complex a, Complex b) { return {a.re + b.re, a.im + b.im}; }
+  friend constexpr Complex operator-(Complex a, Complex b) { return {a.re - b.re, a.im - b.im}; }
+  friend constexpr Complex operator*(Complex a, Complex b) {
+    return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+  }
+  friend constexpr Complex operator/(Complex a, Complex b) {
+    double square = b.re * b.re + b.im * b.im;
+    Complex c = a * Complex(b.re, -b.im);
+    return {c.re / square, c.im / square};
+  }
+};
+
 inline constexpr int kBlockCount = 128;  // elements of a block
 inline constexpr int kOperandsMax = 4;
 
@@ -30,6 +47,7 @@ struct BlockFunctions {
   // Numbers and 0-dim operands keep the precision of the compute type, where torch does so (mul and
   // div: f16 / 1e10 is 0, not f16 / inf).
   bool exact_numbers = false;
+  BlockFunction complex = nullptr;  // in Complex
 };
 
 // Each operand is a tensor, or a number (broadcast). All are converted to the compute type of
@@ -39,7 +57,8 @@ Status run_elementwise(Span<const Value* const> operands, DType dtype, Tensor& o
                        const BlockFunctions& functions, const void* parameters,
                        Diagnostic* diagnostic);
 
-// Reads `count` elements, `stride` apart (in elements), as compute type T (float, double, int64_t).
+// Reads `count` elements, `stride` apart (in elements), as compute type T (float, double, int64_t,
+// Complex).
 template <class T>
 void load_elements(T* to, const void* from, int64_t stride, int count, DType dtype);
 // Writes them; conversions as above.

@@ -38,6 +38,13 @@ bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& 
     auto* onesided = std::get_if<bool>(&node.arguments[3]);
     return !onesided || *onesided;
   }
+  // Stock's padding adds and does not take away.
+  if (std::string_view(op.kernel->name) == "aten::constant_pad_nd.out") {
+    auto* pad = std::get_if<std::vector<IntItem>>(&node.arguments[1]);
+    return !pad || std::none_of(pad->begin(), pad->end(), [](const IntItem& n) {
+      return n.is_known() && n.known < 0;
+    });
+  }
   // Stock's convolution knows one and two spatial dimensions.
   if (std::string_view(op.kernel->name) == "aten::convolution.out") {
     auto* weight = std::get_if<ValueRef>(&node.arguments[1]);

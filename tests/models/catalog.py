@@ -69,7 +69,8 @@ def randomise(module: torch.nn.Module) -> torch.nn.Module:
                 uniform(layer.bias, -0.3, 0.3)
             elif isinstance(layer, torch.nn.LayerNorm) and layer.elementwise_affine:
                 uniform(layer.weight, 0.7, 1.3)
-                uniform(layer.bias, -0.2, 0.2)
+                if layer.bias is not None:
+                    uniform(layer.bias, -0.2, 0.2)
     return module
 
 

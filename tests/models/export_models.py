@@ -9,7 +9,7 @@ For each NAME writes
     NAME.inputs.K.safetensors, NAME.outputs.K.safetensors
                               call K >= 1 on the same module, state carried over from call K - 1
     NAME.json                 the flat inputs of each call, and what the files were made from
-`tiny` and `all` name groups. A model is made again only when the code that builds it, the exporter
+`tiny`, `families` and `all` (the rest and `tiny`) name groups. A model is made again only when the code that builds it, the exporter
 or a version changed.
 """
 
@@ -28,10 +28,12 @@ import warnings
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import catalog
+import families
 import tiny
 
-CASES = {**catalog.MODELS, **tiny.MODELS}
-GROUPS = {"big": list(catalog.MODELS), "tiny": list(tiny.MODELS), "all": list(CASES)}
+CASES = {**catalog.MODELS, **tiny.MODELS, **families.MODELS}
+GROUPS = {"big": list(catalog.MODELS), "tiny": list(tiny.MODELS), "families": list(families.MODELS),
+          "all": [*catalog.MODELS, *tiny.MODELS]}
 FORMAT = 2  # raise it when the files written for the same model change
 
 
@@ -49,6 +51,7 @@ def stamp_of(name: str) -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     parts = [str(FORMAT), name, platform.machine(), inspect.getsource(CASES[name])]
+    parts.append(repr(getattr(CASES[name], "row", "")))
     module = sys.modules[CASES[name].__module__]
     parts += [inspect.getsource(v) for v in vars(module).values()
               if inspect.isfunction(v) and v.__name__ in getattr(module, "SHARED", ("randomise",))]
@@ -129,7 +132,7 @@ def export(name: str, folder: pathlib.Path) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", default=["all"], help="models or groups (big, tiny, all)")
+    parser.add_argument("names", nargs="*", default=["all"], help="models or groups (big, tiny, families, all)")
     parser.add_argument("-o", "--output", type=pathlib.Path, default=catalog.ROOT / "build" / "models")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     options = parser.parse_args()

@@ -96,6 +96,8 @@ def cases():
          name="avg_pool2d_backward")
     case(aten._adaptive_avg_pool2d_backward, torch.randn(2, 3, 3, 5), picture,
          name="_adaptive_avg_pool2d_backward")
+    for pad in ([0, 0, 1, -1], [-2, 3], [-1, -1, -2, 0, 1, 1]):
+        case(lambda t, p=pad: torch.constant_pad_nd(t, p, 2.5), picture, name=f"constant_pad_nd {pad}")
     case(lambda t: torch.unbind(t), torch.randn(150, 2), name="unbind of 150")
     norm = torch.nn.functional
     case(lambda t: norm.batch_norm(t, None, None, None, None, True), picture, name="batch_norm in training")

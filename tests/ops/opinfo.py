@@ -854,7 +854,8 @@ def random_cases():
 
 
 def rare_cases(dtypes):
-    for overload, args, kwargs in itertools.chain(rare.calls(torch, dtypes), rare.random_calls(torch)):
+    for overload, args, kwargs in itertools.chain(rare.calls(torch, dtypes), rare.complex_calls(torch),
+                                                   rare.random_calls(torch)):
         yield Call(overload, args, kwargs)
 
 

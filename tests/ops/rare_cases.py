@@ -215,6 +215,22 @@ def calls(torch, dtypes):
     yield aten.range.step, (0, 1, 0.25), {}
 
 
+def complex_calls(torch):
+    """Arithmetic of complex numbers, as rotary embeddings written with them do."""
+    aten = torch.ops.aten
+    torch.manual_seed(9)
+    for dtype, real in ((torch.complex64, torch.float32), (torch.complex128, torch.float64)):
+        x, y = torch.randn(3, 1, 5, dtype=dtype), torch.randn(4, 1, dtype=dtype)
+        for op in (aten.mul.Tensor, aten.div.Tensor, aten.add.Tensor, aten.sub.Tensor):
+            for other in (y, torch.randn(4, 1, dtype=real), torch.arange(1, 5)[:, None], torch.randn([], dtype=dtype)):
+                yield op, (x, other), {}
+            yield op, (y.real, x), {}
+        for op in (aten.mul.Scalar, aten.div.Scalar):
+            yield op, (x, 2.5), {}
+        yield aten.add.Tensor, (x, y), {"alpha": -3}
+        yield aten.rsub.Scalar, (x, 2), {}
+
+
 def random_calls(torch):
     aten = torch.ops.aten
     size, p = [5000], torch.full((5000,), 0.3)

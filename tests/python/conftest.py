@@ -37,7 +37,7 @@ def exported():
 
     def make(name: str) -> str:
         MODELS.mkdir(parents=True, exist_ok=True)
-        with open(MODELS / ".lock", "w") as lock:  # several test programs share the folder
+        with open(MODELS / f".{name}.lock", "w") as lock:  # several test programs share the folder
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 export_models.export(name, MODELS)

@@ -6,7 +6,7 @@ import compare
 import export_models
 
 
-@pytest.mark.parametrize("name", export_models.CASES)
+@pytest.mark.parametrize("name", export_models.GROUPS["all"])
 def test_gives_torchs_answer_here_and_on_stock(name, bench, exported):
     row = bench.row(exported(name))
     assert not row.problems, "\n".join(row.problems)

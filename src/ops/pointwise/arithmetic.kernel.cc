@@ -8,18 +8,21 @@ using namespace pointwise;
 
 // Arguments of all: self, other, alpha.
 struct Add {
+  using TakesComplex = void;
   const Numbers* parameters;
   template <class T> T operator()(T a, T b) const {
     return pointwise::add(a, pointwise::mul(parameters->get<T>(0), b));
   }
 };
 struct Subtract {
+  using TakesComplex = void;
   const Numbers* parameters;
   template <class T> T operator()(T a, T b) const {
     return pointwise::sub(a, pointwise::mul(parameters->get<T>(0), b));
   }
 };
 struct SubtractFrom {
+  using TakesComplex = void;
   const Numbers* parameters;
   template <class T> T operator()(T a, T b) const {
     return pointwise::sub(b, pointwise::mul(parameters->get<T>(0), a));

@@ -14,6 +14,7 @@ namespace pointwise {
 #define ROW_EXACT(symbol, name, out, arguments, kinds, rule, expression)   \
   struct Binary_##symbol {                                                 \
     using ExactNumbers = void;                                             \
+    using TakesComplex = void;                                             \
     template <class T> T operator()(T a, T b) const { return expression; } \
   };
 #define ROW_DIVIDE(symbol, name, out, arguments, kinds, rule, expression)  \

@@ -4,7 +4,8 @@
 // ROW_BINARY_OWN is for those that stock ExecuTorch's portable library lacks; its last argument
 // rewrites them for `--target portable` (nullptr: impossible).
 // Rules: pointwise/run.h. `kinds` is the kernel's signature of the two operands: e takes a tensor or a
-// number. ROW_DIVIDE fails on an integer division by zero; ROW_EXACT keeps numbers unrounded.
+// number. ROW_DIVIDE fails on an integer division by zero; ROW_EXACT keeps numbers unrounded, and takes
+// complex operands.
 ROW_EXACT(mul_Tensor, "mul.Tensor", "mul.out", "Tensor self, Tensor other", "te", same, mul(a, b))
 ROW_EXACT(mul_Scalar, "mul.Scalar", "mul.Scalar_out", "Tensor self, Scalar other", "tn", same, mul(a, b))
 ROW_EXACT(div_Tensor, "div.Tensor", "div.out", "Tensor self, Tensor other", "te", floating, a / b)

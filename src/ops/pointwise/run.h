@@ -40,7 +40,7 @@ Status shape_of(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
 }
 
 // Functors that divide integers declare `using Divides`: a zero in the second operand then fails. `using ExactNumbers`: see
-// BlockFunctions.
+// BlockFunctions. `using TakesComplex`: complex numbers too.
 template <class T, class F, int N>
 bool checked_block(const void* const* in, void* out, int count, const void* parameters) {
   if constexpr (std::is_same_v<T, int64_t> && requires { typename F::Divides; }) {
@@ -60,6 +60,7 @@ constexpr BlockFunctions functions_of() {
   }
   if constexpr (rule != Rule::floating && rule != Rule::real)
     functions.i64 = checked_block<int64_t, F, N>;
+  if constexpr (requires { typename F::TakesComplex; }) functions.complex = block_of<Complex, F, N>;
   return functions;
 }
 

@@ -1,5 +1,6 @@
 // Views, joins and rearrangements. High-level names become a few core ones: view, permute, transpose,
 // slice, select, expand, cat. Schemas keep their alias letters: the importer follows views by them.
+#include <algorithm>
 #include <cstring>
 
 #include "ops/shape/decompose.h"
@@ -362,12 +363,35 @@ Results rot90(Build& build, const Node& node) {
 
 // --- pads -----------------------------------------------------------------------------------------
 
+// What negative padding takes off, as slices; nothing of it is left in `pad`.
+ValueId crop(Build& build, ValueId x, std::vector<int64_t>& pad) {
+  for (size_t i = 0; i + 1 < pad.size(); i += 2) {
+    int64_t dim = build.rank(x) - 1 - int64_t(i / 2), &before = pad[i], &after = pad[i + 1];
+    if (before < 0 || after < 0)
+      x = slice(build, x, dim, before < 0 ? -before : 0,
+                after < 0 ? Argument(after) : Argument(INT64_MAX));
+    before = std::max<int64_t>(before, 0);
+    after = std::max<int64_t>(after, 0);
+  }
+  return x;
+}
+// self, pad, value, for targets that pad but do not crop.
+Results constant_pad_parts(Build& build, const Node& node) {
+  auto pad = known_integers(build, node, 1);
+  ValueId x = value(node, 0);
+  if (!pad || pad->size() % 2 != 0 || int(pad->size()) > 2 * build.rank(x)) return std::nullopt;
+  ValueId kept = crop(build, x, *pad);
+  if (kept == x) return std::nullopt;
+  if (std::all_of(pad->begin(), pad->end(), [](int64_t n) { return n == 0; }))
+    return build.call("aten::clone", {Build::v(kept)});
+  return build.call("aten::constant_pad_nd",
+                    {Build::v(kept), Build::ints(*pad), node.arguments[2]});
+}
 // Wraps around: dimensions from the last on, before and after.
-Results pad_circular(Build& build, ValueId x, const std::vector<int64_t>& pad) {
+Results pad_circular(Build& build, ValueId x, std::vector<int64_t> pad) {
+  x = crop(build, x, pad);  // first, so that what wraps around is what is left
   for (size_t i = 0; i < pad.size() / 2; i++) {
     int64_t dim = build.rank(x) - 1 - int64_t(i), before = pad[2 * i], after = pad[2 * i + 1];
-    if (before < 0 || after < 0)  // crops first, so that what wraps around is what is left
-      x = slice(build, x, dim, before < 0 ? -before : 0, after < 0 ? Argument(after) : Argument(INT64_MAX));
     std::vector<ValueId> parts{x};
     if (before > 0) parts.insert(parts.begin(), slice(build, x, dim, -before, INT64_MAX));
     if (after > 0) parts.push_back(slice(build, x, dim, int64_t(0), after));
@@ -846,7 +870,7 @@ OP(rot90) = {.schema = "aten::rot90(Tensor self, int k=1, int[] dims=[0, 1]) -> 
 
 OP(constant_pad_nd) = {
     .schema = "aten::constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor",
-    .out = "aten::constant_pad_nd.out"};
+    .out = "aten::constant_pad_nd.out", .decompose = constant_pad_parts};
 OP(reflection_pad1d) = {.schema = "aten::reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
                         .out = "aten::reflection_pad1d.out"};
 OP(reflection_pad2d) = {.schema = "aten::reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
