@@ -26,7 +26,7 @@ namespace sconce {
 struct ModuleOptions {
   // What operators are looked up in; empty = every kernel linked in.
   Span<const KernelRow> kernels;
-  // Backends that delegate calls may name.
+  // Backends that delegate calls may name; empty = every one linked in.
   std::vector<const DelegateType*> delegates;
   // Memories 2, 3, ... hold the same state for all methods (stock's share_memory_arenas).
   bool share_memories = false;

@@ -18,6 +18,9 @@ struct DelegateSource {
   uint32_t index = 0;  // among the method's delegates
   Bytes data;          // the payload
   pte::Vector specs;   // tables of pte::field::spec: key (text), value (bytes)
+  // Named bytes that the caller holds outside the program; null = none. Set for load().
+  Bytes (*find_external)(void* context, const char* name) = nullptr;
+  void* context = nullptr;
 };
 
 struct DelegateType {
@@ -33,5 +36,8 @@ struct DelegateType {
   Status (*execute)(void* state, Span<const Value* const> args, KernelContext& context);
   void (*unload)(void* state);  // null = nothing to do
 };
+
+// Every delegate linked in; defined by the library that has them (targets/delegates).
+Span<const DelegateType* const> all_delegates();
 
 }  // namespace sconce

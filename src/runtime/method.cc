@@ -459,7 +459,8 @@ Status Method::load_delegates(uint8_t* memory, Diagnostic* diagnostic) {
     Table delegate = delegates.table(i);
     LoadedDelegate& loaded = delegates_[i];
     DelegateSource source{program_, meta_.name(), i, program_->view().delegate_data(delegate),
-                          delegate.vector(field::delegate::specs)};
+                          delegate.vector(field::delegate::specs), options_.find_external,
+                          options_.context};
     uint64_t bytes = 0;
     Status status = kOk;
     if (loaded.type->arena_bytes) status = loaded.type->arena_bytes(source, &bytes, diagnostic);

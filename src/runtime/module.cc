@@ -135,6 +135,8 @@ struct Module::State {
     if (Status status = Program::load(bytes, &program, &diagnostic); !status.ok())
       return to_error(status, diagnostic);
     if (options.kernels.empty()) options.kernels = all_kernels();
+    if (options.delegates.empty())
+      options.delegates.assign(all_delegates().begin(), all_delegates().end());
     execute.instruction_budget = options.instruction_budget;
     return open_data_files();
   }

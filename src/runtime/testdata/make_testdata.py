@@ -19,7 +19,8 @@ torch.manual_seed(0)
 HERE = os.path.dirname(os.path.abspath(__file__))
 CASES = []
 NAMES = {torch.float32: "f32", torch.int64: "i64", torch.bool: "b8", torch.int32: "i32",
-         torch.float64: "f64"}
+         torch.float64: "f64", torch.float16: "f16", torch.bfloat16: "bf16", torch.int8: "i8",
+         torch.uint8: "u8"}
 
 
 def text(kind, file, method, call, index, value):
@@ -31,7 +32,7 @@ def text(kind, file, method, call, index, value):
     return f"{file} {method} {call} {kind} {index} {NAMES[value.dtype]} {sizes} {values or '-'}"
 
 
-def save(name, programs, calls, constant_methods=None, backend=None, partitioner=None):
+def save(name, programs, calls, constant_methods=None, backend=None, partitioner=None, here=HERE):
     """calls: {method: [inputs tuple, ...]}; expected values come from stock's own runtime."""
     config = EdgeCompileConfig(_check_ir_validity=False)
     if partitioner:
@@ -41,7 +42,7 @@ def save(name, programs, calls, constant_methods=None, backend=None, partitioner
     else:
         edge = to_edge(programs, constant_methods=constant_methods, compile_config=config)
     program = edge.to_executorch(backend or ExecutorchBackendConfig())
-    path = os.path.join(HERE, name + ".pte")
+    path = os.path.join(here, name + ".pte")
     with open(path, "wb") as f:
         f.write(program.buffer)
     loaded = Runtime.get().load_program(path)
@@ -159,4 +160,5 @@ def main():
         f.write("\n".join(CASES) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

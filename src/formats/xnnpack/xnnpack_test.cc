@@ -1,0 +1,3 @@
+#include "formats/xnnpack/xnnpack.h"
+
+#include <gtest/gtest.h>

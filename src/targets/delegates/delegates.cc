@@ -1,0 +1,12 @@
+// The delegates that a host's library has; small targets bring their own table.
+#include "runtime/delegate.h"
+#include "targets/xnnpack/run/xnnpack_delegate.h"
+
+namespace sconce {
+
+Span<const DelegateType* const> all_delegates() {
+  static constexpr const DelegateType* kAll[] = {&kXnnpackDelegate};
+  return kAll;
+}
+
+}  // namespace sconce
