@@ -29,6 +29,15 @@ bool we_have(const std::string& name) {
          name == "executorch_prim::et_copy_index.tensor";
 }
 
+// What stock's wheel can run; other backends need a build of their own.
+constexpr const char* kStocksDelegate = "XnnpackBackend";
+
+bool we_have_delegate(const std::string& id) {
+  for (const DelegateType* type : all_delegates())
+    if (id == type->id) return true;
+  return false;
+}
+
 // Operators that `has` lacks, each with the first source line that uses it.
 template <class Has>
 std::vector<Finding> missing_operators(const PteMethod& method, Has has) {
@@ -85,7 +94,10 @@ void add_check(CLI::App& app) {
       append(stock, missing_operators(method, stock_has));
       append(small, missing_operators(method, we_have));
       for (const PteDelegate& delegate : method.delegates) {
-        here.push_back({method.name, "delegate " + delegate.id + " is not built in"});
+        if (!we_have_delegate(delegate.id))
+          here.push_back({method.name, "delegate " + delegate.id + " is not built in"});
+        if (delegate.id != kStocksDelegate)
+          stock.push_back({method.name, "delegate " + delegate.id + " is not part of it"});
         small.push_back(
             {method.name, "delegate " + delegate.id + " has no build for small targets"});
       }

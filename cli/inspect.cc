@@ -1,10 +1,12 @@
 // sconce inspect: what is in a file, whatever its format.
 #include <cstring>
+#include <sstream>
 
 #include "base/file.h"
 #include "cli.h"
 #include "formats/pt2/pt2.h"
 #include "formats/pte/pte.h"
+#include "formats/xnnpack/xnnpack.h"
 #include "named_tensors.h"
 
 namespace sconce::cli {
@@ -93,6 +95,13 @@ std::vector<MapRow> memory_map(const PteMethod& method) {
   return used;
 }
 
+// A payload that cannot be read is told, and no reason to stop.
+void print_payload(Bytes data) {
+  auto graph = read_xnnpack(data);
+  std::istringstream lines(graph.ok() ? print_xnnpack(*graph) : graph.error().text);
+  for (std::string line; std::getline(lines, line);) fmt::print("    {}\n", line);
+}
+
 void inspect_pte(const std::string& path, Bytes bytes, bool json, bool map, bool instructions) {
   PteProgram program = value_or_exit(read_pte(bytes).with_context(path), json);
   PteLayout layout = value_or_exit(read_pte_layout(bytes).with_context(path), json);
@@ -178,8 +187,10 @@ void inspect_pte(const std::string& path, Bytes bytes, bool json, bool map, bool
       fmt::print("  input {:<3} {}\n", i, value_text(m.values[size_t(m.inputs[i])]));
     for (size_t i = 0; i < m.outputs.size(); i++)
       fmt::print("  output {:<2} {}\n", i, value_text(m.values[size_t(m.outputs[i])]));
-    for (const PteDelegate& d : m.delegates)
+    for (const PteDelegate& d : m.delegates) {
       fmt::print("  delegate {} ({})\n", d.id, human_bytes(d.data.size()));
+      if (instructions && d.id == "XnnpackBackend") print_payload(d.data);
+    }
     std::vector<int> uses(m.operators.size(), 0);
     for (const PteChain& c : m.chains)
       for (const PteInstruction& i : c.instructions)
@@ -304,7 +315,7 @@ void add_inspect(CLI::App& app) {
   command->add_flag("--memory-map", options->map,
                     "Of a .pte: which tensor lies where, and when it is alive");
   command->add_flag("--instructions", options->instructions,
-                    "Of a .pte: every instruction with its arguments");
+                    "Of a .pte: every instruction with its arguments, and XNNPACK payloads");
   command->add_flag("--json", options->json, "As JSON");
   command->footer("Example:\n  sconce inspect model.pte --memory-map");
   command->callback([options] {

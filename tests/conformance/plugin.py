@@ -22,7 +22,8 @@ import time
 import pytest
 import torch
 from executorch.backends.test.harness import Tester
-from executorch.backends.test.harness.stages import Export, ToEdgeTransformAndLower, ToExecutorch
+from executorch.backends.test.harness.stages import (
+    Export, StageType, ToEdgeTransformAndLower, ToExecutorch)
 from executorch.backends.test.suite import flow as suite_flow
 from executorch.backends.test.suite.reporting import TestCaseSummary, TestResult
 
@@ -34,7 +35,10 @@ runner = importlib.import_module("executorch.backends.test.suite.runner")
 
 def all_flows() -> dict[str, suite_flow.TestFlow]:
     return {name: suite_flow.TestFlow(name, backend="sconce", tester_factory=Tester, is_delegated=False)
-            for name in routes.ROUTES}
+            for name in (*routes.ROUTES, *routes.XNNPACK_ROUTES)}
+
+
+stocks_flows = suite_flow.all_flows()
 
 
 class State:
@@ -78,6 +82,21 @@ def stocks_file(program: torch.export.ExportedProgram) -> routes.StocksFile:
     return routes.StocksFile(finish.artifact.buffer, changed=changed)
 
 
+def stocks_xnnpack_file(flow: str, model, inputs, dynamic_shapes) -> routes.StocksFile:
+    """As the suite's flow of that name makes it."""
+    made = stocks_flows[flow]
+    try:
+        tester = made.tester_factory(model, tuple(inputs))
+        if made.quantize:
+            tester.quantize(made.quantize_stage_factory())
+        tester.export(tester._get_default_stage(StageType.EXPORT, dynamic_shapes=dynamic_shapes))
+        tester.to_edge_transform_and_lower()
+        tester.to_executorch()
+        return routes.StocksFile(tester.get_artifact().buffer)
+    except Exception as error:
+        raise routes.NotOurs(f"stock cannot lower it: {routes.first_line(error)}") from error
+
+
 def run_test(model, inputs, flow, test_name, test_base_name, subtest_index, params,
              dynamic_shapes=None, generate_random_test_inputs=True, artifact_dir=None):
     """The suite's entry, for our flows. Its cases give inputs or ask for random ones of the same
@@ -93,7 +112,11 @@ def run_test(model, inputs, flow, test_name, test_base_name, subtest_index, para
     try:
         if isinstance(case, routes.NotOurs):
             raise case
-        worst = state.bench.run(flow.name, case, lambda: stocks_file(case.methods["forward"]))
+        if flow.name in routes.XNNPACK_ROUTES:
+            lower = lambda: stocks_xnnpack_file(flow.name, model, inputs, dynamic_shapes)
+        else:
+            lower = lambda: stocks_file(case.methods["forward"])
+        worst = state.bench.run(flow.name, case, lower)
     except routes.NotOurs as reason:
         result, error = TestResult.SKIPPED, reason
     except compare.Wrong as wrong:
@@ -144,7 +167,7 @@ def pytest_collection_modifyitems(config, items):
     index, count = map(int, config.getoption("--conformance-shard").split("/"))
     cases = {case: i for i, case in enumerate(dict.fromkeys(map(case_of, items)))}
     mine = [item for item in items if cases[case_of(item)] % count == index]
-    order = {name: i for i, name in enumerate(routes.ROUTES)}
+    order = {name: i for i, name in enumerate((*routes.ROUTES, *routes.XNNPACK_ROUTES))}
     mine.sort(key=lambda item: (cases[case_of(item)], order[item.callspec.params["test_runner"].name]))
     config.hook.pytest_deselected(items=[item for item in items if item not in set(mine)])
     items[:] = mine

@@ -1,6 +1,6 @@
 """Runs ExecuTorch's backend test suite (its operator cases) through our compiler and our runtime.
 
-    python tests/conformance/run.py                                 every case, all three flows
+    python tests/conformance/run.py                                 every case, the first three flows
     python tests/conformance/run.py -f ours_on_ours -k 'lstm or conv'
     python tests/conformance/run.py -f stock_on_ours --sample 4     every fourth case
 
@@ -8,6 +8,8 @@ Flows (routes.py says what counts as right):
     stock_on_ours   stock ExecuTorch's lowering, our runtime
     ours_on_stock   our compiler, stock's runtime
     ours_on_ours    our compiler, our runtime
+    xnnpack, xnnpack_static_int8_per_channel, xnnpack_static_int8_per_tensor,
+    xnnpack_dynamic_int8_per_channel (when asked for): stock's flows of that name, our runtime
 
 Needs torch and executorch (`make venv`) and the sconce command line: --sconce, else $SCONCE_CLI,
 else build/release or build/dev. Prints a line for each case that did not pass and a table of the
@@ -25,7 +27,9 @@ import sys
 import tempfile
 import time
 
-from routes import ROUTES as FLOWS
+from routes import ROUTES, XNNPACK_ROUTES
+
+FLOWS = (*ROUTES, *XNNPACK_ROUTES)
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -98,7 +102,7 @@ def show(records: list[dict], wall_s: float, out=sys.stdout) -> collections.Coun
             for name, made in sorted(chosen.items()):
                 reason = next(record["reason"] for record in made if record["result"] == word)
                 print(f"    {name}: {reason}", file=out)
-    print(f"{'flow':<16}{'cases':>7}{'pass':>7}{'fail':>7}{'skip':>7}{'worst error':>13}{'seconds':>9}",
+    print(f"{'flow':<33}{'cases':>7}{'pass':>7}{'fail':>7}{'skip':>7}{'worst error':>13}{'seconds':>9}",
           file=out)
     for flow in FLOWS:
         made = flows.get(flow)
@@ -108,7 +112,7 @@ def show(records: list[dict], wall_s: float, out=sys.stdout) -> collections.Coun
         totals.update(words)
         mine = [record for subtests in made.values() for record in subtests]
         worst = max((record["error"] or 0.0 for record in mine), default=0.0)
-        print(f"{flow:<16}{len(made):>7}{words['pass']:>7}{words['fail']:>7}{words['skip']:>7}"
+        print(f"{flow:<33}{len(made):>7}{words['pass']:>7}{words['fail']:>7}{words['skip']:>7}"
               f"{worst:>13.1e}{sum(record['seconds'] for record in mine):>9.1f}", file=out)
     print(f"{wall_s:.0f} s", file=out)
     return totals
@@ -116,7 +120,7 @@ def show(records: list[dict], wall_s: float, out=sys.stdout) -> collections.Coun
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("-f", "--flow", nargs="+", choices=FLOWS, default=list(FLOWS))
+    parser.add_argument("-f", "--flow", nargs="+", choices=FLOWS, default=list(ROUTES))
     parser.add_argument("-k", "--filter", help="pytest's -k: which cases, by name")
     parser.add_argument("--sample", type=int, default=1, metavar="N", help="every N-th case (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs (default 0)")

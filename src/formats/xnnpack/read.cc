@@ -92,6 +92,7 @@ Result<void> read_quantization(const fb::QuantizedValue& from, const XnnGraph& g
     return error(Code::invalid_file, "{} with quantization kind {}", xnn_dtype_name(dtype),
                  int(from.quantization_type()));
   };
+  if (!from.quantization()) return error(Code::invalid_file, "has no quantization");
   switch (from.quantization_type()) {
     case fb::Quantization_PerTensor: {
       to.kind = Kind::per_tensor;

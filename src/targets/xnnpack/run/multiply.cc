@@ -131,7 +131,7 @@ void multiply_integers(const Taps& t, const RunValue& input, const RunValue& fil
           total += float(int32_t(dot(a + g * group, b + g * group, group))) * scales[g];
       },
       [&](int64_t n, int64_t o, int64_t index) {
-        float row_scale = input.row_scales[size_t(n * t.image() / width)];
+        float row_scale = count ? input.row_scales[size_t(n * t.image() / width)] : 0;
         float y = grouped ? total * row_scale : float(int32_t(sum)) * row_scale * channel_scale(o);
         out[size_t(index)] = y + biases[size_t(o)];
         sum = 0, total = 0;
