@@ -1,7 +1,7 @@
 // DelegateType: a backend that runs a piece of a method as one instruction. Freestanding.
 //
-// A backend links one constant of this type and the caller lists it when a method is loaded; there
-// is no registry. Delegates may allocate if their platform lets them.
+// A backend links one constant of this type and the caller lists it when a method is loaded; hosts
+// have all_delegates(). Delegates may allocate if their platform lets them.
 #pragma once
 
 #include "formats/pte/tables.h"
@@ -37,7 +37,7 @@ struct DelegateType {
   void (*unload)(void* state);  // null = nothing to do
 };
 
-// Every delegate linked in; defined by the library that has them (targets/delegates).
+// Those that are linked in (targets/delegates.cc; hosts only).
 Span<const DelegateType* const> all_delegates();
 
 }  // namespace sconce

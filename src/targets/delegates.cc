@@ -1,4 +1,3 @@
-// The delegates that a host's library has; small targets bring their own table.
 #include "runtime/delegate.h"
 #include "targets/xnnpack/run/xnnpack_delegate.h"
 
