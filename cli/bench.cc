@@ -31,6 +31,23 @@ struct Observer {
   }
 };
 
+// Steps of backends in the order in which they ran, each with the least of its times.
+struct Steps {
+  struct Step {
+    std::string name, source;
+    double seconds = 0;
+  };
+  std::vector<Step> steps;
+  size_t next = 0;
+  static void on_step(void* context, const DelegateStep& step) {
+    auto* self = static_cast<Steps*>(context);
+    if (self->next == self->steps.size())
+      self->steps.push_back({step.name, step.source, step.seconds});
+    Step& known = self->steps[self->next++];
+    known.seconds = std::min(known.seconds, step.seconds);
+  }
+};
+
 double quantile(const std::vector<double>& sorted, double q) {
   return sorted[std::min(sorted.size() - 1, size_t(q * double(sorted.size())))];
 }
@@ -40,7 +57,8 @@ double quantile(const std::vector<double>& sorted, double q) {
 void add_bench(CLI::App& app) {
   struct Options {
     std::string model, inputs, method = "forward";
-    int threads = 1, runs = 10, warmup = 2;
+    int runs = 10, warmup = 2, rows = 20;
+    ModuleOptions module;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
@@ -51,9 +69,8 @@ void add_bench(CLI::App& app) {
                       "Input tensors as for run; made up at the largest sizes when left out");
   command->add_option("--method", options->method, "Which method")->capture_default_str();
   command
-      ->add_option("--threads", options->threads,
-                   "How many threads (the reference kernels use one)")
-      ->check(CLI::Range(1, 256))
+      ->add_option("--threads", options->module.threads, kThreadsHelp)
+      ->check(CLI::Range(0, 256))
       ->capture_default_str();
   command->add_option("--runs", options->runs, "Timed runs")
       ->check(CLI::Range(1, 100000))
@@ -61,12 +78,15 @@ void add_bench(CLI::App& app) {
   command->add_option("--warmup", options->warmup, "Runs before them that do not count")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
+  command->add_option("--rows", options->rows, "Rows of the table of a backend's slowest steps")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
   command->add_flag("--json", options->json, "As JSON");
   command->footer("Example:\n  sconce bench model.pte --runs 20");
   command->callback([options] {
     bool json = options->json;
     Progress progress;
-    Module module = value_or_exit(Module::load(options->model), json);
+    Module module = value_or_exit(Module::load(options->model, options->module), json);
     MethodMeta meta =
         value_or_exit(module.method_meta(options->method).with_context(options->model), json);
     std::vector<std::vector<uint8_t>> storage;
@@ -94,6 +114,15 @@ void add_bench(CLI::App& app) {
     observer.ops = &ops;
     module.set_observer(Observer::before, Observer::after, &observer);
     value_or_exit(module.execute(options->method, inputs).with_context(options->model), json);
+    module.set_observer(nullptr, nullptr, nullptr);
+    Steps steps;
+    module.set_step_observer(Steps::on_step, &steps);
+    for (int run = 0; run < std::min(options->runs, 10); run++) {
+      steps.next = 0;
+      value_or_exit(module.execute(options->method, inputs).with_context(options->model), json);
+      if (steps.steps.empty()) break;
+    }
+    module.set_step_observer(nullptr, nullptr);
     progress.clear();
     std::sort(times.begin(), times.end());
     std::vector<std::pair<std::string, OpTime>> rows(ops.begin(), ops.end());
@@ -103,9 +132,9 @@ void add_bench(CLI::App& app) {
     for (const auto& row : rows) sum += row.second.seconds;
     if (json) {
       fmt::print(
-          "{{\"method\": {}, \"threads\": 1, \"load_ms\": {:.4f}, \"runs\": {}, \"min_ms\": "
+          "{{\"method\": {}, \"threads\": {}, \"load_ms\": {:.4f}, \"runs\": {}, \"min_ms\": "
           "{:.4f}, \"median_ms\": {:.4f}, \"p10_ms\": {:.4f}, \"p90_ms\": {:.4f}, \"operators\": [",
-          json_string(options->method), load_seconds * 1e3, times.size(), times[0] * 1e3,
+          json_string(options->method), options->module.threads, load_seconds * 1e3, times.size(), times[0] * 1e3,
           quantile(times, 0.5) * 1e3, quantile(times, 0.1) * 1e3, quantile(times, 0.9) * 1e3);
       const char* comma = "";
       for (const auto& [name, op] : rows) {
@@ -113,17 +142,36 @@ void add_bench(CLI::App& app) {
                    op.calls, op.seconds * 1e3);
         comma = ", ";
       }
+      fmt::print("], \"steps\": [");
+      comma = "";
+      for (const Steps::Step& step : steps.steps) {
+        fmt::print("{}{{\"name\": {}, \"source\": {}, \"ms\": {:.4f}}}", comma,
+                   json_string(step.name), json_string(step.source), step.seconds * 1e3);
+        comma = ", ";
+      }
       fmt::print("]}}\n");
       return;
     }
     fmt::print(
-        "{}: median {:.3f} ms, from {:.3f} to {:.3f} (10 % to 90 %), least {:.3f}; {} runs, 1 "
-        "thread, loaded in {:.3f} ms\n",
+        "{}: median {:.3f} ms, from {:.3f} to {:.3f} (10 % to 90 %), least {:.3f}; {} runs, {} "
+        "thread(s), loaded in {:.3f} ms\n",
         options->method, quantile(times, 0.5) * 1e3, quantile(times, 0.1) * 1e3,
-        quantile(times, 0.9) * 1e3, times[0] * 1e3, times.size(), load_seconds * 1e3);
+        quantile(times, 0.9) * 1e3, times[0] * 1e3, times.size(), options->module.threads, load_seconds * 1e3);
     for (const auto& [name, op] : rows)
       fmt::print("  {:5.1f} %  {:10.3f} ms  {:6} x  {}\n", op.seconds / sum * 100, op.seconds * 1e3,
                  op.calls, name);
+    if (steps.steps.empty() || options->rows == 0) return;
+    double total_seconds = 0;
+    for (const Steps::Step& step : steps.steps) total_seconds += step.seconds;
+    std::vector<Steps::Step> slowest = steps.steps;
+    std::stable_sort(slowest.begin(), slowest.end(),
+                     [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+    slowest.resize(std::min(slowest.size(), size_t(options->rows)));
+    fmt::print("{} steps, least times {:.3f} ms together; the slowest:\n", steps.steps.size(),
+               total_seconds * 1e3);
+    for (const Steps::Step& step : slowest)
+      fmt::print("  {:5.1f} %  {:10.3f} ms  {:6}  {}\n", step.seconds / total_seconds * 100,
+                 step.seconds * 1e3, step.name, step.source);
   });
 }
 

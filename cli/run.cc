@@ -66,7 +66,6 @@ void add_run(CLI::App& app) {
     std::vector<std::string> methods = {"forward"};
     std::vector<std::string> inputs, outputs;
     ModuleOptions module;
-    int threads = 1;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
@@ -90,9 +89,8 @@ void add_run(CLI::App& app) {
   command->add_flag("--share-memories", options->module.share_memories,
                     "All methods share the memory of their state");
   command
-      ->add_option("--threads", options->threads,
-                   "How many threads (the reference kernels use one)")
-      ->check(CLI::Range(1, 256))
+      ->add_option("--threads", options->module.threads, kThreadsHelp)
+      ->check(CLI::Range(0, 256))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Report as JSON");
   command->footer(

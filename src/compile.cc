@@ -81,6 +81,16 @@ Result<void> compile(const std::vector<CompileInput>& inputs,
       report->stages.push_back({"  " + run.name, run.milliseconds, run.nodes_after});
   if (!options.stop_after.empty()) return {};
 
+  // Let the target take what it runs as a whole.
+  if (target->partition) {
+    stages.begin("partition", 0.4);
+    for (size_t i = 0; i < programs.size(); i++)
+      for (Method& method : programs[i]->methods) {
+        Result<void> done = target->partition(*programs[i], method.graph);
+        if (!done.ok()) return std::move(done.error()).with_context(inputs[i].path);
+      }
+  }
+
   // Plan the memory and lay out the tables.
   stages.begin("emit", 0.6);
   EmitOptions emit_options{options.source_lines};

@@ -28,6 +28,9 @@ struct ModuleOptions {
   Span<const KernelRow> kernels;
   // Backends that delegate calls may name; empty = every one linked in.
   std::vector<const DelegateType*> delegates;
+  // How many threads tile programs run on, the caller's included; 0 = one for each processor.
+  // Results do not depend on it.
+  int threads = 1;
   // Memories 2, 3, ... hold the same state for all methods (stock's share_memory_arenas).
   bool share_memories = false;
   // .ptd files with the weights that the program names and does not hold.
@@ -76,6 +79,8 @@ class Module {
   // Before or after every instruction; see ExecuteOptions. Stays until replaced.
   void set_observer(void (*before)(void*, const Step&), void (*after)(void*, const Step&),
                     void* context);
+  // After every step of a backend that tells of them; see DelegateStep. Stays until replaced.
+  void set_step_observer(void (*on_step)(void*, const DelegateStep&), void* context);
   // Mutable state of a method as after load.
   Result<void> reset(const std::string& method);
   // State by its name in the model, e.g. a cache; null when unknown or the file keeps no names.

@@ -129,6 +129,7 @@ class MethodEmitter {
   Result<void> emit_cond(const Graph& graph, const Node& node, Env& env);
   Result<void> emit_while(const Graph& graph, const Node& node, Env& env);
   Result<void> emit_scan(const Graph& graph, const Node& node, Env& env);
+  Result<void> emit_delegate(const Graph& graph, const Node& node, Env& env);
   // Emits the body of control flow. `results` say where each output has to end up.
   Result<void> emit_subgraph(const Graph& graph, std::vector<Place> inputs,
                              const std::vector<Place>& results, bool loop_state,
@@ -461,6 +462,7 @@ Result<void> MethodEmitter::emit_node(const Graph& graph, const Node& node, Env&
   if (node.op == "cond") return emit_cond(graph, node, env);
   if (node.op == "while_loop") return emit_while(graph, node, env);
   if (node.op == "map" || node.op == "scan") return emit_scan(graph, node, env);
+  if (node.op == "delegate") return emit_delegate(graph, node, env);
   if (node.op == "sconce_prim::constant") {
     TRY(int32_t value, argument(node.arguments[0], "Scalar", env));
     env[size_t(node.results[0])] = Place{value, -1, 0};
@@ -557,6 +559,29 @@ Result<void> MethodEmitter::emit_node(const Graph& graph, const Node& node, Env&
       args.push_back(add_value(PteTensorList{outs}));
   }
   call(op->kernel->name, std::move(args), node.source);
+  return {};
+}
+
+// A call of a backend: its operands, then its results, each a tensor of its own.
+Result<void> MethodEmitter::emit_delegate(const Graph& graph, const Node& node, Env& env) {
+  const DelegateData& data =
+      program_.delegates[size_t(std::get<int64_t>(node.arguments[0]))];
+  PteDelegateCall instruction{int32_t(out_.delegates.size()), {}};
+  out_.delegates.push_back({data.id, Bytes(data.payload), false, {}});
+  for (ValueRef ref : list(node.arguments[1])) {
+    const Place& place = env[size_t(ref.id)];
+    if (place.value < 0) return error(Code::internal, "a value is used before it is placed");
+    instruction.args.push_back(place.value);
+  }
+  Graph::for_each_use(node, [&](ValueId id) { touch(env[size_t(id)]); });
+  release(node, env);
+  for (ValueId id : node.results) {
+    TRY(Place place, new_result(graph.type(id)));
+    touch(place);
+    bind(id, place, env, use_counts_[&graph]);
+    instruction.args.push_back(place.value);
+  }
+  add_instruction(std::move(instruction), node.source);
   return {};
 }
 
@@ -943,6 +968,10 @@ Result<void> MethodEmitter::run(PlanReport* report) {
 Result<Emitted> emit(const Program& program, const EmitOptions& options) {
   Emitted emitted;
   Constants constants{emitted.program, {}};
+  for (const NamedData& data : program.named_data) {
+    emitted.program.named_data.push_back({data.name, data.bytes, data.alignment});
+    emitted.owned.push_back(data.owned);
+  }
   for (const Method& method : program.methods) {
     MethodEmitter emitter(program, method, options, emitted.program, constants);
     PlanReport report;
@@ -978,6 +1007,11 @@ Result<Emitted> join(std::vector<Emitted> parts) {
     };
     append(whole.program.constants, part.program.constants);
     append(whole.program.initial_values, part.program.initial_values);
+    for (PteNamedData& data : part.program.named_data) {
+      bool there = std::any_of(whole.program.named_data.begin(), whole.program.named_data.end(),
+                               [&](const PteNamedData& other) { return other.key == data.key; });
+      if (!there) whole.program.named_data.push_back(std::move(data));
+    }
     whole.plans.insert(whole.plans.end(), part.plans.begin(), part.plans.end());
     whole.owned.insert(whole.owned.end(), part.owned.begin(), part.owned.end());
     whole.constraints.insert(whole.constraints.end(), part.constraints.begin(),

@@ -182,6 +182,22 @@ struct BufferData {
   uint64_t omitted = 0;  // as in ConstantData
 };
 
+// A piece of a graph that a backend has taken over; only the backend knows what the payload says.
+// A node "delegate" runs it: arguments are its index and the list of its operands. Partitioning comes
+// after the passes, so that no pass and no text form knows such nodes.
+struct DelegateData {
+  std::string id;  // of the backend, as the file names it: "SconceBackend"
+  std::vector<uint8_t> payload;
+};
+
+// Bytes that payloads find by name. Equal names have equal bytes.
+struct NamedData {
+  std::string name;
+  Bytes bytes;
+  std::shared_ptr<const std::vector<uint8_t>> owned;  // keeps `bytes` alive when we made them
+  uint32_t alignment = 64;
+};
+
 // What a caller passes that is not a tensor, or what is fixed: checked on every call.
 struct FixedInput {
   int32_t position = 0;  // among the graph's inputs
@@ -204,6 +220,8 @@ struct Program {
   std::vector<ConstantData> constants;
   std::vector<BufferData> buffers;
   std::vector<Method> methods;
+  std::vector<DelegateData> delegates;
+  std::vector<NamedData> named_data;
   std::vector<std::shared_ptr<const void>> keep_alive;  // mappings that constants view into
 
   // Index of a constant with these bytes: one that is there when it has the same bytes and type

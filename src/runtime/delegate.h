@@ -1,7 +1,7 @@
 // DelegateType: a backend that runs a piece of a method as one instruction. Freestanding.
 //
 // A backend links one constant of this type and the caller lists it when a method is loaded; hosts
-// have all_delegates(). Delegates may allocate if their platform lets them.
+// have all_delegates(). Delegates may allocate while they are loaded, if their platform lets them.
 #pragma once
 
 #include "formats/pte/tables.h"
@@ -10,6 +10,14 @@
 namespace sconce {
 
 class Program;
+class ThreadPool;  // platform/threads.h
+
+// What a delegate tells of its steps when asked to (MethodOptions::profile).
+struct DelegateStep {
+  const char* name;    // what ran
+  const char* source;  // where the model's author wrote it; may be empty
+  double seconds;
+};
 
 // What a delegate is made from. Views the program's file.
 struct DelegateSource {
@@ -20,6 +28,14 @@ struct DelegateSource {
   pte::Vector specs;   // tables of pte::field::spec: key (text), value (bytes)
   // Named bytes that the caller holds outside the program; null = none. Set for load().
   Bytes (*find_external)(void* context, const char* name) = nullptr;
+  void* context = nullptr;
+  // Threads to work on, which outlive the delegate; null: the calling one alone.
+  ThreadPool* threads = nullptr;
+};
+
+// Told after every step of a delegate that has any, while `on_step` is set.
+struct DelegateProfile {
+  void (*on_step)(void* context, const DelegateStep& step) = nullptr;
   void* context = nullptr;
 };
 
@@ -35,6 +51,8 @@ struct DelegateType {
   // checks kinds, dtypes and ranks itself.
   Status (*execute)(void* state, Span<const Value* const> args, KernelContext& context);
   void (*unload)(void* state);  // null = nothing to do
+  // Null: it has nothing to tell. `profile` is read during execute() and outlives the state.
+  void (*set_profile)(void* state, const DelegateProfile* profile) = nullptr;
 };
 
 // Those that are linked in (targets/delegates.cc; hosts only).

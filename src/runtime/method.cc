@@ -460,7 +460,7 @@ Status Method::load_delegates(uint8_t* memory, Diagnostic* diagnostic) {
     LoadedDelegate& loaded = delegates_[i];
     DelegateSource source{program_, meta_.name(), i, program_->view().delegate_data(delegate),
                           delegate.vector(field::delegate::specs), options_.find_external,
-                          options_.context};
+                          options_.context, options_.threads};
     uint64_t bytes = 0;
     Status status = kOk;
     if (loaded.type->arena_bytes) status = loaded.type->arena_bytes(source, &bytes, diagnostic);
@@ -474,6 +474,8 @@ Status Method::load_delegates(uint8_t* memory, Diagnostic* diagnostic) {
       return status;
     }
     loaded.loaded = true;
+    if (options_.profile && loaded.type->set_profile)
+      loaded.type->set_profile(loaded.state, options_.profile);
     memory += align_up(bytes, 16);
   }
   return kOk;

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "formats/ptd/ptd.h"
+#include "platform/threads.h"
 #include "sconce/runtime.h"
 
 namespace sconce {
@@ -71,6 +72,8 @@ struct Module::State {
   std::vector<uint8_t> copy;
   ModuleOptions options;
   Program program;
+  std::unique_ptr<ThreadPool> threads;  // made when a method with delegates is loaded
+  DelegateProfile profile;
   std::map<std::string, std::unique_ptr<LoadedMethod>> methods;
   std::map<uint32_t, Memory> shared;  // by index of the planned memory
   ExecuteOptions execute;
@@ -176,11 +179,15 @@ struct Module::State {
         loaded->planned.push_back(std::move(memory));
       }
     }
+    if (!threads && meta.plan().vector(pte::field::plan::delegates).count > 0)
+      threads = std::make_unique<ThreadPool>(options.threads);
     MethodOptions method_options{.arena = loaded->arena.bytes(),
                                  .planned = planned,
                                  .planned_is_zero = true,
                                  .kernels = options.kernels,
                                  .delegates = delegates,
+                                 .threads = threads.get(),
+                                 .profile = &profile,
                                  .grow_scratch = LoadedMethod::grow,
                                  .find_external = LoadedMethod::find_external,
                                  .context = loaded.get()};
@@ -300,6 +307,10 @@ void Module::set_observer(void (*before)(void*, const Step&), void (*after)(void
   state_->execute.before = before;
   state_->execute.after = after;
   state_->execute.context = context;
+}
+
+void Module::set_step_observer(void (*on_step)(void*, const DelegateStep&), void* context) {
+  state_->profile = {on_step, context};
 }
 
 Result<void> Module::reset(const std::string& method) {

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "targets/cpu/partition.h"
 #include "targets/portable/stock_kernels.h"
 #include "targets/target.h"
 
@@ -58,9 +59,10 @@ bool cpu_has(const Op& op, const Program&, const Graph&, const Node&) {
 }
 
 constexpr Target kTargets[] = {
-    {"cpu", "our runtime on CPUs (reference kernels for now)", cpu_has, false},
+    {"cpu", "our runtime on CPUs, fast: tile programs, and kernels where those do not reach",
+     cpu_has, false, partition_for_cpu},
     {"portable", "plain instructions that ExecuTorch 1.5 and our runtime both run", portable_has,
-     true},
+     true, nullptr},
 };
 
 }  // namespace

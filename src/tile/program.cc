@@ -1,11 +1,22 @@
 #include "tile/program.h"
 
+#include "tensor/tensor.h"
+
 namespace sconce::tile {
 
 Result<void> verify(Program& program) {
   for (Kernel& kernel : program.kernels) TRY_VOID(verify(kernel));
   if (program.arena_bytes > uint64_t(1) << 46)
     return error(Code::too_large, "an arena of {} bytes", program.arena_bytes);
+  for (const std::vector<Argument>* arguments : {&program.inputs, &program.outputs})
+    for (const Argument& argument : *arguments) {
+      const std::vector<uint8_t>& order = argument.dim_order;
+      if (argument.sizes.size() > size_t(sconce::kRankMax) ||
+          (!order.empty() && (order.size() != argument.sizes.size() ||
+                              !is_valid_dim_order(order.data(), int(order.size())))))
+        return error(Code::invalid_file, "argument of rank {} with a dim order of {}",
+                     argument.sizes.size(), order.size());
+    }
   for (size_t s = 0; s < program.storages.size(); s++) {
     const Storage& storage = program.storages[s];
     bool is_input = storage.kind == Storage::Kind::input,
@@ -27,6 +38,8 @@ Result<void> verify(Program& program) {
         return error(Code::invalid_file, "storage {}: {} bytes for an argument of {}", s,
                      storage.bytes, bytes);
     }
+    if (storage.kind == Storage::Kind::constant && storage.name.empty())
+      return error(Code::invalid_file, "storage {}: a constant without a name", s);
     if (storage.kind == Storage::Kind::temporary) {
       uint64_t end = 0;
       if (storage.offset % 64 || __builtin_add_overflow(storage.offset, storage.bytes, &end) ||

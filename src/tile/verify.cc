@@ -299,6 +299,9 @@ class Verifier {
         const Buffer& buffer = kernel_.buffers[size_t(i.buffer)];
         if (buffer.output)
           return error(Code::invalid_file, "{} is an output and cannot be loaded", buffer.name);
+        if (value_dtype(buffer.dtype) != DType::f32 &&
+            !(i.number >= -0x1p53 && i.number <= 0x1p53))
+          return error(Code::invalid_file, "{} around the integers of {}", i.number, buffer.name);
         return define(i, {value_dtype(buffer.dtype), axes});
       }
       case Op::store: return check_store(i);

@@ -1,9 +1,12 @@
 #include "tile/vm.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <new>
+#include <type_traits>
 
 #include "tensor/half.h"
 #include "tile/functions.h"
@@ -15,6 +18,7 @@ constexpr int64_t kPlainTile = 4096;  // elements of a tile where nothing else d
 constexpr int64_t kDotRows = 168;     // rows of a tile with a dot, about
 constexpr int64_t kDotDepth = 512;    // steps of a dot before the next block of rows
 constexpr uint64_t kScratchMax = uint64_t(1) << 30;
+constexpr int kThreadsMax = 1024;
 
 size_t computed_bytes(DType dtype) { return dtype == DType::b8 ? 1 : dtype == DType::i64 ? 8 : 4; }
 
@@ -53,12 +57,20 @@ struct DotPlan {
   AxisId column = kNone;      // none: a single column
   std::vector<AxisId> rows;   // outermost first
   std::vector<AxisId> depth;  // contracted, outermost first
+  std::vector<AxisId> rows_and_depth;
   bool rows_copied = false;   // the rows' operand is put into scratch in the order of the dot
   uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
   float lo = -INFINITY, hi = INFINITY;
   int32_t residual = kNone;  // value added after the sum
   ValueId result = kNone;    // what comes out after clamp and residual
   int64_t depth_block = kDotDepth;
+};
+
+// Values that are copied onto carried ones; those that would be overwritten before they are read
+// are kept aside in scratch.
+struct CarryPlan {
+  static constexpr uint64_t kNotAside = UINT64_MAX;
+  std::vector<uint64_t> aside;  // offsets in scratch
 };
 
 }  // namespace
@@ -77,7 +89,9 @@ struct Plan::State {
   std::vector<bool> skipped;       // by instruction: done as part of another one
   std::vector<int32_t> partner;    // serial: its yield; yield: its serial
   std::vector<uint8_t> constants;  // 8 bytes each, by value
-  uint64_t scratch = 0, zeros_offset = 0;
+  std::vector<std::vector<AxisId>> stored;  // by instruction: axes of a store, outermost first
+  std::vector<CarryPlan> carries;           // by instruction: of serial and yield
+  uint64_t scratch = 0, zeros_offset = 0, worker_offset = 0;
   int64_t zeros = 0;  // floats that padded rows point to
 
   Result<void> make(int threads, const Schedule& schedule);
@@ -134,13 +148,18 @@ class Worker {
  public:
   Worker(const Plan::State& plan, Span<uint8_t* const> data, uint8_t* scratch)
       : p_(plan), k_(plan.kernel), table_(*plan.table), data_(data), scratch_(scratch) {
-    refs_.resize(k_.values.size());
+    refs_ = reinterpret_cast<Ref*>(scratch + plan.worker_offset + worker_bytes());
+    for (size_t v = 0; v < k_.values.size(); v++) new (refs_ + v) Ref();
     for (size_t a = 0; a < k_.axes.size(); a++) {
       first_[a] = 0;
       length_[a] = k_.axes[a].kind == AxisKind::span ? p_.extent[a] : 1;
     }
     memset(scratch_ + p_.zeros_offset, 0, size_t(p_.zeros) * 4);
   }
+
+  // A worker lies at Plan::State::worker_offset of its scratch, the references to its values behind
+  // it.
+  static uint64_t worker_bytes() { return round_up(sizeof(Worker)); }
 
   Result<void> run_tile(int64_t task) {
     for (size_t g = p_.grid.size(); g-- > 0;) {
@@ -433,7 +452,7 @@ class Worker {
       });
       return done;
     }
-    std::vector<AxisId> outer(axes.begin(), axes.end() - 1);
+    Span<const AxisId> outer(axes.data(), axes.size() - 1);
     int64_t saved = length_[run];
     each(outer, [&](const int64_t* outer_at) {
       if (!done.ok()) return;
@@ -506,18 +525,12 @@ class Worker {
     return load_into(i, ref(v), value.axes, value.dtype);
   }
 
-  Result<void> store(const Instruction& i) {
+  Result<void> store(const Instruction& i, size_t n) {
     const Buffer& buffer = k_.buffers[size_t(i.buffer)];
     ValueId v = i.operands[0];
     const ValuePlan& value = plan_of(v);
     if (value.home == Home::buffer && value.store != kNone) return {};  // is there already
-    std::vector<AxisId> axes;
-    for (AxisId a : p_.order) {
-      bool used = false;
-      for (const Index& index : i.index)
-        for (const Term& term : index.terms) used |= term.axis == a && has_dimension(a);
-      if (used) axes.push_back(a);
-    }
+    const std::vector<AxisId>& axes = p_.stored[n];
     Ref to = buffer_ref(i);
     bool inside = is_inside(i);
     if (inside && buffer.dtype == value.dtype) {
@@ -709,7 +722,7 @@ class Worker {
         joined--;
       }
       if (joined == 0 || whole || run % 16 == 0) {
-        std::vector<AxisId> outer(i.axes.begin(), i.axes.begin() + std::ptrdiff_t(joined));
+        Span<const AxisId> outer(i.axes.data(), joined);
         float lanes[16];
         each(out.axes, [&](const int64_t* at) {
           for (float& lane : lanes) lane = identity_of(kernel);
@@ -991,8 +1004,7 @@ class Worker {
         a.stride[plan.rows[d]] = stride;
         stride *= length_[plan.rows[d]];
       }
-      std::vector<AxisId> axes = plan.rows;
-      axes.insert(axes.end(), plan.depth.begin(), plan.depth.end());
+      const std::vector<AxisId>& axes = plan.rows_and_depth;
       if (plan_of(rows_value).home == Home::folded)
         TRY_VOID(load_into(p_.producer(rows_value), a, axes, DType::f32));
       else
@@ -1189,7 +1201,7 @@ class Worker {
           break;
         }
         case Op::load: TRY_VOID(load(i)); break;
-        case Op::store: TRY_VOID(store(i)); break;
+        case Op::store: TRY_VOID(store(i, n)); break;
         case Op::unary:
         case Op::binary:
         case Op::fma:
@@ -1198,7 +1210,7 @@ class Worker {
         case Op::reduce: reduce(i); break;
         case Op::dot: TRY_VOID(dot(i, n)); break;
         case Op::serial:
-          TRY_VOID(run_loop(i, n, size_t(p_.partner[n])));
+          TRY_VOID(run_loop(n, size_t(p_.partner[n])));
           n = size_t(p_.partner[n]);
           break;
         case Op::yield: break;
@@ -1207,33 +1219,32 @@ class Worker {
     return {};
   }
 
-  // Copies values onto carried ones. One that is overwritten before it is read is kept aside.
-  void carry(const std::vector<ValueId>& from, const std::vector<ValueId>& to) {
-    std::vector<std::vector<uint8_t>> aside(from.size());
-    for (size_t k = 0; k < from.size(); k++)
-      for (size_t earlier = 0; earlier < k; earlier++)
-        if (from[k] == to[earlier] && aside[k].empty()) {
-          const ValuePlan& value = plan_of(from[k]);
-          const uint8_t* data = ref(from[k]).data;
-          aside[k].assign(data, data + size_t(value.count) * computed_bytes(value.dtype));
-        }
+  // Copies values onto carried ones.
+  void carry(const CarryPlan& plan, const std::vector<ValueId>& from,
+             const std::vector<ValueId>& to) {
+    for (size_t k = 0; k < from.size(); k++) {
+      if (plan.aside[k] == CarryPlan::kNotAside) continue;
+      const ValuePlan& value = plan_of(from[k]);
+      memcpy(scratch_ + plan.aside[k], ref(from[k]).data,
+             size_t(value.count) * computed_bytes(value.dtype));
+    }
     for (size_t k = 0; k < from.size(); k++) {
       Ref source = ref(from[k]);
-      if (!aside[k].empty()) source.data = aside[k].data();
+      if (plan.aside[k] != CarryPlan::kNotAside) source.data = scratch_ + plan.aside[k];
       settle(to[k]);
       copy(plan_of(to[k]).axes, ref(to[k]), source, computed_bytes(plan_of(to[k]).dtype));
     }
   }
 
-  Result<void> run_loop(const Instruction& loop, size_t begin, size_t end) {
-    const Instruction& yield = k_.body[end];
+  Result<void> run_loop(size_t begin, size_t end) {
+    const Instruction &loop = k_.body[begin], &yield = k_.body[end];
     size_t a = size_t(loop.axes[0]);
-    carry(loop.operands, loop.results);
+    carry(p_.carries[begin], loop.operands, loop.results);
     for (int64_t first = 0; first < p_.extent[a]; first += k_.axes[a].block) {
       first_[a] = first;
       length_[a] = std::min(k_.axes[a].block, p_.extent[a] - first);
       TRY_VOID(run_body(begin + 1, end));
-      carry(yield.operands, loop.results);
+      carry(p_.carries[end], yield.operands, loop.results);
     }
     first_[a] = 0;
     length_[a] = 1;
@@ -1247,7 +1258,7 @@ class Worker {
   const KernelTable& table_;
   Span<uint8_t* const> data_;
   uint8_t* scratch_;
-  std::vector<Ref> refs_;
+  Ref* refs_;
   int64_t first_[kAxesMax] = {}, length_[kAxesMax] = {}, begin_[kAxesMax] = {};
 };
 
@@ -1733,8 +1744,24 @@ Result<void> Plan::State::place_values() {
     grow(uint64_t(rows) * (uint64_t(std::max<int64_t>(segments, 1)) + 2) * 8,
          &plan.pointers_offset);
   }
+  carries.assign(kernel.body.size(), {});
+  for (size_t n = 0; n < kernel.body.size(); n++) {
+    const Instruction& i = kernel.body[n];
+    if (i.op != Op::serial && i.op != Op::yield) continue;
+    const std::vector<ValueId>& to =
+        i.op == Op::serial ? i.results : kernel.body[size_t(partner[n])].results;
+    for (size_t k = 0; k < i.operands.size(); k++) {
+      bool overwritten = std::find(to.begin(), to.begin() + std::ptrdiff_t(k), i.operands[k]) !=
+                         to.begin() + std::ptrdiff_t(k);
+      carries[n].aside.push_back(overwritten ? end : CarryPlan::kNotAside);
+      const ValuePlan& value = values[size_t(i.operands[k])];
+      if (overwritten) end += round_up(uint64_t(value.count) * computed_bytes(value.dtype));
+    }
+  }
   zeros_offset = end;
   end += round_up(uint64_t(zeros) * 4);
+  worker_offset = end;
+  end += Worker::worker_bytes() + round_up(kernel.values.size() * sizeof(Ref));
   scratch = std::max<uint64_t>(end, 64);
   if (scratch > kScratchMax)
     return error(Code::too_large, "kernel {}: a tile needs {} bytes; at most {}", kernel.name,
@@ -1826,6 +1853,20 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
       value.store = int32_t(n);
     }
   }
+  stored.assign(kernel.body.size(), {});
+  for (size_t n = 0; n < kernel.body.size(); n++) {
+    if (kernel.body[n].op != Op::store) continue;
+    for (AxisId a : order) {
+      bool used = false;
+      for (const Index& index : kernel.body[n].index)
+        for (const Term& term : index.terms) used |= term.axis == a && has_dimension(a);
+      if (used) stored[n].push_back(a);
+    }
+  }
+  for (DotPlan& dot : dots) {
+    dot.rows_and_depth = dot.rows;
+    dot.rows_and_depth.insert(dot.rows_and_depth.end(), dot.depth.begin(), dot.depth.end());
+  }
   TRY_VOID(choose_tiles(threads, schedule));
   return place_values();
 }
@@ -1857,20 +1898,26 @@ uint64_t Plan::scratch_bytes() const { return state_->scratch; }
 Result<void> Plan::run(Span<uint8_t* const> data, uint8_t* scratch, ThreadPool& pool) const {
   const State& plan = *state_;
   if (plan.tasks == 0) return {};
-  int threads = pool.size();
-  std::vector<std::unique_ptr<Worker>> workers(static_cast<size_t>(threads));
-  std::vector<Result<void>> failures(static_cast<size_t>(threads));
+  // Nothing here may allocate: workers lie in the scratch memory of their threads.
+  struct Run {
+    bool begun[kThreadsMax] = {};
+    std::atomic<bool> failed{false};
+    Result<void> failure;
+  } run;
+  if (pool.size() > kThreadsMax)
+    return error(Code::too_large, "{} threads; at most {}", pool.size(), kThreadsMax);
   pool.parallel_for(plan.tasks, [&](int64_t task, int thread) {
-    auto& worker = workers[size_t(thread)];
-    if (!worker)
-      worker = std::make_unique<Worker>(plan, data, scratch + uint64_t(thread) * plan.scratch);
-    if (!failures[size_t(thread)].ok()) return;
+    uint8_t* own = scratch + uint64_t(thread) * plan.scratch;
+    auto* worker = reinterpret_cast<Worker*>(own + plan.worker_offset);
+    if (!run.begun[thread]) {
+      run.begun[thread] = true;
+      new (worker) Worker(plan, data, own);
+    }
+    if (run.failed.load(std::memory_order_relaxed)) return;
     Result<void> done = worker->run_tile(task);
-    if (!done.ok()) failures[size_t(thread)] = std::move(done);
+    if (!done.ok() && !run.failed.exchange(true)) run.failure = std::move(done);
   });
-  for (Result<void>& failure : failures)
-    if (!failure.ok()) return std::move(failure);
-  return {};
+  return std::move(run.failure);
 }
 
 }  // namespace sconce::tile

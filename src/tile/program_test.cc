@@ -1,0 +1,180 @@
+// Programs as bytes: what is written reads back, and what others wrote is sound or refused.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "tile/interpret.h"
+#include "tile/program_bytes.h"
+
+namespace sconce::tile {
+namespace {
+
+Kernel parsed(const char* text) {
+  Result<Kernel> kernel = parse_kernel(text);
+  EXPECT_TRUE(kernel.ok()) << kernel.error().text;
+  return kernel.ok() ? std::move(*kernel) : Kernel{};
+}
+
+// y = relu(x . w + b) by way of a temporary, then its sum over rows.
+Program small_program() {
+  Program program;
+  program.kernels.push_back(parsed(R"(kernel k0() {
+  in x f32[3, 4]
+  in w f32[4, 5] panels 0
+  in b f32[5]
+  out y f32[3, 5]
+  parallel i : 3
+  parallel n : 5
+  span c : 4
+  %0 = load b[n]
+  %1 = load x[i, c]
+  %2 = load w[c, n]
+  %3 = dot %0, %1, %2 over c
+  %4 = relu %3
+  store y[i, n], %4
+}
+)"));
+  program.kernels.push_back(parsed(R"(kernel k1() {
+  in x f32[3, 5]
+  out y f32[3]
+  parallel i : 3
+  span n : 5
+  %0 = load x[i, n] else -1
+  %1 = reduce sum %0 over n lanes
+  store y[i], %1
+}
+)"));
+  using Kind = Storage::Kind;
+  program.storages = {{Kind::input, 48, 0, 0, ""},
+                      {Kind::constant, 256, 0, 0, "w"},
+                      {Kind::constant, 20, 0, 0, "b"},
+                      {Kind::temporary, 60, 0, 64, ""},
+                      {Kind::output, 12, 0, 0, ""}};
+  program.steps = {
+      {0, {{0, 0, {3, 4}, {4, 1}}, {1, 0, {4, 5}, {5, 1}}, {2, 0, {5}, {1}}, {3, 0, {3, 5}, {5, 1}}},
+       "model.py:3 in forward: y = linear(x)"},
+      {1, {{3, 0, {3, 5}, {5, 1}}, {4, 0, {3}, {1}}}, ""}};
+  program.inputs = {{DType::f32, {3, 4}, {}}};
+  program.outputs = {{DType::f32, {3}, {0}}};
+  program.arena_bytes = 128;
+  EXPECT_TRUE(verify(program).ok());
+  return program;
+}
+
+// Interprets with buffers of the exact sizes, so that a sanitizer sees every step outside.
+Result<void> run(const Program& program) {
+  std::vector<std::vector<uint8_t>> memory;
+  auto take = [&](const Argument& argument) -> std::optional<uint8_t*> {
+    uint64_t bytes = dtype_bytes(argument.dtype);
+    for (int64_t size : argument.sizes) bytes *= uint64_t(std::max<int64_t>(size, 0));
+    if (bytes > 1 << 20) return std::nullopt;
+    memory.emplace_back(size_t(bytes), 1);
+    memory.back().shrink_to_fit();
+    return memory.back().data();
+  };
+  memory.reserve(program.inputs.size() + program.outputs.size());
+  std::vector<const void*> inputs;
+  std::vector<void*> outputs;
+  for (const Argument& argument : program.inputs) {
+    auto at = take(argument);
+    if (!at) return {};
+    inputs.push_back(*at);
+  }
+  for (const Argument& argument : program.outputs) {
+    auto at = take(argument);
+    if (!at) return {};
+    outputs.push_back(*at);
+  }
+  if (program.arena_bytes > 1 << 20) return {};
+  std::vector<uint8_t> w(256, 1), b(20, 1);
+  return interpret(
+      program, inputs, outputs,
+      [&](const std::string& name) { return name == "w" ? Bytes(w) : name == "b" ? Bytes(b) : Bytes(); },
+      {.steps_max = 100000, .bytes_max = 1 << 20});
+}
+
+TEST(TileProgram, what_is_written_reads_back) {
+  Program program = small_program();
+  std::vector<uint8_t> bytes = write_program(program);
+  EXPECT_EQ(bytes, write_program(program));
+  Result<Program> again = read_program(bytes);
+  ASSERT_TRUE(again.ok()) << again.error().text;
+  EXPECT_EQ(*again, program);
+  // Wherever the bytes lie.
+  std::vector<uint8_t> shifted(bytes.size() + 1);
+  memcpy(shifted.data() + 1, bytes.data(), bytes.size());
+  Result<Program> moved = read_program({shifted.data() + 1, bytes.size()});
+  ASSERT_TRUE(moved.ok()) << moved.error().text;
+  EXPECT_EQ(*moved, program);
+}
+
+TEST(TileProgram, every_truncation_is_refused) {
+  std::vector<uint8_t> bytes = write_program(small_program());
+  for (size_t size = 0; size < bytes.size(); size++) {
+    std::vector<uint8_t> part(bytes.begin(), bytes.begin() + std::ptrdiff_t(size));
+    part.shrink_to_fit();
+    Result<Program> read = read_program(part);
+    // The last bytes may be padding that nothing needs.
+    if (read.ok()) {
+      EXPECT_GE(size + 16, bytes.size());
+      EXPECT_EQ(*read, small_program());
+    } else {
+      EXPECT_FALSE(read.error().text.empty());
+    }
+  }
+}
+
+TEST(TileProgram, every_flipped_bit_is_refused_or_sound) {
+  std::vector<uint8_t> bytes = write_program(small_program());
+  size_t refused = 0, ran = 0;
+  for (size_t bit = 0; bit < bytes.size() * 8; bit++) {
+    std::vector<uint8_t> changed = bytes;
+    changed[bit / 8] ^= uint8_t(1 << bit % 8);
+    Result<Program> read = read_program(changed);
+    if (!read.ok()) {
+      EXPECT_FALSE(read.error().text.empty());
+      refused++;
+      continue;
+    }
+    Result<void> done = run(*read);
+    EXPECT_TRUE(done.ok() || !done.error().text.empty());
+    ran += done.ok();
+  }
+  EXPECT_GT(refused, 1000u);
+  EXPECT_GT(ran, 100u);
+}
+
+std::string refusal(const Program& program) {
+  Result<Program> read = read_program(write_program(program));
+  return read.ok() ? "accepted" : read.error().text;
+}
+
+TEST(TileProgram, says_what_does_not_fit) {
+  Program program = small_program();
+  program.steps[0].operands[1].storage = 9;
+  EXPECT_EQ(refusal(program), "tile program: step 0: storage 9 of 5");
+  program = small_program();
+  program.steps[1].kernel = 2;
+  EXPECT_EQ(refusal(program), "tile program: step 1: kernel 2 of 2");
+  program = small_program();
+  program.storages[3].offset = 128;
+  EXPECT_EQ(refusal(program), "tile program: storage 3: 60 bytes at 128 of an arena of 128");
+  program = small_program();
+  program.storages[1].name.clear();
+  EXPECT_EQ(refusal(program), "tile program: storage 1: a constant without a name");
+  program = small_program();
+  program.inputs[0].dim_order = {0, 0};
+  EXPECT_EQ(refusal(program), "tile program: argument of rank 2 with a dim order of 2");
+  program = small_program();
+  program.steps[0].operands[0].strides = {5, 1};
+  EXPECT_EQ(refusal(program),
+            "tile program: step 0: kernel k0: buffer x: 48 bytes are there; its sizes and strides "
+            "reach 56");
+  program = small_program();
+  program.steps[0].operands[3].storage = 1;
+  EXPECT_EQ(refusal(program), "tile program: step 0: writes to an input or a constant");
+  EXPECT_EQ(refusal({}), "accepted");
+}
+
+}  // namespace
+}  // namespace sconce::tile
