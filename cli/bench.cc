@@ -68,8 +68,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--inputs", options->inputs,
                       "Input tensors as for run; made up at the largest sizes when left out");
   command->add_option("--method", options->method, "Which method")->capture_default_str();
-  command
-      ->add_option("--threads", options->module.threads, kThreadsHelp)
+  command->add_option("--threads", options->module.threads, kThreadsHelp)
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
   command->add_option("--runs", options->runs, "Timed runs")
@@ -134,8 +133,9 @@ void add_bench(CLI::App& app) {
       fmt::print(
           "{{\"method\": {}, \"threads\": {}, \"load_ms\": {:.4f}, \"runs\": {}, \"min_ms\": "
           "{:.4f}, \"median_ms\": {:.4f}, \"p10_ms\": {:.4f}, \"p90_ms\": {:.4f}, \"operators\": [",
-          json_string(options->method), options->module.threads, load_seconds * 1e3, times.size(), times[0] * 1e3,
-          quantile(times, 0.5) * 1e3, quantile(times, 0.1) * 1e3, quantile(times, 0.9) * 1e3);
+          json_string(options->method), options->module.threads, load_seconds * 1e3, times.size(),
+          times[0] * 1e3, quantile(times, 0.5) * 1e3, quantile(times, 0.1) * 1e3,
+          quantile(times, 0.9) * 1e3);
       const char* comma = "";
       for (const auto& [name, op] : rows) {
         fmt::print("{}{{\"name\": {}, \"calls\": {}, \"ms\": {:.4f}}}", comma, json_string(name),
@@ -156,7 +156,8 @@ void add_bench(CLI::App& app) {
         "{}: median {:.3f} ms, from {:.3f} to {:.3f} (10 % to 90 %), least {:.3f}; {} runs, {} "
         "thread(s), loaded in {:.3f} ms\n",
         options->method, quantile(times, 0.5) * 1e3, quantile(times, 0.1) * 1e3,
-        quantile(times, 0.9) * 1e3, times[0] * 1e3, times.size(), options->module.threads, load_seconds * 1e3);
+        quantile(times, 0.9) * 1e3, times[0] * 1e3, times.size(), options->module.threads,
+        load_seconds * 1e3);
     for (const auto& [name, op] : rows)
       fmt::print("  {:5.1f} %  {:10.3f} ms  {:6} x  {}\n", op.seconds / sum * 100, op.seconds * 1e3,
                  op.calls, name);

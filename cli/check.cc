@@ -94,10 +94,11 @@ void add_check(CLI::App& app) {
       append(stock, missing_operators(method, stock_has));
       append(small, missing_operators(method, we_have));
       for (const PteDelegate& delegate : method.delegates) {
-        if (!we_have_delegate(delegate.id))
-          here.push_back({method.name, "delegate " + delegate.id + " is not built in"});
+        bool ours = we_have_delegate(delegate.id);
+        if (!ours) here.push_back({method.name, "delegate " + delegate.id + " is not built in"});
         if (delegate.id != kStocksDelegate)
-          stock.push_back({method.name, "delegate " + delegate.id + " is not part of it"});
+          stock.push_back({method.name, "delegate " + delegate.id + (ours ? " needs our library linked in"
+                                                                          : " is not part of it")});
         small.push_back(
             {method.name, "delegate " + delegate.id + " has no build for small targets"});
       }

@@ -35,6 +35,9 @@ class Progress {
   double start_ = 0;
 };
 
+inline constexpr char kThreadsHelp[] =
+    "How many threads tile programs run on (0: one for each processor); kernels use one";
+
 double seconds_now();
 std::string human_bytes(uint64_t bytes);      // "13.6 MB"
 std::string json_string(std::string_view s);  // quoted and escaped

@@ -88,8 +88,7 @@ void add_run(CLI::App& app) {
                       "A .ptd with weights that the program does not hold; repeatable");
   command->add_flag("--share-memories", options->module.share_memories,
                     "All methods share the memory of their state");
-  command
-      ->add_option("--threads", options->module.threads, kThreadsHelp)
+  command->add_option("--threads", options->module.threads, kThreadsHelp)
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Report as JSON");

@@ -63,8 +63,8 @@ using Array = nb::ndarray<nb::ro, nb::device::cpu, nb::c_contig>;
 // A program that is loaded; one thread at a time, as in C++.
 class PyModule {
  public:
-  explicit PyModule(const std::string& path)
-      : module_(value_or_raise(Module::load(path))), path_(path) {}
+  PyModule(const std::string& path, int threads)
+      : module_(value_or_raise(Module::load(path, {.threads = threads}))), path_(path) {}
 
   std::vector<std::string> method_names() const { return module_.method_names(); }
   const std::string& path() const { return path_; }
@@ -162,7 +162,7 @@ NB_MODULE(_core, m) {
   m.attr("Error") = error_type;
   nb::class_<PyModule>(m, "Module",
                        "A .pte program, loaded. One thread at a time; make one Module per thread.")
-      .def(nb::init<const std::string&>(), nb::arg("path"))
+      .def(nb::init<const std::string&, int>(), nb::arg("path"), nb::arg("threads") = 1)
       .def_prop_ro("method_names", &PyModule::method_names)
       .def_prop_ro("path", &PyModule::path)
       .def("execute", &PyModule::execute, nb::arg("method"), nb::arg("inputs"),

@@ -79,6 +79,8 @@ class Module {
   // Before or after every instruction; see ExecuteOptions. Stays until replaced.
   void set_observer(void (*before)(void*, const Step&), void (*after)(void*, const Step&),
                     void* context);
+  // ModuleOptions::threads, while no method is loaded yet.
+  Result<void> set_threads(int threads);
   // After every step of a backend that tells of them; see DelegateStep. Stays until replaced.
   void set_step_observer(void (*on_step)(void*, const DelegateStep&), void* context);
   // Mutable state of a method as after load.

@@ -102,6 +102,9 @@ SCONCE_API sconce_code sconce_load_file(const char* path, sconce_module** module
 /* The same over bytes in memory, which must outlive the module. */
 SCONCE_API sconce_code sconce_load_bytes(const void* data, size_t bytes, sconce_module** module,
                                          char* error, size_t error_bytes);
+/* How many threads tile programs run on, the caller's included; 0 = one for each processor. 1 unless
+ * set. Before any method is loaded, else SCONCE_INVALID_ARGUMENT. */
+SCONCE_API sconce_code sconce_set_threads(sconce_module* module, int threads);
 /* NULL is allowed. */
 SCONCE_API void sconce_free(sconce_module* module);
 

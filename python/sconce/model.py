@@ -37,8 +37,8 @@ class Model:
     once: load one Model per thread.
     """
 
-    def __init__(self, path, _keep=None):
-        self._module = _core.Module(os.fspath(path))
+    def __init__(self, path, threads=1, _keep=None):
+        self._module = _core.Module(os.fspath(path), threads)
         self._keep = _keep  # a temporary directory that holds the file
 
     @property
@@ -67,9 +67,12 @@ class Model:
         self._module.reset(method)
 
 
-def load(path):
-    """Loads a .pte file. Raises sconce.Error when it is broken or cannot run here."""
-    return Model(path)
+def load(path, threads=1):
+    """Loads a .pte file. Raises sconce.Error when it is broken or cannot run here.
+
+    `threads`: how many tile programs run on, 0 for one on each processor; results do not depend on it.
+    """
+    return Model(path, threads)
 
 
 def compile(

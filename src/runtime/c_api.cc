@@ -160,6 +160,12 @@ sconce_code sconce_load_bytes(const void* data, size_t bytes, sconce_module** mo
   return load_with([&] { return Module::load(file); }, module, error, error_bytes);
 }
 
+sconce_code sconce_set_threads(sconce_module* module, int threads) {
+  if (!module || threads < 0) return SCONCE_INVALID_ARGUMENT;
+  Result<void> done = module->module.set_threads(threads);
+  return done.ok() ? SCONCE_OK : sconce_code(done.error().code);
+}
+
 void sconce_free(sconce_module* module) { delete module; }
 
 size_t sconce_method_count(const sconce_module* module) {

@@ -309,6 +309,14 @@ void Module::set_observer(void (*before)(void*, const Step&), void (*after)(void
   state_->execute.context = context;
 }
 
+Result<void> Module::set_threads(int threads) {
+  if (!state_->methods.empty())
+    return error(Code::invalid_argument, "threads are chosen before a method is loaded");
+  state_->options.threads = threads;
+  state_->threads.reset();
+  return {};
+}
+
 void Module::set_step_observer(void (*on_step)(void*, const DelegateStep&), void* context) {
   state_->profile = {on_step, context};
 }

@@ -147,7 +147,8 @@ Result<Index> read_index(const fb::Index& from) {
   Index index;
   TRY_VOID(check_count("terms", from.terms(), kAxesMax));
   if (from.terms())
-    for (const fb::Term* term : *from.terms()) index.terms.push_back({term->axis(), term->factor()});
+    for (const fb::Term* term : *from.terms())
+      index.terms.push_back({term->axis(), term->factor()});
   index.offset = from.offset();
   index.value = from.value();
   return index;
@@ -230,8 +231,7 @@ Result<Step> read_step(const fb::Step& from) {
   return step;
 }
 
-Result<void> read_arguments(const char* what,
-                            const flatbuffers::Vector<Offset<fb::Argument>>* from,
+Result<void> read_arguments(const char* what, const flatbuffers::Vector<Offset<fb::Argument>>* from,
                             std::vector<Argument>* to) {
   return each(what, from, kArgumentsMax, [&](const fb::Argument& x) -> Result<void> {
     Argument argument;

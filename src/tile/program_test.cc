@@ -51,7 +51,8 @@ Program small_program() {
                       {Kind::temporary, 60, 0, 64, ""},
                       {Kind::output, 12, 0, 0, ""}};
   program.steps = {
-      {0, {{0, 0, {3, 4}, {4, 1}}, {1, 0, {4, 5}, {5, 1}}, {2, 0, {5}, {1}}, {3, 0, {3, 5}, {5, 1}}},
+      {0,
+       {{0, 0, {3, 4}, {4, 1}}, {1, 0, {4, 5}, {5, 1}}, {2, 0, {5}, {1}}, {3, 0, {3, 5}, {5, 1}}},
        "model.py:3 in forward: y = linear(x)"},
       {1, {{3, 0, {3, 5}, {5, 1}}, {4, 0, {3}, {1}}}, ""}};
   program.inputs = {{DType::f32, {3, 4}, {}}};
@@ -87,10 +88,11 @@ Result<void> run(const Program& program) {
   }
   if (program.arena_bytes > 1 << 20) return {};
   std::vector<uint8_t> w(256, 1), b(20, 1);
-  return interpret(
-      program, inputs, outputs,
-      [&](const std::string& name) { return name == "w" ? Bytes(w) : name == "b" ? Bytes(b) : Bytes(); },
-      {.steps_max = 100000, .bytes_max = 1 << 20});
+  return interpret(program, inputs, outputs,
+                   [&](const std::string& name) {
+                     return name == "w" ? Bytes(w) : name == "b" ? Bytes(b) : Bytes();
+                   },
+                   {.steps_max = 100000, .bytes_max = 1 << 20});
 }
 
 TEST(TileProgram, what_is_written_reads_back) {

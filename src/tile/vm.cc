@@ -10,15 +10,18 @@
 
 #include "tensor/half.h"
 #include "tile/functions.h"
+#include "tile/kernels/blocking.h"
 
 namespace sconce::tile {
 namespace {
 
-constexpr int64_t kPlainTile = 4096;  // elements of a tile where nothing else decides
-constexpr int64_t kDotRows = 168;     // rows of a tile with a dot, about
-constexpr int64_t kDotDepth = 512;    // steps of a dot before the next block of rows
+constexpr int64_t kPlainTile = 4096;    // elements of a tile where nothing else decides
+constexpr int64_t kWindowTile = 32768;  // where a window slides over a buffer and nothing is kept
+constexpr int64_t kDotRows = 168;       // rows of a tile with a dot, about
+constexpr int64_t kDotDepth = 512;      // steps of a dot before the next block of rows
 constexpr uint64_t kScratchMax = uint64_t(1) << 30;
 constexpr int kThreadsMax = 1024;
+constexpr uint64_t kNoTaps = UINT64_MAX;
 
 size_t computed_bytes(DType dtype) { return dtype == DType::b8 ? 1 : dtype == DType::i64 ? 8 : 4; }
 
@@ -58,7 +61,7 @@ struct DotPlan {
   std::vector<AxisId> rows;   // outermost first
   std::vector<AxisId> depth;  // contracted, outermost first
   std::vector<AxisId> rows_and_depth;
-  bool rows_copied = false;   // the rows' operand is put into scratch in the order of the dot
+  bool rows_copied = false;  // the rows' operand is put into scratch in the order of the dot
   uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
   float lo = -INFINITY, hi = INFINITY;
   int32_t residual = kNone;  // value added after the sum
@@ -85,13 +88,14 @@ struct Plan::State {
   int64_t tasks = 0;
   std::vector<AxisId> order;  // of all axes, outermost first
   std::vector<ValuePlan> values;
-  std::vector<DotPlan> dots;       // by instruction; only those of dots are filled
-  std::vector<bool> skipped;       // by instruction: done as part of another one
-  std::vector<int32_t> partner;    // serial: its yield; yield: its serial
-  std::vector<uint8_t> constants;  // 8 bytes each, by value
+  std::vector<DotPlan> dots;                // by instruction; only those of dots are filled
+  std::vector<bool> skipped;                // by instruction: done as part of another one
+  std::vector<int32_t> partner;             // serial: its yield; yield: its serial
+  std::vector<uint8_t> constants;           // 8 bytes each, by value
   std::vector<std::vector<AxisId>> stored;  // by instruction: axes of a store, outermost first
   std::vector<CarryPlan> carries;           // by instruction: of serial and yield
-  uint64_t scratch = 0, zeros_offset = 0, worker_offset = 0;
+  std::vector<uint64_t> taps_offset;        // by instruction: pointers to what a window covers
+  uint64_t scratch = 0, zeros_offset = 0, outside_offset = 0, worker_offset = 0;
   int64_t zeros = 0;  // floats that padded rows point to
 
   Result<void> make(int threads, const Schedule& schedule);
@@ -421,6 +425,82 @@ class Worker {
     return {};
   }
 
+  // True when a load goes down columns of packed weights: the run is the last contracted index.
+  bool reads_panel_column(const Instruction& i, AxisId run, const Ref& out) const {
+    if (k_.buffers[size_t(i.buffer)].dtype != DType::f32 || run == kNone || out.stride[run] != 1)
+      return false;
+    size_t along = i.index.size() - 2;
+    for (size_t d = 0; d < i.index.size(); d++) {
+      const Index& index = i.index[d];
+      if (index.value != kNone && (p_.axes_of(index.value) >> run & 1)) return false;
+      for (const Term& term : index.terms)
+        if (term.axis == run && (d != along || term.factor != 1)) return false;
+    }
+    return index_has(i.index[along], run);
+  }
+  static bool index_has(const Index& index, AxisId axis) {
+    return std::any_of(index.terms.begin(), index.terms.end(),
+                       [&](const Term& term) { return term.axis == axis; });
+  }
+  Result<void> load_panel_columns(const Instruction& i, const Ref& out,
+                                  const std::vector<AxisId>& axes) {
+    const Buffer& buffer = k_.buffers[size_t(i.buffer)];
+    const BufferView& shape = p_.shapes[size_t(i.buffer)];
+    AxisId run = axes.back();
+    Span<const AxisId> outer(axes.data(), axes.size() - 1);
+    size_t along = i.index.size() - 2;
+    int64_t panels = (shape.sizes.back() + kPanelColumns - 1) / kPanelColumns, depth = 1;
+    for (size_t d = size_t(buffer.panel_lead); d <= along; d++) depth *= shape.sizes[d];
+    Result<void> done;
+    each(outer, [&](const int64_t* outer_at) {
+      if (!done.ok()) return;
+      int64_t at[kAxesMax], begin = 0, end = length_[run];
+      for (AxisId a : outer) at[a] = outer_at[a];
+      at[run] = 0;
+      int64_t lead = 0, inner = 0, column = 0;
+      for (size_t d = 0; d < i.index.size(); d++) {
+        const Index& index = i.index[d];
+        int64_t position = index_base(index);
+        for (const Term& term : index.terms)
+          if (has_dimension(term.axis)) position += term.factor * at[term.axis];
+        if (index.value != kNone) {
+          const ValuePlan& value = plan_of(index.value);
+          position += read_integer(ref(index.value), value.dtype,
+                                   offset_at(ref(index.value), value.axes, at));
+        }
+        if (d == along) {
+          begin = std::max(begin, -position);
+          end = std::min(end, shape.sizes[d] - position);
+        } else if (position < 0 || position >= shape.sizes[d]) {
+          begin = end = 0;
+          position = 0;
+        }
+        if (d < size_t(buffer.panel_lead))
+          lead = lead * shape.sizes[d] + position;
+        else if (d <= along)
+          inner = inner * shape.sizes[d] + position;
+        else
+          column = position;
+      }
+      float* to = floats(out) + offset_at(out, outer, at);
+      if (begin > 0 || end < length_[run]) {  // partly outside: one by one
+        for (int64_t x = 0; x < length_[run] && done.ok(); x++) {
+          at[run] = x;
+          Ref element = out;
+          element.data = reinterpret_cast<uint8_t*>(to);
+          done = load_element(i, at, element, DType::f32, x);
+        }
+        return;
+      }
+      const float* from =
+          reinterpret_cast<const float*>(data_[size_t(i.buffer)]) +
+          ((lead * panels + column / kPanelColumns) * depth + inner) * kPanelColumns +
+          column % kPanelColumns;
+      for (int64_t x = 0; x < end; x++) to[x] = from[x * kPanelColumns];
+    });
+    return done;
+  }
+
   // A load into memory with the given axes and strides, rows at once where they lie together.
   Result<void> load_into(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
                          DType dtype) {
@@ -431,8 +511,10 @@ class Worker {
       copy(axes, out, buffer_ref(i), bytes);
       return {};
     }
-    // The innermost axis by runs: inside, at once; outside, the fill value.
     AxisId run = p_.innermost(axes);
+    if (buffer.layout == Layout::panels && reads_panel_column(i, run, out))
+      return load_panel_columns(i, out, axes);
+    // The innermost axis by runs: inside, at once; outside, the fill value.
     bool by_runs = same && run != kNone && out.stride[run] == 1;
     int64_t step = 0;
     for (size_t d = 0; by_runs && d < i.index.size(); d++) {
@@ -680,7 +762,7 @@ class Worker {
     }
   }
 
-  void reduce(const Instruction& i) {
+  void reduce(const Instruction& i, size_t n) {
     ValueId v = i.results[0], x = i.operands[0];
     settle(v);
     const ValuePlan& out = plan_of(v);
@@ -694,6 +776,19 @@ class Worker {
     static constexpr Binary kFunctions[] = {Binary::add, Binary::mul, Binary::min, Binary::max};
     ReduceKernel kernel = kKernels[i.function];
     if (window) {  // what lies outside the buffer changes nothing
+      if (f == Reduce::max || f == Reduce::sum) {
+        auto* outside = reinterpret_cast<float*>(scratch_ + p_.outside_offset);
+        std::fill_n(outside, out.axes.empty() ? 0 : length_[out.axes.back()], identity_of(kernel));
+        std::fill_n(outside + p_.zeros, out.axes.size() < 2 ? 1 : length_[out.axes.end()[-2]], 1.f);
+        PoolBlock call;
+        call.divisor = outside + p_.zeros;
+        if (each_row_of_taps(n, *window, i.axes, out.axes, to, outside,
+                             [&](const TapsBlock& block, const int64_t*) {
+                               call.taps = block;
+                               (f == Reduce::max ? table_.max_pool : table_.average_pool)(call);
+                             }))
+          return;
+      }
       fill(out.axes, to, identity_of(kernel));
       Ref from = buffer_ref(*window);
       each_tap(*window, i.axes, out.axes, [&](const int64_t* tap) {
@@ -863,6 +958,83 @@ class Worker {
     memcpy(length_, saved, sizeof(saved));
   }
 
+  // An index along some axes.
+  struct At {
+    Span<const AxisId> axes;
+    const int64_t* index;
+    int64_t of(AxisId a) const {
+      for (AxisId own : axes)
+        if (own == a) return index[a];
+      return 0;
+    }
+  };
+  // The part [begin, end) of the axis `run` for which a load is inside its buffer; other axes than
+  // those of `outer` and `inner` stay at their beginnings.
+  void narrow(const Instruction& load, const At& outer, const At& inner, AxisId run, int64_t* begin,
+              int64_t* end) const {
+    const BufferView& shape = p_.shapes[size_t(load.buffer)];
+    for (size_t d = 0; d < load.index.size(); d++) {
+      int64_t position = index_base(load.index[d]), factor = 0, size = shape.sizes[d];
+      for (const Term& term : load.index[d].terms) {
+        if (!has_dimension(term.axis)) continue;
+        if (term.axis == run)
+          factor = term.factor;
+        else
+          position += term.factor * (outer.of(term.axis) + inner.of(term.axis));
+      }
+      if (factor == 0) {
+        if (position < 0 || position >= size) *end = 0;
+      } else if (factor > 0) {
+        *begin = std::max(*begin, position >= 0 ? 0 : (-position + factor - 1) / factor);
+        *end = std::min(*end, size <= position ? 0 : (size - position + factor - 1) / factor);
+      } else {
+        *begin = std::max(*begin, position < size ? 0 : (position - size) / -factor + 1);
+        *end = std::min(*end, position < 0 ? 0 : position / -factor + 1);
+      }
+    }
+    *end = std::max<int64_t>(*end, 0);
+    *begin = std::min(*begin, *end);
+  }
+
+  // Rows of pixels that a window covers: f(block, at) for every index `at` of the axes of `out` but
+  // the last two, the width and the channels. What lies outside the buffer is read from `outside`.
+  // False when memory does not lie as the kernels want it, before anything was done.
+  template <class F>
+  bool each_row_of_taps(size_t n, const Instruction& window, const std::vector<AxisId>& taps,
+                        const std::vector<AxisId>& out, const Ref& to, const float* outside, F f) {
+    if (out.empty() || to.stride[out.back()] != 1 || p_.taps_offset[n] == kNoTaps) return false;
+    AxisId channels = out.back(), width = out.size() > 1 ? out[out.size() - 2] : kNone;
+    Span<const AxisId> outer(out.data(), out.size() > 1 ? out.size() - 2 : 0);
+    Ref from = buffer_ref(window);
+    TapsBlock block;
+    block.width = width == kNone ? 1 : length_[width];
+    block.channels = length_[channels];
+    block.out_pixel = width == kNone ? 0 : to.stride[width];
+    block.tap_count = 1;
+    for (AxisId a : taps) block.tap_count *= length_[a];
+    if (block.width * block.tap_count * block.channels == 0) return false;
+    auto* pointers = reinterpret_cast<const float**>(scratch_ + p_.taps_offset[n]);
+    block.taps = pointers;
+    int64_t step = width == kNone ? 0 : from.stride[width];
+    each(outer, [&](const int64_t* at) {
+      int64_t t = 0;
+      each(taps, [&](const int64_t* tap) {
+        // Pixels [begin, end) of the row see this tap inside the buffer.
+        int64_t begin = 0, end = block.width;
+        narrow(window, {outer, at}, {taps, tap}, width, &begin, &end);
+        const float* base = floats(from) + offset_at(from, taps, tap) + offset_at(from, outer, at);
+        int64_t x = 0;
+        for (; x < begin; x++) pointers[x * block.tap_count + t] = outside;
+        for (; x < end; x++) pointers[x * block.tap_count + t] = base + x * step;
+        for (; x < block.width; x++) pointers[x * block.tap_count + t] = outside;
+        t++;
+      });
+      block.out = floats(to) + offset_at(to, outer, at);
+      f(block, at);
+    });
+    return true;
+  }
+
   void dot_plain(const Instruction& i) {
     ValueId v = i.results[0];
     const ValuePlan& out = plan_of(v);
@@ -894,11 +1066,52 @@ class Worker {
     copy(axes, to, ref(initial), 4);
   }
 
+  // A convolution by depth on its kernel. False when its operands do not lie as that wants them.
+  bool dot_depthwise(const Instruction& i, size_t n, const DotPlan& plan, const Ref& to) {
+    const std::vector<AxisId>& axes = plan_of(plan.result).axes;
+    if (axes.empty()) return false;
+    AxisId channels = axes.back();
+    const ValuePlan& initial = plan_of(i.operands[0]);
+    const Ref& bias = ref(i.operands[0]);
+    bool is_zero =
+        initial.home == Home::constant && initial.number == 0 && !std::signbit(initial.number);
+    DepthwiseBlock call;
+    call.bias = is_zero ? nullptr : floats(bias);
+    if (!is_zero) {
+      if (bias.stride[channels] != 1 && length_[channels] > 1) return false;
+      for (AxisId a : axes)
+        if (a != channels && bias.stride[a] != 0 && length_[a] > 1) return false;
+    }
+    const Ref& weights = ref(i.operands[plan.swapped ? 1 : 2]);
+    if (weights.stride[channels] != 1 && length_[channels] > 1) return false;
+    for (AxisId a : axes)
+      if (a != channels && weights.stride[a] != 0 && length_[a] > 1) return false;
+    call.weights = floats(weights);
+    call.weight_row = 0;
+    int64_t count = 1;
+    for (size_t d = plan.depth.size(); d-- > 0;) {
+      int64_t length = length_[plan.depth[d]], stride = weights.stride[plan.depth[d]];
+      if (length == 1) continue;
+      if (call.weight_row == 0) call.weight_row = stride;
+      if (stride != call.weight_row * count) return false;
+      count *= length;
+    }
+    call.lo = plan.lo;
+    call.hi = plan.hi;
+    const auto* zeros = reinterpret_cast<const float*>(scratch_ + p_.zeros_offset);
+    return each_row_of_taps(n, p_.producer(i.operands[plan.swapped ? 2 : 1]), plan.depth, axes, to,
+                            zeros, [&](const TapsBlock& block, const int64_t*) {
+                              call.taps = block;
+                              table_.depthwise(call);
+                            });
+  }
+
   // Both operands run along the innermost axis: one multiply-add of rows for each tap.
-  void dot_vector(const Instruction& i, const DotPlan& plan) {
-    ValueId v = i.results[0];
+  void dot_vector(const Instruction& i, size_t n, const DotPlan& plan) {
+    ValueId v = plan.result;
     const std::vector<AxisId>& axes = plan_of(v).axes;
     const Ref& to = ref(v);
+    if (dot_depthwise(i, n, plan, to)) return;
     initialize(to, axes, i.operands[0]);
     const Instruction& window = p_.producer(i.operands[plan.swapped ? 2 : 1]);
     const Ref& taps = ref(i.operands[plan.swapped ? 1 : 2]);
@@ -922,6 +1135,13 @@ class Worker {
                         step[2], floats(y) + o[0], row[0], 1, floats(y) + o[0], row[0]});
           });
     });
+    if (plan.lo == -INFINITY && plan.hi == INFINITY) return;
+    const Ref* refs[] = {&to};
+    blocks(axes, refs,
+           [&](const int64_t* o, const int64_t* row, const int64_t*, int64_t rows, int64_t count) {
+             table_.clamp({rows, count, floats(to) + o[0], row[0], 1, plan.lo, plan.hi,
+                           floats(to) + o[0], row[0]});
+           });
   }
 
   // Packs an operand [depth][column] into panels.
@@ -955,7 +1175,7 @@ class Worker {
       return {};
     }
     if (plan.kind == DotPlan::Kind::vector) {
-      dot_vector(i, plan);
+      dot_vector(i, n, plan);
       return {};
     }
     const Ref& to = ref(v);
@@ -1034,36 +1254,40 @@ class Worker {
     int64_t segments = depth / std::max<int64_t>(length, 1);
     if (depth == 0) segments = 0;
 
-    // Where each row begins in each segment.
+    // Where each row begins in each segment, in the result and in what is added; for runs of rows
+    // along the last of their axes.
     auto* pointers = reinterpret_cast<const float**>(scratch_ + plan.pointers_offset);
     const float* zeros = reinterpret_cast<const float*>(scratch_ + p_.zeros_offset);
-    int64_t r = 0;
-    each(plan.rows, [&](const int64_t* row) {
-      const float* base = floats(a) + offset_at(a, plan.rows, row);
+    auto* c_offset = const_cast<int64_t*>(
+        reinterpret_cast<const int64_t*>(pointers + row_count * std::max<int64_t>(segments, 1)));
+    int64_t* residual_offset = c_offset + row_count;
+    Ref residual;
+    if (plan.residual != kNone) residual = ref(plan.residual);
+    AxisId run_axis = p_.innermost(plan.rows);
+    int64_t run = run_axis == kNone ? 1 : length_[run_axis];
+    auto step_of = [&](const Ref& of) { return run_axis == kNone ? 0 : of.stride[run_axis]; };
+    Span<const AxisId> outer_rows(plan.rows.data(), plan.rows.empty() ? 0 : plan.rows.size() - 1);
+    int64_t r = 0, a_step = step_of(a), c_step = step_of(to), residual_step = step_of(residual);
+    each(outer_rows, [&](const int64_t* at) {
       int64_t s = 0;
+      const float* row = floats(a) + offset_at(a, outer_rows, at);
       if (segments > 0)
-        each(segment_axes, [&](const int64_t* at) {
-          bool inside = true;
+        each(segment_axes, [&](const int64_t* segment) {
+          const float** to_row = pointers + s++ * row_count + r;
+          const float* base = row + offset_at(a, segment_axes, segment);
+          int64_t begin = 0, end = run;
           if (window)
-            for (const Index& index : window->index) {
-              size_t d = size_t(&index - window->index.data());
-              int64_t position = index_base(index);
-              for (const Term& term : index.terms) {
-                if (!has_dimension(term.axis)) continue;
-                bool in_rows = false;
-                for (AxisId x : plan.rows) in_rows |= x == term.axis;
-                bool in_segment = false;
-                for (AxisId x : segment_axes) in_segment |= x == term.axis;
-                if (in_rows)
-                  position += term.factor * row[term.axis];
-                else if (in_segment)
-                  position += term.factor * at[term.axis];
-              }
-              inside &= position >= 0 && position < p_.shapes[size_t(window->buffer)].sizes[d];
-            }
-          pointers[s++ * row_count + r] = inside ? base + offset_at(a, segment_axes, at) : zeros;
+            narrow(*window, {outer_rows, at}, {segment_axes, segment}, run_axis, &begin, &end);
+          for (int64_t x = 0; x < begin; x++) to_row[x] = zeros;
+          for (int64_t x = begin; x < end; x++) to_row[x] = base + x * a_step;
+          for (int64_t x = end; x < run; x++) to_row[x] = zeros;
         });
-      r++;
+      int64_t c = offset_at(to, outer_rows, at), add = offset_at(residual, outer_rows, at);
+      for (int64_t x = 0; x < run; x++) {
+        c_offset[r + x] = c + x * c_step;
+        residual_offset[r + x] = add + x * residual_step;
+      }
+      r += run;
     });
 
     // Initial value.
@@ -1084,9 +1308,6 @@ class Worker {
       init = DotInit::c;
     }
 
-    Ref residual;
-    if (plan.residual != kNone) residual = ref(plan.residual);
-
     const DotF32Kernels& kernels = table_.dot_f32;
     int64_t panel_count = (columns + kPanelColumns - 1) / kPanelColumns;
     // Blocks of steps: whole segments, or parts of the only one.
@@ -1094,20 +1315,9 @@ class Worker {
     if (segments > 1)
       segments_block = std::max<int64_t>(1, plan.depth_block / std::max<int64_t>(length, 1));
     else
-      length_block = plan.depth_block;
-
-    int64_t row_at[kAxesMax];
-    for (AxisId x : plan.rows) row_at[x] = 0;
-    // Offsets of every row in the result and in what is added.
-    auto* c_offset = const_cast<int64_t*>(
-        reinterpret_cast<const int64_t*>(pointers + row_count * std::max<int64_t>(segments, 1)));
-    int64_t* residual_offset = c_offset + row_count;
-    r = 0;
-    each(plan.rows, [&](const int64_t* row) {
-      c_offset[r] = offset_at(to, plan.rows, row);
-      residual_offset[r] = plan.residual == kNone ? 0 : offset_at(residual, plan.rows, row);
-      r++;
-    });
+      length_block = pieces(length, std::max<int64_t>(1, pieces(length, plan.depth_block)));
+    const DotBlocking blocking = choose_blocking(kernels, row_count, columns, depth);
+    int64_t groups = pieces(panel_count, blocking.tile.panels);
 
     const float* block_rows[kDotRowsMax * 64];
     for (int64_t s0 = 0, k0 = 0;;) {
@@ -1119,19 +1329,10 @@ class Worker {
       if (s_count <= 0) s_count = 0;
       bool last =
           segments == 0 || (segments > 1 ? s0 + s_count >= segments : k0 + k_count >= length);
-      for (int64_t panel = 0; panel < panel_count;) {
-        // A tile as wide as fits; its rows are cut to what there are.
-        DotTile tile = kernels.tiles[0];
-        for (int t = 0; t < kernels.tile_count; t++)
-          if (kernels.tiles[t].panels <= panel_count - panel) {
-            tile = kernels.tiles[t];
-            break;
-          }
-        int64_t wide = std::min<int64_t>(tile.panels, panel_count - panel);
-        int most = 0;
-        for (int x = 1; x <= kDotRowsMax; x++)
-          if (kernels.kernel[x - 1][wide - 1]) most = x;
-        most = std::min<int>(most, wide == tile.panels ? tile.rows : most);
+      for (int64_t group = 0; group < groups; group++) {
+        int64_t panel = piece_start(panel_count, groups, group);
+        int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
+        int64_t most = blocking.tile.rows;
         for (int64_t r0 = 0; r0 < row_count;) {
           // Even blocks rather than a thin last one.
           int64_t left = row_count - r0;
@@ -1169,7 +1370,6 @@ class Worker {
           kernels.kernel[high - 1][wide - 1](call);
           r0 += high;
         }
-        panel += wide;
       }
       if (last) break;
       if (segments > 1)
@@ -1207,7 +1407,7 @@ class Worker {
         case Op::fma:
         case Op::select:
         case Op::cast: pointwise(i); break;
-        case Op::reduce: reduce(i); break;
+        case Op::reduce: reduce(i, n); break;
         case Op::dot: TRY_VOID(dot(i, n)); break;
         case Op::serial:
           TRY_VOID(run_loop(n, size_t(p_.partner[n])));
@@ -1263,6 +1463,8 @@ class Worker {
 };
 
 }  // namespace
+
+static_assert(std::is_trivially_destructible_v<Worker>);  // left where they lie in scratch
 
 // ---- planning ----
 
@@ -1524,7 +1726,7 @@ void Plan::State::plan_dot(size_t n) {
 
 void Plan::State::fold_epilogue(size_t n) {
   DotPlan& plan = dots[n];
-  if (plan.kind != DotPlan::Kind::panels && plan.kind != DotPlan::Kind::packed_here) return;
+  if (plan.kind == DotPlan::Kind::plain) return;
   bool clamped = false;
   for (size_t m = n + 1; m < kernel.body.size(); m++) {
     const Instruction& i = kernel.body[m];
@@ -1549,10 +1751,10 @@ void Plan::State::fold_epilogue(size_t n) {
                  i.operands[0] == plan.result) {
         plan.hi = float(value.number);
         clamped = true;
-      } else if (f == Binary::add && !clamped && plan.residual == kNone &&
-                 value.home != Home::constant && value.producer < int32_t(n) &&
-                 axes_of(other) == axes_of(plan.result) && plan.column != kNone &&
-                 innermost(value.axes) == plan.column) {
+      } else if (f == Binary::add && plan.kind != DotPlan::Kind::vector && !clamped &&
+                 plan.residual == kNone && value.home != Home::constant &&
+                 value.producer < int32_t(n) && axes_of(other) == axes_of(plan.result) &&
+                 plan.column != kNone && innermost(value.axes) == plan.column) {
         plan.residual = other;
         values[size_t(other)].last_use = std::max(values[size_t(other)].last_use, int32_t(m));
       } else {
@@ -1587,7 +1789,20 @@ Result<void> Plan::State::choose_tiles(int threads, const Schedule& schedule) {
       if (kernel.axes[a].kind != AxisKind::parallel && (made >> a & 1))
         spans *= kernel.axes[a].kind == AxisKind::span ? extent[a] : kernel.axes[a].block;
   }
-  int64_t room = main ? kDotRows : std::max<int64_t>(1, kPlainTile / std::max<int64_t>(spans, 1));
+  // Windows that slide over buffers, with nothing else to do, keep nothing in between.
+  bool slides = true;
+  for (size_t n = 0; n < kernel.body.size(); n++) {
+    const Instruction& i = kernel.body[n];
+    bool in_place = i.op == Op::constant || i.op == Op::load || i.op == Op::store ||
+                    (i.op == Op::dot && dots[n].kind == DotPlan::Kind::vector) ||
+                    (i.op == Op::reduce && values[size_t(i.operands[0])].home == Home::folded);
+    slides &= skipped[n] || in_place;
+  }
+  for (const Instruction& i : kernel.body)
+    slides &= i.op != Op::load || values[size_t(i.results[0])].home != Home::scratch;
+  int64_t room = main     ? kDotRows
+                 : slides ? kWindowTile
+                          : std::max<int64_t>(1, kPlainTile / std::max<int64_t>(spans, 1));
   if (main && main->column != kNone && is_cut(main->column))
     tile[size_t(main->column)] = std::min<int64_t>(extent[size_t(main->column)], 192);
   for (size_t o = order.size(); o-- > 0;) {
@@ -1744,6 +1959,27 @@ Result<void> Plan::State::place_values() {
     grow(uint64_t(rows) * (uint64_t(std::max<int64_t>(segments, 1)) + 2) * 8,
          &plan.pointers_offset);
   }
+  // What windows need: pointers for a row of pixels, a row of what lies outside the buffer.
+  taps_offset.assign(kernel.body.size(), kNoTaps);
+  bool pools = false;
+  for (size_t n = 0; n < kernel.body.size(); n++) {
+    const Instruction& i = kernel.body[n];
+    bool is_pool = i.op == Op::reduce && values[size_t(i.operands[0])].home == Home::folded;
+    if (!is_pool && (i.op != Op::dot || dots[n].kind != DotPlan::Kind::vector)) continue;
+    const std::vector<AxisId>& out = values[size_t(is_pool ? i.results[0] : dots[n].result)].axes;
+    if (out.empty()) continue;
+    int64_t width = out.size() > 1 ? length_max(out[out.size() - 2]) : 1, count = width;
+    bool overflow = false;
+    for (AxisId a : i.axes) overflow |= __builtin_mul_overflow(count, length_max(a), &count);
+    int64_t row = std::max(length_max(out.back()), width);
+    if (overflow || count > 1 << 20 || row > 1 << 20) continue;  // the general way has no tables
+    zeros = std::max(zeros, row);
+    pools |= is_pool;
+    taps_offset[n] = end;
+    end += round_up(uint64_t(count) * sizeof(float*));
+  }
+  outside_offset = end;
+  if (pools) end += round_up(2 * uint64_t(zeros) * 4);
   carries.assign(kernel.body.size(), {});
   for (size_t n = 0; n < kernel.body.size(); n++) {
     const Instruction& i = kernel.body[n];

@@ -4,7 +4,9 @@
 #include <cstring>
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
+#include "base/file.h"
 #include "ops/tile.h"
 #include "plan/plan.h"
 #include "targets/cpu/pack.h"
@@ -75,6 +77,8 @@ class Places {
   virtual std::string add_constant(const std::string& name, Bytes bytes,
                                    std::shared_ptr<const std::vector<uint8_t>> owned) = 0;
   virtual std::optional<std::string> find_constant(const std::string& name) = 0;
+  // True when some node of the region will make this constant.
+  virtual bool is_wanted(const std::string&) { return false; }
 };
 
 class KernelLowering : public TileLowering {
@@ -104,7 +108,17 @@ class KernelLowering : public TileLowering {
     return value;
   }
   std::optional<tile::ValueId> at_strict(ValueId tensor, const TileIndex& index) override {
-    auto buffer = places_.inlined(tensor) ? std::nullopt : this->buffer(tensor);
+    if (places_.inlined(tensor)) return std::nullopt;
+    // A table that is also the weight of a linear is read from where that has packed it.
+    if (const ValueInfo& info = graph.values[size_t(tensor)];
+        info.origin == Origin::constant && rank(tensor) == 2) {
+      std::vector<int64_t> own = sizes(tensor);
+      if (places_.is_wanted(prepared_name(info.index, {own[1], own[0]}, {1, 0}, 0))) {
+        auto packed = panels(tensor, own, {1, 0}, 0);
+        if (packed) return build.load_strict(*packed, {index[1], index[0]});
+      }
+    }
+    auto buffer = this->buffer(tensor);
     if (!buffer) return std::nullopt;
     return build.load_strict(*buffer, index);
   }
@@ -150,6 +164,7 @@ class KernelLowering : public TileLowering {
           lead < 0 ? permuted_f32(constant.bytes, sizes, permutation)
                    : packed_panels_f32(constant.bytes, sizes, permutation, lead));
       places_.add_constant(name, *bytes, bytes);
+      release_pages(constant.bytes);  // the copy takes its place in the file
     }
     std::vector<tile::Extent> dims;
     for (int64_t size : ordered) dims.push_back(tile::known(size));
@@ -228,6 +243,17 @@ std::optional<size_t> concatenated_dim(const Graph& graph, const Node& node) {
   return size_t(*dim < 0 ? int(*dim) + rank : int(*dim));
 }
 
+// Takes down which constants rules ask for.
+class NotingPlaces : public PlainPlaces {
+ public:
+  using PlainPlaces::PlainPlaces;
+  std::optional<std::string> find_constant(const std::string& name) override {
+    names.insert(name);
+    return name;
+  }
+  std::unordered_set<std::string> names;
+};
+
 class Lowering : public Places {
  public:
   Lowering(const Program& program, const Graph& graph, Span<const NodeId> nodes)
@@ -235,6 +261,7 @@ class Lowering : public Places {
 
   Result<LoweredRegion> run() {
     find_uses();
+    find_shared_constants();
     choose_inlined();
     choose_layouts();
     for (ValueId input : inputs_) {
@@ -267,9 +294,9 @@ class Lowering : public Places {
     std::vector<bool> here(graph_.values.size(), false), seen(graph_.values.size(), false);
     uses_.assign(graph_.values.size(), 0);
     user_.assign(graph_.values.size(), nullptr);
-    std::vector<bool> in_region(graph_.nodes.size(), false);
+    in_region_.assign(graph_.nodes.size(), false);
     for (NodeId id : nodes_) {
-      in_region[size_t(id)] = true;
+      in_region_[size_t(id)] = true;
       const Node& node = graph_.nodes[size_t(id)];
       Graph::for_each_use(node, [&](ValueId used) {
         uses_[size_t(used)]++;
@@ -285,9 +312,27 @@ class Lowering : public Places {
       if (here[size_t(used)]) is_output_[size_t(used)] = true;
     };
     for (NodeId id : graph_.order)
-      if (!in_region[size_t(id)]) Graph::for_each_use(graph_.nodes[size_t(id)], outside);
+      if (!in_region_[size_t(id)]) Graph::for_each_use(graph_.nodes[size_t(id)], outside);
     for (ValueId id : graph_.outputs) outside(id);
     for (const WriteBack& write : graph_.write_backs) outside(write.value);
+  }
+
+  // What nodes make of constants that several of them use.
+  void find_shared_constants() {
+    NotingPlaces places(graph_);
+    for (NodeId id : nodes_) {
+      const Node& node = graph_.nodes[size_t(id)];
+      bool shares = false;
+      Graph::for_each_use(node, [&](ValueId used) {
+        shares |= graph_.values[size_t(used)].origin == Origin::constant &&
+                  uses_[size_t(used)] > 1 && graph_.type(used).tensor.sizes.size() == 2;
+      });
+      const TileRule* rule = shares ? find_tile_rule(node.op) : nullptr;
+      if (!rule) continue;
+      (void)make_kernel(program_, graph_, places, &node, rule->axes ? &node : nullptr,
+                        node.results[0], *places.place(node.results[0]));
+    }
+    wanted_ = std::move(places.names);
   }
 
   // A node is inlined into its only user when both are of the same sizes and at most one of those
@@ -313,8 +358,8 @@ class Lowering : public Places {
           continue;
         const Node& producer = graph_.nodes[size_t(info.index)];
         const TileRule* producer_rule = find_tile_rule(producer.op);
-        if (std::find(nodes_.begin(), nodes_.end(), info.index) == nodes_.end() || !producer_rule ||
-            is_view(graph_, producer) || is_concatenation(producer) ||
+        if (!in_region_[size_t(info.index)] || !producer_rule || is_view(graph_, producer) ||
+            is_concatenation(producer) ||
             known_sizes(graph_, used) != known_sizes(graph_, node.results[0]))
           continue;
         const Node* inner = anchor_[size_t(info.index)];
@@ -395,6 +440,7 @@ class Lowering : public Places {
     if (constants_.count(name)) return name;
     return std::nullopt;
   }
+  bool is_wanted(const std::string& name) override { return wanted_.count(name) > 0; }
 
   Result<void> lower_node(const Node& node) {
     ValueId value = node.results[0];
@@ -546,17 +592,18 @@ class Lowering : public Places {
     tile::Program& program = region_.program;
     std::vector<Block> blocks;
     std::vector<size_t> which;
+    std::vector<Block> lives(program.storages.size(), {0, UINT32_MAX, 0});
+    for (size_t step = 0; step < program.steps.size(); step++)
+      for (const Operand& operand : program.steps[step].operands) {
+        Block& life = lives[operand.storage];
+        life.first_step = std::min(life.first_step, uint32_t(step));
+        life.last_step = uint32_t(step);
+      }
     for (size_t s = 0; s < program.storages.size(); s++) {
-      if (program.storages[s].kind != Storage::Kind::temporary) continue;
-      Block block{program.storages[s].bytes, UINT32_MAX, 0};
-      for (size_t step = 0; step < program.steps.size(); step++)
-        for (const Operand& operand : program.steps[step].operands)
-          if (operand.storage == s) {
-            block.first_step = std::min(block.first_step, uint32_t(step));
-            block.last_step = uint32_t(step);
-          }
-      if (block.first_step == UINT32_MAX) continue;
-      blocks.push_back(block);
+      if (program.storages[s].kind != Storage::Kind::temporary || lives[s].first_step == UINT32_MAX)
+        continue;
+      lives[s].bytes = program.storages[s].bytes;
+      blocks.push_back(lives[s]);
       which.push_back(s);
     }
     ArenaPlan arena = plan_arena(blocks, kAlignment);
@@ -570,6 +617,7 @@ class Lowering : public Places {
   std::vector<ValueId> inputs_;
   std::vector<int32_t> uses_;      // by value, in the region
   std::vector<const Node*> user_;  // by value, the last one
+  std::vector<bool> in_region_;    // by node
   std::vector<bool> is_output_, channels_last_;
   std::vector<const Node*> anchor_;   // by node: the one with axes in its kernel so far
   std::vector<const Node*> inlined_;  // by value: its node, when it has no memory
@@ -577,6 +625,7 @@ class Lowering : public Places {
   std::unordered_map<ValueId, uint32_t> storage_of_, output_storage_;
   std::unordered_map<std::string, uint32_t> constants_;
   std::unordered_map<std::string, uint32_t> kernels_;
+  std::unordered_set<std::string> wanted_;  // see find_shared_constants()
   std::map<std::pair<ValueId, bool>, ElementView> copies_;
   LoweredRegion region_;
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "tile/ir.h"
@@ -68,14 +69,22 @@ std::vector<uint8_t> packed_panels_f32(Bytes data, const std::vector<int64_t>& s
   constexpr int64_t kWidth = tile::kPanelColumns;
   int64_t panels = (columns + kWidth - 1) / kWidth;
   std::vector<uint8_t> result(size_t(leads * panels * k * kWidth) * 4);
+  std::vector<int64_t> steps(static_cast<size_t>(k));
+  walk(o, size_t(lead), last, [&](int64_t step, int64_t offset) { steps[size_t(step)] = offset; });
+  // So many steps that the part of a panel stays in the first cache while its columns are read.
+  constexpr int64_t kBlock = 256;
   walk(o, 0, size_t(lead), [&](int64_t l, int64_t lead_offset) {
-    walk(o, size_t(lead), last, [&](int64_t step, int64_t k_offset) {
-      for (int64_t n = 0; n < columns; n++) {
-        int64_t to = ((l * panels + n / kWidth) * k + step) * kWidth + n % kWidth;
-        int64_t from = lead_offset + k_offset + n * o.strides[last];
-        memcpy(&result[size_t(to) * 4], &data[size_t(from) * 4], 4);
+    for (int64_t p = 0; p < panels; p++)
+      for (int64_t first = 0; first < k; first += kBlock) {
+        uint8_t* panel = result.data() + size_t((l * panels + p) * k + first) * kWidth * 4;
+        int64_t count = std::min(kBlock, k - first), width = std::min(kWidth, columns - p * kWidth);
+        for (int64_t n = 0; n < width; n++) {
+          const uint8_t* column =
+              data.data() + 4 * (lead_offset + (p * kWidth + n) * o.strides[last]);
+          for (int64_t step = 0; step < count; step++)
+            memcpy(panel + 4 * (step * kWidth + n), column + 4 * steps[size_t(first + step)], 4);
+        }
       }
-    });
   });
   return result;
 }

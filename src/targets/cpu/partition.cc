@@ -1,7 +1,8 @@
 #include "targets/cpu/partition.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
-#include <cstring>
 #include <unordered_map>
 
 #include "ops/tile.h"
@@ -11,29 +12,9 @@
 namespace sconce {
 namespace {
 
-// Two multiplicative hashes of 64 bits over 16 bytes at a time; names, not proofs.
 std::string content_name(Bytes bytes) {
-  uint64_t a = 0x9e3779b97f4a7c15 ^ bytes.size(), b = 0xd6e8feb86659fd93 + bytes.size();
-  auto mix = [](uint64_t x, uint64_t y) {
-    unsigned __int128 product = static_cast<unsigned __int128>(x) * y;
-    return uint64_t(product) ^ uint64_t(product >> 64);
-  };
-  size_t i = 0;
-  for (; i + 16 <= bytes.size(); i += 16) {
-    uint64_t x, y;
-    memcpy(&x, &bytes[i], 8);
-    memcpy(&y, &bytes[i + 8], 8);
-    a = mix(a ^ x, 0xa0761d6478bd642f ^ y) + b;
-    b = mix(b ^ y, 0xe7037ed1a0b428db ^ x) + (a << 1 | a >> 63);
-  }
-  uint8_t last[16] = {};
-  if (i < bytes.size()) memcpy(last, &bytes[i], bytes.size() - i);
-  uint64_t x, y;
-  memcpy(&x, last, 8);
-  memcpy(&y, last + 8, 8);
-  a = mix(a ^ x, 0x8ebc6af09c88c6e3 ^ y) + b;
-  b = mix(b ^ y, 0x589965cc75374cc3 ^ a);
-  return fmt::format("sconce.{:016x}{:016x}", a, b);
+  XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return fmt::format("sconce.{:016x}{:016x}", hash.high64, hash.low64);
 }
 
 class Partition {

@@ -191,9 +191,8 @@ Status execute(void* opaque, Span<const Value* const> args, KernelContext& conte
     }
     if (profile) {
       std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-      profile->on_step(profile->context,
-                       {program.kernels[program.steps[i].kernel].name.c_str(),
-                        program.steps[i].source.c_str(), time.count()});
+      profile->on_step(profile->context, {program.kernels[program.steps[i].kernel].name.c_str(),
+                                          program.steps[i].source.c_str(), time.count()});
     }
   }
   return kOk;
