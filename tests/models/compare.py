@@ -117,11 +117,11 @@ class Bench:
     def file(self, name: str, what: str, call: int) -> pathlib.Path:
         return self.models / f"{name}.{what}{f'.{call}' if call else ''}.safetensors"
 
-    def compile(self, name: str) -> pathlib.Path:
-        pte = self.work / f"{name}.pte"
+    def compile(self, name: str, target: str | None = None) -> pathlib.Path:
+        target = target or self.target
+        pte = self.work / f"{name}.{target}.pte"
         pte.unlink(missing_ok=True)
-        run_cli(self.sconce, "compile", self.models / f"{name}.pt2", "-o", pte,
-                "--target", self.target)
+        run_cli(self.sconce, "compile", self.models / f"{name}.pt2", "-o", pte, "--target", target)
         if not pte.is_file():
             raise Wrong("sconce compile exit 0 but wrote no file")
         return pte
@@ -148,7 +148,7 @@ class Bench:
         note.write_text(json.dumps({"stamp": stamp, **made}) + "\n")
         return pte
 
-    def on_ours(self, name: str, pte: pathlib.Path) -> float:
+    def on_ours(self, name: str, pte: pathlib.Path, threads: int = 1) -> float:
         # One process for all calls: state lives from call to call.
         files = []
         arguments: list[object] = []
@@ -157,7 +157,7 @@ class Bench:
             out.unlink(missing_ok=True)
             files.append(out)
             arguments += ["--inputs", self.file(name, "inputs", k), "--outputs", out]
-        run_cli(self.sconce, "run", pte, *arguments)
+        run_cli(self.sconce, "run", pte, "--threads", threads, *arguments)
         return max(self.judge(out, name, k) for k, out in enumerate(files))
 
     def on_stock(self, name: str, pte: pathlib.Path) -> float:
@@ -197,7 +197,7 @@ class Bench:
                 row.problems.append(f"compile: {error}")
             else:
                 attempt("ours", lambda: self.on_ours(name, pte))
-                if meta["stock_cannot"]:
+                if meta["stock_cannot"] or self.target != "portable":
                     row.stock = "-"
                 else:
                     attempt("stock", lambda: self.on_stock(name, pte))
