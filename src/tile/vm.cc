@@ -1146,22 +1146,22 @@ class Worker {
 
   // Packs an operand [depth][column] into panels.
   void pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t columns, float* panels) {
-    AxisId c = plan.column;
-    int64_t step = b.stride[c];
-    int64_t k = 0;
-    each(plan.depth, [&](const int64_t* at) {
-      const float* from = floats(b) + offset_at(b, plan.depth, at);
-      for (int64_t n = 0; n < columns; n += kPanelColumns) {
-        float* to = panels + (n / kPanelColumns * depth + k) * kPanelColumns;
-        int64_t count = std::min(kPanelColumns, columns - n);
-        if (step == 1) {
-          memcpy(to, from + n, size_t(count) * 4);
-        } else {
-          for (int64_t x = 0; x < count; x++) to[x] = from[(n + x) * step];
-        }
-        for (int64_t x = count; x < kPanelColumns; x++) to[x] = 0;
-      }
-      k++;
+    size_t last = plan.depth.size();
+    while (last > 0 && length_[plan.depth[last - 1]] == 1) last--;
+    AxisId inner = last > 0 ? plan.depth[last - 1] : kNone;
+    Span<const AxisId> outer(plan.depth.data(), last > 0 ? last - 1 : 0);
+    PackBlock call;
+    call.k = inner == kNone ? 1 : length_[inner];
+    call.n = columns;
+    call.k_stride = inner == kNone ? 0 : b.stride[inner];
+    call.n_stride = b.stride[plan.column];
+    call.out = panels;
+    call.panel_stride = depth * kPanelColumns;
+    if (depth == 0) return;
+    each(outer, [&](const int64_t* at) {
+      call.b = floats(b) + offset_at(b, outer, at);
+      table_.pack_f32(call);
+      call.out += call.k * kPanelColumns;
     });
   }
 

@@ -1,5 +1,6 @@
 // Attention in the tile language: one pass over keys and values with an online softmax, so that the
 // scores never leave the tile.
+#include <algorithm>
 #include <cmath>
 
 #include "ops/tile.h"
@@ -13,8 +14,12 @@ using tile::Reduce;
 using tile::Unary;
 using Value = std::optional<tile::ValueId>;
 
-// Keys that one step takes. Part of the kernel: it decides where the softmax is rescaled.
-constexpr int64_t kKeysPerStep = 64;
+// Keys that one step takes. Part of the kernel: it decides where the softmax is rescaled. Scores of
+// so many keys stay in the second cache, and up to that no step is left with a few.
+int64_t keys_per_step(int64_t keys) {
+  constexpr int64_t kAtOnce = 256, kMany = 128;
+  return keys <= kAtOnce ? std::max<int64_t>(keys, 1) : kMany;
+}
 
 std::optional<TileIndex> attention_axes(TileLowering& l, const Node& node) {
   const ValueId *q = tensor_argument(node, 0), *k = tensor_argument(node, 1),
@@ -61,7 +66,7 @@ Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
   std::vector<AxisId> rows_and_column = rows;
   rows_and_column.push_back(column);
   AxisId inner = b.span(tile::known(width));
-  AxisId key = b.serial(tile::known(keys), kKeysPerStep);
+  AxisId key = b.serial(tile::known(keys), keys_per_step(keys));
 
   TileIndex from_q = at;
   from_q.back() = tile::along(inner);
