@@ -2,98 +2,62 @@
 // in as few calls as there can be, and files that lie are refused.
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
-#include "emit/emit.h"
-#include "passes/pass_test.h"
+#include <gtest/gtest.h>
+
 #include "sconce/runtime.h"
-#include "targets/target.h"
-#include "tile/program_bytes.h"
+#include "targets/backend_test.h"
 
 // Counts what is allocated, for the promise that running allocates nothing.
 static std::atomic<long> g_allocations{0};
-void* operator new(size_t size) {
+__attribute__((noinline)) void* operator new(size_t size) {
   g_allocations++;
   if (void* memory = malloc(size ? size : 1)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { free(memory); }
-void operator delete(void* memory, size_t) noexcept { free(memory); }
+__attribute__((noinline)) void operator delete(void* memory) noexcept { free(memory); }
+__attribute__((noinline)) void operator delete(void* memory, size_t) noexcept { free(memory); }
 
 namespace sconce {
 namespace {
 
-struct Compiled {
-  std::unique_ptr<ir::Program> program;
-  Emitted emitted;
-  std::vector<uint8_t> file;
-};
-
-Compiled compile(const std::string& text) {
-  Compiled made;
-  made.program = parse_completed(text);
-  const Target& target = *find_target("cpu");
-  Result<void> done = run_pipeline(*made.program, {target.has_node, target.explicit_promotion}, {});
-  EXPECT_TRUE(done.ok()) << done.error().text;
-  for (ir::Method& method : made.program->methods) {
-    done = target.partition(*made.program, method.graph);
-    EXPECT_TRUE(done.ok()) << done.error().text;
-  }
-  std::vector<Emitted> parts;
-  Result<Emitted> part = emit(*made.program);
-  EXPECT_TRUE(part.ok()) << part.error().text;
-  parts.push_back(std::move(*part));
-  Result<Emitted> whole = join(std::move(parts));
-  made.emitted = std::move(*whole);
-  Result<PteFile> file = write_pte(made.emitted.program);
-  EXPECT_TRUE(file.ok()) << file.error().text;
-  made.file = file->joined();
-  return made;
-}
-
-std::vector<Argument> arguments_of(const std::vector<EvalValue>& inputs) {
+std::vector<Argument> arguments_of(const std::vector<TestTensor>& tensors) {
   std::vector<Argument> arguments;
-  for (const EvalValue& input : inputs) {
-    const auto& tensor = std::get<EvalTensor>(input);
-    arguments.push_back(Argument::of(
-        tensor.data, tensor.dtype, std::vector<int32_t>(tensor.sizes.begin(), tensor.sizes.end())));
-  }
+  for (const TestTensor& tensor : tensors)
+    arguments.push_back(Argument::of(tensor.bytes.data(), tensor.dtype, tensor.sizes));
   return arguments;
 }
 
 // Runs on `threads` and compares with the evaluator; gives the outputs' bytes.
 std::vector<std::vector<uint8_t>> run_and_compare(const std::string& text, size_t calls,
                                                   int threads = 1) {
-  Compiled made = compile(text);
-  size_t found = 0;
-  for (const PteInstruction& i : made.emitted.program.methods[0].chains[0].instructions)
-    found += std::holds_alternative<PteDelegateCall>(i);
-  EXPECT_EQ(found, calls);
-  auto original = parse_completed(text);
-  const Graph& graph = original->methods[0].graph;
-  std::vector<EvalValue> inputs = random_inputs(*original, graph, 11);
-  Evaluator evaluator(*original);
-  auto wanted = evaluator.run(graph, inputs);
-  EXPECT_TRUE(wanted.ok()) << wanted.error().text;
+  CompiledForTest made = compile_for_cpu(text);
+  EXPECT_EQ(made.calls, calls);
+  std::vector<TestTensor> inputs, wanted;
+  evaluate_for_test(text, &inputs, &wanted);
   Result<Module> module = Module::load(Bytes(made.file), {.threads = threads});
   EXPECT_TRUE(module.ok()) << module.error().text;
   if (!module.ok()) return {};
   std::vector<Argument> arguments = arguments_of(inputs);
   std::vector<std::vector<uint8_t>> outputs;
   for (int run = 0; run < 2; run++) {  // again: nothing of the first run is left
-    Result<std::vector<Argument>> results = module->execute(original->methods[0].name, arguments);
+    Result<std::vector<Argument>> results = module->execute("forward", arguments);
     EXPECT_TRUE(results.ok()) << results.error().text;
     if (!results.ok()) return {};
     outputs.clear();
+    EXPECT_EQ(results->size(), wanted.size());
     for (size_t o = 0; o < results->size(); o++) {
       Bytes bytes = (*results)[o].bytes();
       outputs.emplace_back(bytes.begin(), bytes.end());
-      const auto& right = std::get<EvalTensor>((*wanted)[o]);
-      EvalTensor got = make_eval_tensor(right.dtype, right.sizes);
-      EXPECT_EQ(bytes.size(), right.bytes);
-      memcpy(got.owner->data(), bytes.data(), std::min<size_t>(bytes.size(), right.bytes));
-      std::vector<double> x = elements(right), y = elements(got);
-      for (size_t i = 0; i < x.size(); i++) EXPECT_NEAR(x[i], y[i], 1e-5) << "element " << i;
+      EXPECT_EQ(wanted[o].dtype, DType::f32);
+      EXPECT_EQ(bytes.size(), wanted[o].bytes.size());
+      for (size_t i = 0; i < bytes.size() / 4; i++) {
+        float x;
+        memcpy(&x, &bytes[4 * i], 4);
+        EXPECT_NEAR(x, wanted[o].elements[i], 1e-5) << "output " << o << ", element " << i;
+      }
     }
   }
   return outputs;
@@ -157,11 +121,11 @@ TEST(CpuBackend, a_table_that_is_also_a_weight_is_stored_once) {
       return %y
     })";
   run_and_compare(text, 1);
-  EXPECT_EQ(compile(text).program->named_data.size(), 2u);
+  EXPECT_EQ(compile_for_cpu(text).program.named_data.size(), 2u);
 }
 
 TEST(CpuBackend, running_allocates_nothing) {
-  Compiled made = compile(kNetwork);
+  CompiledForTest made = compile_for_cpu(kNetwork);
   Program program;
   Diagnostic diagnostic;
   ASSERT_TRUE(Program::load(Bytes(made.file), &program, &diagnostic).ok()) << diagnostic.text;
@@ -197,10 +161,10 @@ TEST(CpuBackend, running_allocates_nothing) {
 }
 
 TEST(CpuBackend, a_file_without_a_constant_says_which) {
-  Compiled made = compile(kNetwork);
-  std::string key = made.emitted.program.named_data[0].key;
-  made.emitted.program.named_data[0].key = "other";
-  std::vector<uint8_t> file = write_pte(made.emitted.program)->joined();
+  CompiledForTest made = compile_for_cpu(kNetwork);
+  std::string key = made.program.named_data[0].key;
+  made.program.named_data[0].key = "other";
+  std::vector<uint8_t> file = write_pte(made.program)->joined();
   Result<Module> module = Module::load(Bytes(file));
   ASSERT_TRUE(module.ok());
   Result<void> loaded = module->load_method("forward");
@@ -210,11 +174,11 @@ TEST(CpuBackend, a_file_without_a_constant_says_which) {
 }
 
 TEST(CpuBackend, arguments_are_compared_with_the_payload) {
-  Compiled made = compile(kNetwork);
-  PteMethod& method = made.emitted.program.methods[0];
+  CompiledForTest made = compile_for_cpu(kNetwork);
+  PteMethod& method = made.program.methods[0];
   for (PteInstruction& i : method.chains[0].instructions)
     if (auto* call = std::get_if<PteDelegateCall>(&i)) std::swap(call->args[1], call->args[2]);
-  std::vector<uint8_t> file = write_pte(made.emitted.program)->joined();
+  std::vector<uint8_t> file = write_pte(made.program)->joined();
   Result<Module> module = Module::load(Bytes(file));
   ASSERT_TRUE(module.ok());
   std::vector<float> x(2 * 9 * 16, 0.5f);
@@ -226,7 +190,7 @@ TEST(CpuBackend, arguments_are_compared_with_the_payload) {
 }
 
 TEST(CpuBackend, every_flipped_bit_of_a_payload_is_refused_or_sound) {
-  Compiled made = compile(R"(
+  CompiledForTest made = compile_for_cpu(R"(
     constant @w: f32[3, 4] = omitted 0000000000000001
     method forward(%x: f32[2, 4] as x) {
       %w = constant @w
@@ -236,13 +200,13 @@ TEST(CpuBackend, every_flipped_bit_of_a_payload_is_refused_or_sound) {
     })");
   std::vector<float> x(8, 0.5f);
   std::vector<Argument> inputs = {Argument::of(x.data(), DType::f32, {2, 4})};
-  std::vector<uint8_t> payload = made.program->delegates[0].payload;
-  // Which of the eight bits of a byte: all of them take longer than the others' tests together.
-  for (size_t byte = 0; byte < payload.size(); byte++) {
+  Bytes from = made.program.methods[0].delegates[0].data;
+  std::vector<uint8_t> payload(from.begin(), from.end());
+  for (size_t bit = 0; bit < 8 * payload.size(); bit++) {
     std::vector<uint8_t> changed = payload;
-    changed[byte] ^= uint8_t(1 << byte % 8);
-    made.emitted.program.methods[0].delegates[0].data = changed;
-    Result<PteFile> file = write_pte(made.emitted.program);
+    changed[bit / 8] ^= uint8_t(1 << bit % 8);
+    made.program.methods[0].delegates[0].data = changed;
+    Result<PteFile> file = write_pte(made.program);
     ASSERT_TRUE(file.ok());
     std::vector<uint8_t> bytes = file->joined();
     Result<Module> module = Module::load(Bytes(bytes));

@@ -1,8 +1,53 @@
 #include "tile/program.h"
 
+#include <algorithm>
+
 #include "tensor/tensor.h"
 
 namespace sconce::tile {
+namespace {
+
+// Shapes are fixed, so the work of a step is known: a file may not ask for more than its buffers
+// are worth. Stores stay inside, which bounds parallel axes, and the others are not longer than
+// what there is to read.
+Result<void> check_work(const Kernel& kernel, Span<const int64_t> dims,
+                        Span<const BufferView> views) {
+  constexpr int64_t kWindowMax = 4096, kIterationsMax = int64_t(1) << 46;
+  int64_t longest = kWindowMax;
+  for (const BufferView& view : views)
+    for (int64_t size : view.sizes) longest = std::max(longest, size);
+  int64_t iterations = 1;
+  for (const Axis& axis : kernel.axes) {
+    int64_t extent = size_of(axis.extent, dims);
+    if (axis.kind != AxisKind::parallel && extent > longest)
+      return error(Code::invalid_file, "axis {} has {} indices; no buffer is longer than {}",
+                   axis.name, extent, longest);
+    if (__builtin_mul_overflow(iterations, std::max<int64_t>(extent, 1), &iterations) ||
+        iterations > kIterationsMax)
+      return error(Code::too_large, "more than {} iterations", kIterationsMax);
+  }
+  for (const Instruction& i : kernel.body) {
+    if (i.op != Op::store) continue;
+    for (size_t d = 0; d < i.index.size(); d++) {
+      int64_t low = i.index[d].offset, high = low;
+      bool empty = false, overflow = false;
+      for (const Term& term : i.index[d].terms) {
+        int64_t extent = size_of(kernel.axes[size_t(term.axis)].extent, dims);
+        empty |= extent == 0;
+        int64_t reach = 0;
+        overflow |= __builtin_mul_overflow(term.factor, extent - 1, &reach);
+        int64_t& side = reach < 0 ? low : high;
+        overflow |= __builtin_add_overflow(side, reach, &side);
+      }
+      if (!empty && (overflow || low < 0 || high >= views[size_t(i.buffer)].sizes[d]))
+        return error(Code::invalid_file, "stores to {} to {} of a dimension of size {}", low, high,
+                     views[size_t(i.buffer)].sizes[d]);
+    }
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<void> verify(Program& program) {
   for (Kernel& kernel : program.kernels) TRY_VOID(verify(kernel));
@@ -75,6 +120,7 @@ Result<void> verify(Program& program) {
     }
     Result<std::vector<int64_t>> bound = bind(kernel, views);
     if (!bound.ok()) return std::move(bound.error()).with_context(fmt::format("step {}", i));
+    TRY_VOID(check_work(kernel, *bound, views).with_context(fmt::format("step {}", i)));
   }
   return {};
 }

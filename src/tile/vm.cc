@@ -1319,6 +1319,11 @@ class Worker {
     const DotBlocking blocking = choose_blocking(kernels, row_count, columns, depth);
     int64_t groups = pieces(panel_count, blocking.tile.panels);
 
+    bool is_even = true;  // rows of the result, and of what is added, lie at equal distances
+    for (int64_t x = 2; x < row_count && is_even; x++)
+      is_even =
+          c_offset[x] - c_offset[x - 1] == c_offset[1] - c_offset[0] &&
+          residual_offset[x] - residual_offset[x - 1] == residual_offset[1] - residual_offset[0];
     const float* block_rows[kDotRowsMax * 64];
     for (int64_t s0 = 0, k0 = 0;;) {
       int64_t s_count = std::min(segments_block, segments - s0);
@@ -1336,21 +1341,26 @@ class Worker {
         for (int64_t r0 = 0; r0 < row_count;) {
           // Even blocks rather than a thin last one.
           int64_t left = row_count - r0;
-          int64_t block_count = (left + most - 1) / most;
-          int64_t high = (left + block_count - 1) / block_count;
+          int64_t high = pieces(left, pieces(left, most));
           int64_t c_stride = high > 1 ? c_offset[r0 + 1] - c_offset[r0] : 0;
           int64_t residual_stride = high > 1 ? residual_offset[r0 + 1] - residual_offset[r0] : 0;
-          int64_t even = 1;
-          while (even < high && c_offset[r0 + even] - c_offset[r0 + even - 1] == c_stride &&
-                 residual_offset[r0 + even] - residual_offset[r0 + even - 1] == residual_stride)
-            even++;
-          high = even;
-          for (int64_t s = 0; s < s_count; s++)
-            for (int64_t x = 0; x < high; x++)
-              block_rows[s * high + x] = pointers[(s0 + s) * row_count + r0 + x] + k0;
+          if (!is_even) {
+            int64_t even = 1;
+            while (even < high && c_offset[r0 + even] - c_offset[r0 + even - 1] == c_stride &&
+                   residual_offset[r0 + even] - residual_offset[r0 + even - 1] == residual_stride)
+              even++;
+            high = even;
+          }
+          const float* const* rows = pointers + s0 * row_count + r0;
+          if (s_count > 1 || k0 > 0) {
+            for (int64_t s = 0; s < s_count; s++)
+              for (int64_t x = 0; x < high; x++)
+                block_rows[s * high + x] = pointers[(s0 + s) * row_count + r0 + x] + k0;
+            rows = block_rows;
+          }
           int64_t column0 = panel * kPanelColumns;
           DotF32 call;
-          call.rows = block_rows;
+          call.rows = rows;
           call.b = panels + panel * panel_stride + (s0 * length + k0) * kPanelColumns;
           call.panel_stride = panel_stride;
           call.segments = s_count;
@@ -1800,7 +1810,10 @@ Result<void> Plan::State::choose_tiles(int threads, const Schedule& schedule) {
   }
   for (const Instruction& i : kernel.body)
     slides &= i.op != Op::load || values[size_t(i.results[0])].home != Home::scratch;
-  int64_t room = main     ? kDotRows
+  int64_t depth = 1;  // of the main dot; a shallow one takes more rows, for what a tile costs
+  if (main)
+    for (AxisId a : main->depth) depth = std::min<int64_t>(kDotDepth, depth * extent[size_t(a)]);
+  int64_t room = main     ? kDotRows * std::clamp<int64_t>(256 / std::max<int64_t>(depth, 1), 1, 4)
                  : slides ? kWindowTile
                           : std::max<int64_t>(1, kPlainTile / std::max<int64_t>(spans, 1));
   if (main && main->column != kNone && is_cut(main->column))
