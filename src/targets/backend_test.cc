@@ -17,6 +17,10 @@ __attribute__((noinline)) void* operator new(size_t size) {
   if (void* memory = malloc(size ? size : 1)) return memory;
   throw std::bad_alloc();
 }
+__attribute__((noinline)) void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  g_allocations++;
+  return malloc(size ? size : 1);
+}
 __attribute__((noinline)) void operator delete(void* memory) noexcept { free(memory); }
 __attribute__((noinline)) void operator delete(void* memory, size_t) noexcept { free(memory); }
 

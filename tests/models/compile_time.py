@@ -1,6 +1,6 @@
 """How long `sconce compile` takes, and its peak memory: whole process, files in the page cache.
 
-    python tests/models/compile_time.py [--repeat 5] [--json FILE]
+    python tests/models/compile_time.py [--repeat 5] [--target cpu] [--json FILE]
 
 The bars: under a second for each of the five smaller models and under two for OPT-125M; peak memory
 at most weights + 200 MB (pages of the mapped archive count); OPT-125M's file at most 505 MB, for its
@@ -76,7 +76,8 @@ def weight_bytes(pt2: pathlib.Path) -> int:
                    if "/data/weights/" in e.filename or "/data/constants/" in e.filename)
 
 
-def measure(sconce: pathlib.Path, pt2: pathlib.Path, pte: pathlib.Path, repeat: int) -> Figure:
+def measure(sconce: pathlib.Path, pt2: pathlib.Path, pte: pathlib.Path, repeat: int,
+            target: str = "portable") -> Figure:
     with open(pt2, "rb") as file:
         while file.read(1 << 24):  # into the page cache
             pass
@@ -84,7 +85,7 @@ def measure(sconce: pathlib.Path, pt2: pathlib.Path, pte: pathlib.Path, repeat: 
     for _ in range(repeat):
         pte.unlink(missing_ok=True)
         done = subprocess.run([sys.executable, "-S", "-c", LAUNCHER, sconce, "compile", pt2, "-o", pte,
-                               "--target", "portable"], capture_output=True, text=True)
+                               "--target", target], capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"sconce compile {pt2.name}: exit {done.returncode}: {done.stderr[:400]}")
         took, kilobytes = done.stdout.split()[-2:]
@@ -99,6 +100,7 @@ def main() -> int:
     parser.add_argument("--models", type=pathlib.Path, default=ROOT / "build" / "models")
     parser.add_argument("--sconce")
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--target", default="portable")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     sconce = find_sconce(options.sconce)
@@ -110,7 +112,8 @@ def main() -> int:
         for name in expand(options.names):
             pte = pathlib.Path(folder) / f"{name}.pte"
             try:
-                figure = measure(sconce, options.models / f"{name}.pt2", pte, options.repeat)
+                figure = measure(sconce, options.models / f"{name}.pt2", pte, options.repeat,
+                                 options.target)
             except RuntimeError as error:
                 failed += 1
                 print(f"{name:<18} {error}", flush=True)

@@ -16,14 +16,15 @@ RELEASE = pathlib.Path(
     os.environ.get("SCONCE_RELEASE_CLI", compare.ROOT / "build" / "release" / "sconce"))
 
 
+@pytest.mark.parametrize("target", ["portable", "cpu"])
 @pytest.mark.parametrize("name", catalog.BARS)
-def test_compiles_in_time_and_memory(name, exported, tmp_path):
+def test_compiles_in_time_and_memory(name, target, exported, tmp_path):
     if not RELEASE.is_file():
         pytest.skip(f"no release build at {RELEASE}: cmake --workflow --preset release")
     pt2 = conftest.MODELS / f"{exported(name)}.pt2"
     pte = compile_time.output_folder(tmp_path) / f"sconce-bar-{os.getpid()}.pte"
     try:
-        figure = compile_time.measure(RELEASE, pt2, pte, repeat=3)
+        figure = compile_time.measure(RELEASE, pt2, pte, repeat=3, target=target)
     finally:
         pte.unlink(missing_ok=True)
     print(figure)
