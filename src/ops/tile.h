@@ -70,6 +70,8 @@ struct TileRule {
   bool in_step = false;
   // Runs along channels: its input, and what it gives, are best laid out with channels innermost.
   bool channels_last = false;
+  // Sees zeros around its input, so that those which a pad puts there need not be made.
+  bool zeros_around = false;
 };
 
 #define TILE(name)                             \

@@ -348,6 +348,11 @@ class Worker {
     blocks(axes, refs,
            [&](const int64_t* offset, const int64_t* row, const int64_t* step, int64_t rows,
                int64_t n) {
+             if (bytes == 4 && rows > 1 && n > 1 && step[0] == 1 && step[1] != 1 && row[1] == 1) {
+               table_.transpose_32(
+                   {n, rows, x.data + offset[1] * 4, step[1], out.data + offset[0] * 4, row[0]});
+               return;
+             }
              for (int64_t r = 0; r < rows; r++) {
                uint8_t* to = out.data + (offset[0] + r * row[0]) * int64_t(bytes);
                const uint8_t* from = x.data + (offset[1] + r * row[1]) * int64_t(bytes);

@@ -144,6 +144,7 @@ std::optional<tile::ValueId> convolution(TileLowering& l, const Node& node, cons
 TILE(convolution) = {.op = "aten::convolution",
                      .lower = convolution,
                      .axes = convolution_axes,
-                     .channels_last = true};
+                     .channels_last = true,
+                     .zeros_around = true};
 
 }  // namespace sconce

@@ -60,6 +60,22 @@ bool is_stored(DType dtype) {
   }
 }
 
+// How many zeros a node puts before each dimension of its operand; nothing when it does something
+// else, or takes some away.
+std::optional<std::vector<int64_t>> zeros_before(const Graph& graph, const Node& node) {
+  if (node.op != "aten::constant_pad_nd") return std::nullopt;
+  auto pads = ints_argument(node, 1);
+  auto value = number_argument(node, 2);
+  size_t rank = graph.type(node.results[0]).tensor.sizes.size();
+  if (!pads || !value || *value != 0 || pads->size() > 2 * rank) return std::nullopt;
+  std::vector<int64_t> before(rank, 0);
+  for (size_t k = 0; k < pads->size(); k++) {  // the last dimension first; before, after
+    if ((*pads)[k] < 0) return std::nullopt;
+    if (k % 2 == 0) before[rank - 1 - k / 2] = (*pads)[k];
+  }
+  return before;
+}
+
 // A kernel under construction: what its buffers are.
 struct KernelOperand {
   ElementView view;      // of `view.root`
@@ -73,6 +89,8 @@ class Places {
   virtual std::optional<ElementView> place(ValueId tensor) = 0;
   // Null when the tensor is not computed in the kernel that is being built.
   virtual const Node* inlined(ValueId tensor) = 0;
+  // The pad by zeros that a tensor is, when it is read as its operand with zeros around.
+  virtual const Node* padded(ValueId) { return nullptr; }
   // Name of a constant made here from one of the model.
   virtual std::string add_constant(const std::string& name, Bytes bytes,
                                    std::shared_ptr<const std::vector<uint8_t>> owned) = 0;
@@ -91,6 +109,13 @@ class KernelLowering : public TileLowering {
   std::vector<KernelOperand> operands;
 
   std::optional<tile::ValueId> at(ValueId tensor, const TileIndex& index, double outside) override {
+    if (const Node* pad = places_.padded(tensor)) {
+      auto before = zeros_before(graph, *pad);
+      if (outside != 0 || !before) return std::nullopt;
+      TileIndex shifted = index;
+      for (size_t d = 0; d < index.size(); d++) shifted[d].offset -= (*before)[d];
+      return at(*tensor_argument(*pad, 0), shifted, 0);
+    }
     if (const Node* node = places_.inlined(tensor)) {
       if (auto found = computed_.find(tensor); found != computed_.end()) return found->second;
       if (index != result) return std::nullopt;
@@ -133,6 +158,7 @@ class KernelLowering : public TileLowering {
   }
 
   bool is_innermost(ValueId tensor, int dim) const override {
+    if (const Node* pad = places_.padded(tensor)) tensor = *tensor_argument(*pad, 0);
     auto view = places_.place(tensor);
     std::vector<int64_t> strides = view ? view->strides : contiguous_strides(sizes(tensor));
     return strides[size_t(dim)] == 1;
@@ -263,6 +289,7 @@ class Lowering : public Places {
     find_uses();
     find_shared_constants();
     choose_inlined();
+    find_pads();
     choose_layouts();
     for (ValueId input : inputs_) {
       uint32_t index = uint32_t(region_.inputs.size());
@@ -370,6 +397,24 @@ class Lowering : public Places {
     }
   }
 
+  // Pads by zeros that only nodes read which see zeros around their input anyway.
+  void find_pads() {
+    padded_.assign(graph_.values.size(), nullptr);
+    std::vector<int32_t> seen(graph_.values.size(), 0);
+    for (NodeId id : nodes_) {
+      const Node& node = graph_.nodes[size_t(id)];
+      const TileRule* rule = find_tile_rule(node.op);
+      if (rule && rule->zeros_around) seen[size_t(*tensor_argument(node, 0))]++;
+    }
+    for (NodeId id : nodes_) {
+      const Node& node = graph_.nodes[size_t(id)];
+      size_t value = size_t(node.results[0]);
+      if (!is_output_[value] && seen[value] > 0 && seen[value] == uses_[value] &&
+          zeros_before(graph_, node))
+        padded_[value] = &node;
+    }
+  }
+
   // Channels innermost for what convolutions give, and for what is computed from such tensors.
   void choose_layouts() {
     channels_last_.assign(graph_.values.size(), false);
@@ -430,6 +475,7 @@ class Lowering : public Places {
     return places_[tensor] = ElementView{tensor, 0, sizes, contiguous_strides(sizes)};
   }
   const Node* inlined(ValueId tensor) override { return inlined_[size_t(tensor)]; }
+  const Node* padded(ValueId tensor) override { return padded_[size_t(tensor)]; }
   std::string add_constant(const std::string& name, Bytes bytes,
                            std::shared_ptr<const std::vector<uint8_t>> owned) override {
     constants_[name] = add_storage(Storage::Kind::constant, bytes.size(), 0, name);
@@ -444,7 +490,7 @@ class Lowering : public Places {
 
   Result<void> lower_node(const Node& node) {
     ValueId value = node.results[0];
-    if (inlined_[size_t(value)]) return {};
+    if (inlined_[size_t(value)] || padded_[size_t(value)]) return {};
     if (is_view(graph_, node)) {
       ValueId operand = *tensor_argument(node, 0);
       auto view = place(operand);
@@ -462,6 +508,7 @@ class Lowering : public Places {
     const Node* anchor = anchor_[size_t(graph_.values[size_t(value)].index)];
     if (anchor && find_tile_rule(anchor->op)->channels_last) {
       ValueId operand = *tensor_argument(*anchor, 0);
+      if (const Node* pad = padded_[size_t(operand)]) operand = *tensor_argument(*pad, 0);
       auto view = place(operand);
       if (view && view->sizes.size() >= 3 && view->sizes[1] > 1 && view->strides[1] != 1) {
         TRY(ElementView copy, copied(operand, true));
@@ -621,6 +668,7 @@ class Lowering : public Places {
   std::vector<bool> is_output_, channels_last_;
   std::vector<const Node*> anchor_;   // by node: the one with axes in its kernel so far
   std::vector<const Node*> inlined_;  // by value: its node, when it has no memory
+  std::vector<const Node*> padded_;   // by value: the pad, when what reads it sees its operand
   std::unordered_map<ValueId, ElementView> places_;
   std::unordered_map<ValueId, uint32_t> storage_of_, output_storage_;
   std::unordered_map<std::string, uint32_t> constants_;
