@@ -174,6 +174,21 @@ nb::tuple shape_tuple(Span<const uint64_t> shape) {
 
 nb::str name_str(std::string_view name) { return nb::str(name.data(), name.size()); }
 
+// Names of tensors, of which there can be very many.
+template <class T>
+nb::list name_list(const std::vector<const T*>& tensors) {
+  PyObject* list = PyList_New(Py_ssize_t(tensors.size()));
+  if (!list) throw nb::python_error();
+  nb::list names = nb::steal<nb::list>(list);
+  for (size_t i = 0; i < tensors.size(); i++) {
+    std::string_view name = tensors[i]->name;
+    PyObject* text = PyUnicode_DecodeUTF8(name.data(), Py_ssize_t(name.size()), nullptr);
+    if (!text) throw nb::python_error();
+    PyList_SET_ITEM(list, Py_ssize_t(i), text);
+  }
+  return names;
+}
+
 AcceptMode accept_mode(const std::string& name) {
   if (name == "strict") return AcceptMode::strict;
   if (name == "standard") return AcceptMode::standard;
@@ -221,9 +236,11 @@ class PyFile {
   }
 
   nb::list keys() const {
-    nb::list names;
-    for (const TensorRecord& tensor : file_->tensors()) names.append(name_str(tensor.name));
-    return names;
+    // Of one file without the records of all its tensors: there may be 100,000.
+    if (!file_->has_index()) return name_list(file_->shards()[0].header.by_name());
+    std::vector<const TensorRecord*> records;
+    for (const TensorRecord& tensor : file_->tensors()) records.push_back(&tensor);
+    return name_list(records);
   }
   nb::list offset_keys() const {
     nb::list names;

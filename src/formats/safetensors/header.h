@@ -67,7 +67,8 @@ class Header {
   Metadata metadata_;
   bool has_metadata_ = false;
   uint64_t data_offset_ = 0, data_bytes_ = 0;
-  std::unique_ptr<char[]> names_;
+  std::unique_ptr<uint8_t[]> head_;  // when it was given to be kept; names lie in it
+  std::unique_ptr<char[]> names_;    // else, and those with escapes, here
   std::vector<std::unique_ptr<uint64_t[]>> shapes_;
   std::vector<Slot> index_;  // hash table, its size a power of two
 };
@@ -80,6 +81,9 @@ Result<uint64_t> header_bytes(Bytes first_eight, uint64_t file_bytes);
 // Nothing of it is kept. Errors begin with the name that the reference gives them ("InvalidOffset: ...").
 Result<Header> parse_header(Bytes head, uint64_t file_bytes,
                             AcceptMode mode = AcceptMode::standard);
+// The same of a head of `head_bytes` bytes that the header keeps, so that names need no copy.
+Result<Header> parse_header(std::unique_ptr<uint8_t[]> head, uint64_t head_bytes,
+                            uint64_t file_bytes, AcceptMode mode);
 
 // Bytes of a tensor, checked as the format does: factor by factor, so that [2^64 - 1, 2, 0] is an
 // overflow and [0, 2^64 - 1, 2] is none.

@@ -385,11 +385,14 @@ bool Header::build_index(Repeated repeated) {
 
 class HeaderParser {
  public:
-  HeaderParser(Bytes json, AcceptMode mode)
+  // `head` holds `json` when the header is to keep it.
+  HeaderParser(Bytes json, AcceptMode mode, std::unique_ptr<uint8_t[]> head = nullptr)
       : json_(json),
         cursor_(reinterpret_cast<const char*>(json.data()),
                 reinterpret_cast<const char*>(json.data()) + json.size()),
-        mode_(mode) {}
+        mode_(mode) {
+    header_.head_ = std::move(head);
+  }
 
   Result<Header> parse(uint64_t file_bytes) {
     if (!simdjson::validate_utf8(reinterpret_cast<const char*>(json_.data()), json_.size()))
@@ -488,7 +491,7 @@ class HeaderParser {
 
   // The value of a tensor. `name` lies in the JSON, or at `room` when it had escapes.
   bool read_entry(std::string_view name, char* room) {
-    if (name.data() != room) {
+    if (name.data() != room && !header_.head_) {
       memcpy(room, name.data(), name.size());
       names_ = room + name.size();
       name = {room, name.size()};
@@ -728,7 +731,8 @@ std::vector<const TensorInfo*> Header::by_name() const {
     for (size_t k = 0; k < 8; k++) text = text << 8 | (k < rest.size() ? uint8_t(rest[k]) : 0);
     keys[i] = {text, &tensors_[i]};
   }
-  std::stable_sort(keys.begin(), keys.end(), [](const Key& a, const Key& b) {
+  // Names are unique, so no order needs to be kept and the sort no memory of its own.
+  std::sort(keys.begin(), keys.end(), [](const Key& a, const Key& b) {
     return a.text != b.text ? a.text < b.text : a.tensor->name < b.tensor->name;
   });
   for (size_t i = 0; i < keys.size(); i++) sorted[i] = keys[i].tensor;
@@ -753,13 +757,25 @@ Result<uint64_t> header_bytes(Bytes first_eight, uint64_t file_bytes) {
   return 8 + bytes;
 }
 
-Result<Header> parse_header(Bytes head, uint64_t file_bytes, AcceptMode mode) {
+// The JSON of a head.
+static Result<Bytes> find_json(Bytes head, uint64_t file_bytes) {
   TRY(uint64_t bytes, header_bytes(head, file_bytes));
   if (bytes > head.size())
     return error(Code::invalid_file,
                  "InvalidHeaderLength: header of {} bytes, {} are there after the length", bytes - 8,
                  head.size() - 8);
-  return HeaderParser(head.subspan(8, bytes - 8), mode).parse(file_bytes);
+  return head.subspan(8, bytes - 8);
+}
+
+Result<Header> parse_header(Bytes head, uint64_t file_bytes, AcceptMode mode) {
+  TRY(Bytes json, find_json(head, file_bytes));
+  return HeaderParser(json, mode).parse(file_bytes);
+}
+
+Result<Header> parse_header(std::unique_ptr<uint8_t[]> head, uint64_t head_bytes,
+                            uint64_t file_bytes, AcceptMode mode) {
+  TRY(Bytes json, find_json({head.get(), head_bytes}, file_bytes));
+  return HeaderParser(json, mode, std::move(head)).parse(file_bytes);
 }
 
 std::string shape_text(Span<const uint64_t> shape) {

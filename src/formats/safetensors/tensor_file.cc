@@ -62,7 +62,7 @@ Result<OpenedFile> OpenedFile::open(const std::string& path, AcceptMode mode) {
           .with_context(path));
   std::unique_ptr<uint8_t[]> head(new uint8_t[bytes]);
   TRY_VOID(read_exactly(file.descriptor_, path, 0, head.get(), bytes));
-  TRY(file.header_, parse_header({head.get(), bytes}, file_bytes, mode).with_context(path));
+  TRY(file.header_, parse_header(std::move(head), bytes, file_bytes, mode).with_context(path));
   return file;
 }
 
@@ -214,13 +214,11 @@ Result<TensorFile> TensorFile::open(const std::string& path, const OpenOptions& 
   if (file.ends_with(".json")) {
     state->has_index = true;
     TRY_VOID(open_set(state.get(), file, options.accept));
+    for (const TensorRecord& tensor : state->tensors) state->data_bytes += tensor.bytes;
   } else {
     TRY_VOID(open_shard(state.get(), file, options.accept));
-    const Header& header = state->shards[0].header;
-    state->tensors.reserve(header.tensors().size());
-    for (const TensorInfo* tensor : header.by_name()) add_record(state.get(), 0, *tensor);
+    state->data_bytes = state->shards[0].header.data_bytes();
   }
-  for (const TensorRecord& tensor : state->tensors) state->data_bytes += tensor.bytes;
   return TensorFile(std::move(state));
 }
 
@@ -229,7 +227,17 @@ TensorFile::TensorFile(TensorFile&&) noexcept = default;
 TensorFile& TensorFile::operator=(TensorFile&&) noexcept = default;
 TensorFile::~TensorFile() = default;
 
-Span<const TensorRecord> TensorFile::tensors() const { return state_->tensors; }
+Span<const TensorRecord> TensorFile::tensors() const {
+  // Of one file they are made when asked for first: a header of 100,000 tensors is read for a few.
+  std::call_once(state_->records, [&] {
+    if (state_->has_index) return;
+    const Header& header = state_->shards[0].header;
+    state_->tensors.reserve(header.tensors().size());
+    for (const TensorInfo* tensor : header.by_name()) add_record(state_.get(), 0, *tensor);
+  });
+  return state_->tensors;
+}
+
 Span<const TensorShard> TensorFile::shards() const { return state_->shards; }
 bool TensorFile::has_index() const { return state_->has_index; }
 uint64_t TensorFile::data_bytes() const { return state_->data_bytes; }
@@ -241,10 +249,11 @@ const Metadata& TensorFile::metadata() const {
 }
 
 const TensorRecord* TensorFile::find(std::string_view name) const {
+  Span<const TensorRecord> all = tensors();
   auto found = std::lower_bound(
-      state_->tensors.begin(), state_->tensors.end(), name,
+      all.begin(), all.end(), name,
       [](const TensorRecord& record, std::string_view wanted) { return record.name < wanted; });
-  return found != state_->tensors.end() && found->name == name ? &*found : nullptr;
+  return found != all.end() && found->name == name ? &*found : nullptr;
 }
 
 Bytes TensorFile::bytes(const TensorRecord& tensor) const {

@@ -1,6 +1,7 @@
 // What a TensorFile holds, for the files that implement it.
 #pragma once
 
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,8 @@ struct TensorFile::State {
   std::vector<TensorShard> shards;
   std::vector<OpenedFile> files;  // of the shards; their headers are taken
   std::vector<MappedFile> mappings;
-  std::vector<TensorRecord> tensors;  // sorted by name, views into shards
+  std::vector<TensorRecord> tensors;  // sorted by name, views into shards; see `records`
+  std::once_flag records;             // of one file they are made at first use
   std::vector<std::string> warnings;
   uint64_t data_bytes = 0;
   bool has_index = false;
