@@ -12,9 +12,13 @@
 //   refill N   the same to memory that has been touched before
 //   open N     as refill, from the sealed container
 //   openboth N as refill, from the packed and sealed container
+//   sealmem N  every chunk of FILE sealed to memory in use, as seal does before it writes; one thread
+//   write N    as many bytes as FILE has, from memory in use to a new file as seal writes them: what
+//              is left of seal when sealing costs nothing
 //   cipher N   one AEAD over as many bytes as FILE has, 256 KiB at a time, in memory, N ignored
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <iostream>
@@ -22,7 +26,9 @@
 #include <string>
 
 #include "base/file.h"
+#include "base/output_file.h"
 #include "formats/container/container.h"
+#include "formats/container/seal_chunks.h"
 
 namespace {
 
@@ -53,6 +59,32 @@ void read_tensors(const Container& container, Span<uint8_t> memory, int threads)
       exit(1);
     }
   }
+}
+
+Result<bool> seal_to_memory(const Header& header, Bytes data, const SecretKey& key) {
+  ChunkSealer sealer(key, FileId{}, fastest_cipher());
+  std::vector<uint8_t> out(kChunkBytes + kTagBytes);
+  for (size_t t = 0; t < header.tensors().size(); ++t) {
+    const TensorInfo& info = header.tensors()[t];
+    TRY_VOID(sealer.select(t, info));
+    for (uint64_t i = 0, chunks = chunk_count(info.bytes()); i < chunks; ++i) {
+      uint64_t bytes = std::min<uint64_t>(kChunkBytes, info.bytes() - i * kChunkBytes);
+      TRY_VOID(sealer.seal({i, chunks, uint32_t(bytes)},
+                           data.subspan(info.begin + i * kChunkBytes, bytes),
+                           Span<uint8_t>(out).first(bytes + kTagBytes)));
+    }
+  }
+  return true;
+}
+
+Result<bool> write_only(const std::string& path, uint64_t bytes, Bytes from) {
+  TRY(OutputFile file, OutputFile::create(path));
+  TRY_VOID(file.reserve(bytes));
+  constexpr size_t kPiece = kChunkBytes + kTagBytes;
+  for (uint64_t at = 0; at < bytes; at += kPiece)
+    TRY_VOID(file.write(from.subspan(at % kPiece, std::min<uint64_t>(kPiece, bytes - at))));
+  TRY_VOID(file.commit());
+  return true;
 }
 
 // Pages that nobody has touched, as malloc gives them for large blocks.
@@ -108,6 +140,10 @@ int main(int argc, char** argv) {
       } else {
         read_tensors(container, memory, threads);
       }
+    } else if (word == "sealmem") {
+      value(seal_to_memory(header, source.bytes().subspan(header.data_offset()), secret));
+    } else if (word == "write") {
+      value(write_only(folder + "/write", source.bytes().size(), memory));
     } else if (word == "cipher") {
       Aead aead = value(Aead::make(fastest_cipher(), secret));
       std::vector<uint8_t> out(kChunkBytes + kTagBytes);

@@ -3,20 +3,21 @@
     python bench/tensors/load.py [--mb 537] [--pairs 9] [--json]
 
 Each figure is one new process with everything imported; the file is in the page cache. The ways take
-turns, so that a busy moment meets all of them; the ratio is the median of the pairs of one round. Owned
-means memory that does not belong to the file: every byte is there when the clock stops. Also: opening a
-header of 100 000 tensors and listing its names. Needs sconce, safetensors and torch installed.
+turns, so that a busy moment meets all of them. Owned means memory that does not belong to the file: every
+byte is there when the clock stops. Also: opening a header of 100,000 tensors and listing its names, from
+Python (a list of as many str) and from C++ (records, by name). Needs sconce, safetensors and torch
+installed, and for C++ the program sconce_header_bench.
 """
 
 import argparse
-import json
 import os
 import pathlib
-import statistics
 import struct
 import subprocess
 import sys
 import tempfile
+
+import bars
 
 LOADS = {
     "sconce": "from sconce.tensors.torch import load_file as f\nrun = lambda: f(path, backend='pread')",
@@ -30,34 +31,39 @@ HEADERS = {
     "safetensors": "from safetensors import safe_open\nrun = lambda: safe_open(path, 'np').keys()",
 }
 PROCESS = """
-import sys, time, numpy, torch
+import sys, time, numpy
+{imports}
 path = sys.argv[1]
 {setup}
-start = time.perf_counter()
+start, cpu = time.perf_counter(), time.process_time()
 result = run()
-stop = time.perf_counter()
-print(stop - start)
+print(time.perf_counter() - start, time.process_time() - cpu)
 """
 
 
-def measure(setup, path):
-    done = subprocess.run([sys.executable, "-c", PROCESS.format(setup=setup), str(path)], check=True,
-                          capture_output=True, text=True)
-    return float(done.stdout)
+def measure(setup, path, imports):
+    """(wall, processor) seconds of one fresh process."""
+    done = subprocess.run([sys.executable, "-c", PROCESS.format(setup=setup, imports=imports), str(path)],
+                          check=True, capture_output=True, text=True)
+    return tuple(map(float, done.stdout.split()))
 
 
-def rounds(ways, path, pairs):
-    times = {name: [] for name in ways}
-    for name, setup in ways.items():
-        measure(setup, path)  # warms the page cache and compiled Python
+def rounds(ways, path, pairs, imports="", more=None):
+    """{way: [(wall, processor)]}, one figure a round; `more`: other ways, as calls."""
+    calls = {name: lambda setup=setup: measure(setup, path, imports) for name, setup in ways.items()} | (more or {})
+    for call in calls.values():
+        call()  # warms the page cache and compiled Python
+    times = {name: [] for name in calls}
+    names = list(calls)
     for number in range(pairs):
-        names = list(ways)
         for name in names[number % len(names):] + names[:number % len(names)]:
-            times[name].append(measure(ways[name], path))
-    ours = times["sconce"]
-    return {name: {"median_ms": statistics.median(values) * 1e3, "min_ms": min(values) * 1e3,
-                   "times_sconce": statistics.median(v / o for v, o in zip(values, ours))}
-            for name, values in times.items()}
+            bars.progress(f"load.py: round {number + 1} of {pairs}: {name}")
+            times[name].append(calls[name]())
+    return times
+
+
+def wall(times):
+    return [1e3 * w for w, _ in times]
 
 
 def main():
@@ -65,10 +71,12 @@ def main():
     parser.add_argument("--mb", type=int, default=537, help="size of the file")
     parser.add_argument("--pairs", type=int, default=9, help="rounds")
     parser.add_argument("--folder", help="where the files are made (default: a temporary one)")
+    parser.add_argument("--header-bench", default="build/release/sconce_header_bench")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     import torch
     from safetensors.torch import save_file
+    rows = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = pathlib.Path(folder) / "load.safetensors"
         count = max(1, options.mb * 1_000_000 // (4 << 20))
@@ -77,22 +85,35 @@ def main():
         torch.save(tensors, f"{path}.pt")
         size = os.path.getsize(path)
         del tensors
+        loads = rounds(LOADS, path, options.pairs, "import torch")
+        for peer in list(LOADS)[1:]:
+            rows.append(bars.bar("owned load, fresh process", [size / t / 1e6 for t in wall(loads["sconce"])],
+                                 [size / t / 1e6 for t in wall(loads[peer])], 1.5, "GB/s", peer=peer))
+        path.unlink()
+        os.unlink(f"{path}.pt")
+
         names = [f"model.layers.{i // 8}.mlp.experts.{i % 8}.gate_proj.weight" for i in range(100_000)]
         text = "{" + ",".join(f'"{name}":{{"dtype":"BF16","shape":[2,2],"data_offsets":[{8 * i},{8 * i + 8}]}}'
                               for i, name in enumerate(names)) + "}"
         big = pathlib.Path(folder) / "header.safetensors"
         big.write_bytes(struct.pack("<Q", len(text)) + text.encode() + bytes(8 * len(names)))
-        result = {"file_bytes": size, "pairs": options.pairs, "cpus": os.cpu_count(),
-                  "load": rounds(LOADS, path, options.pairs),
-                  "header_bytes": len(text), "header": rounds(HEADERS, big, options.pairs)}
-    if options.json:
-        print(json.dumps(result, indent=2))
-        return
-    for title, part, amount in [("owned load", "load", size), ("header of 100 000 tensors", "header", len(text))]:
-        print(f"{title}, {amount / 1e6:.0f} MB, {options.pairs} rounds on {os.cpu_count()} cores")
-        for name, row in result[part].items():
-            print(f"  {name:20} median {row['median_ms']:7.1f} ms  least {row['min_ms']:7.1f} ms  "
-                  f"{amount / row['median_ms'] / 1e6:5.2f} GB/s  {row['times_sconce']:5.2f} x sconce's time")
+        native = {}
+        if os.path.exists(options.header_bench):
+            def run():
+                done = subprocess.run([options.header_bench, str(big)], check=True, capture_output=True, text=True)
+                return float(done.stdout.split()[0]), 0.0
+            native["sconce, C++"] = run
+        headers = rounds(HEADERS, big, options.pairs, more=native)
+        rows.append(bars.bar("header of 100,000 tensors, Python", [1 / t for t in wall(headers["sconce"])],
+                             [1 / t for t in wall(headers["safetensors"])], 10, "1/ms", peer="safetensors"))
+        rows.append(bars.bar("the same, processor time", [1e-3 / c for _, c in headers["sconce"]],
+                             [1e-3 / c for _, c in headers["safetensors"]], None, "1/ms", peer="safetensors"))
+        if native:
+            rows.append(bars.bar("header of 100,000 tensors, C++", [1 / t for t in wall(headers["sconce, C++"])],
+                                 [1 / t for t in wall(headers["safetensors"])], 10, "1/ms", peer="safetensors"))
+        else:
+            rows.append(bars.not_measured("header of 100,000 tensors, C++", f"no {options.header_bench}"))
+    bars.finish(rows, options.json, file_bytes=size, header_bytes=len(text), loads=loads, headers=headers)
 
 
 if __name__ == "__main__":

@@ -241,7 +241,7 @@ ChunkMethod ChunkPacker::pack(Bytes raw, ElementLayout layout, std::vector<uint8
 }
 
 struct ChunkUnpacker::State {
-  ZSTD_DCtx* zstd = ZSTD_createDCtx();
+  ZSTD_DCtx* zstd = nullptr;  // made when it is needed first: few weights are coded with it
   PlaneBuffer buffer;
   ~State() { ZSTD_freeDCtx(zstd); }
 
@@ -253,6 +253,8 @@ struct ChunkUnpacker::State {
     size_t frame = ZSTD_findFrameCompressedSize(packed.data(), packed.size());
     if (ZSTD_isError(frame) || frame != packed.size())
       return error(Code::invalid_file, "zstd: {} bytes are not one frame", packed.size());
+    if (!zstd) zstd = ZSTD_createDCtx();
+    CHECK(zstd);
     size_t size = ZSTD_decompressDCtx(zstd, out.data(), out.size(), packed.data(), packed.size());
     if (ZSTD_isError(size)) return error(Code::invalid_file, "zstd: {}", ZSTD_getErrorName(size));
     if (size != out.size())

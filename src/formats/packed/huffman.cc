@@ -144,6 +144,33 @@ struct Cursor {
 
 constexpr int kLookUps = 5;  // 5 * 11 bits are always there after a refill: 63 - 7 = 56
 
+// How often a cursor can be refilled and looked up without a look at its ends.
+ptrdiff_t rounds_left(const Cursor& cursor, const uint8_t* in, const uint8_t* out) {
+  ptrdiff_t by_input = (cursor.in_end - in - 8) / 7;
+  ptrdiff_t by_output = (cursor.out_end - out - 8) / (kLookUps * kSymbolsMax);
+  return std::min(by_input, by_output);
+}
+
+__attribute__((always_inline)) inline uint64_t refill(const uint8_t* in, uint32_t bit) {
+  return (load_big_endian(in) | 1) << bit;
+}
+
+__attribute__((always_inline)) inline void look_up(const Entry* table, uint64_t& bits,
+                                                   uint8_t*& out) {
+  Entry entry = table[bits >> (64 - kHuffmanBitsMax)];
+  memcpy(out, &entry, 8);
+  uint64_t taken = entry >> 48;
+  bits <<= taken & 63;
+  out += taken >> 8;
+}
+
+__attribute__((always_inline)) inline void advance(uint64_t bits, const uint8_t*& in,
+                                                   uint32_t& bit) {
+  uint32_t taken = uint32_t(std::countr_zero(bits));
+  in += taken >> 3;
+  bit = taken & 7;
+}
+
 // Decodes all streams side by side for as long as none needs a look at its ends.
 __attribute__((always_inline)) inline void decode_inside(const Entry* table,
                                                          Cursor (&cursors)[kHuffmanStreams],
@@ -153,45 +180,24 @@ __attribute__((always_inline)) inline void decode_inside(const Entry* table,
                 *in3 = cursors[3].in;
   uint8_t *out0 = cursors[0].out, *out1 = cursors[1].out, *out2 = cursors[2].out,
           *out3 = cursors[3].out;
-  uint64_t bits0 = 0, bits1 = 0, bits2 = 0, bits3 = 0;
   uint32_t bit0 = 0, bit1 = 0, bit2 = 0, bit3 = 0;
-  auto rounds_left = [](const Cursor& c, const uint8_t* in, const uint8_t* out) {
-    ptrdiff_t by_input = (c.in_end - in - 8) / 7;
-    ptrdiff_t by_output = (c.out_end - out - 8) / (kLookUps * kSymbolsMax);
-    return std::min(by_input, by_output);
-  };
   for (;;) {
     ptrdiff_t rounds =
         std::min(std::min(rounds_left(cursors[0], in0, out0), rounds_left(cursors[1], in1, out1)),
                  std::min(rounds_left(cursors[2], in2, out2), rounds_left(cursors[3], in3, out3)));
     if (rounds <= 0) break;
     for (ptrdiff_t round = 0; round < rounds; ++round) {
-      auto refill = [](const uint8_t* in, uint32_t bit) {
-        return (load_big_endian(in) | 1) << bit;
-      };
-      bits0 = refill(in0, bit0);
-      bits1 = refill(in1, bit1);
-      bits2 = refill(in2, bit2);
-      bits3 = refill(in3, bit3);
-      auto look_up = [table](uint64_t& bits, uint8_t*& out) {
-        Entry entry = table[bits >> (64 - kHuffmanBitsMax)];
-        memcpy(out, &entry, 8);
-        uint64_t taken = entry >> 48;
-        bits <<= taken & 63;
-        out += taken >> 8;
-      };
+      uint64_t bits0 = refill(in0, bit0);
+      uint64_t bits1 = refill(in1, bit1);
+      uint64_t bits2 = refill(in2, bit2);
+      uint64_t bits3 = refill(in3, bit3);
 #pragma GCC unroll 5
       for (int i = 0; i < kLookUps; ++i) {
-        look_up(bits0, out0);
-        look_up(bits1, out1);
-        look_up(bits2, out2);
-        look_up(bits3, out3);
+        look_up(table, bits0, out0);
+        look_up(table, bits1, out1);
+        look_up(table, bits2, out2);
+        look_up(table, bits3, out3);
       }
-      auto advance = [](uint64_t bits, const uint8_t*& in, uint32_t& bit) {
-        uint32_t taken = uint32_t(std::countr_zero(bits));
-        in += taken >> 3;
-        bit = taken & 7;
-      };
       advance(bits0, in0, bit0);
       advance(bits1, in1, bit1);
       advance(bits2, in2, bit2);
@@ -203,12 +209,26 @@ __attribute__((always_inline)) inline void decode_inside(const Entry* table,
   bit_of[0] = bit0, bit_of[1] = bit1, bit_of[2] = bit2, bit_of[3] = bit3;
 }
 
+// The same for one stream: streams get along at different speeds, and those that are behind when
+// the first is done have up to a tenth of their symbols left.
+__attribute__((always_inline)) inline void decode_alone(const Entry* table, Cursor& cursor,
+                                                        uint32_t& bit) {
+  for (ptrdiff_t rounds; (rounds = rounds_left(cursor, cursor.in, cursor.out)) > 0;)
+    for (ptrdiff_t round = 0; round < rounds; ++round) {
+      uint64_t bits = refill(cursor.in, bit);
+      for (int i = 0; i < kLookUps; ++i) look_up(table, bits, cursor.out);
+      advance(bits, cursor.in, bit);
+    }
+}
+
 __attribute__((always_inline)) inline void build_and_decode(const uint8_t (&bits)[256],
                                                             Tables* tables,
                                                             Cursor (&cursors)[kHuffmanStreams],
                                                             uint32_t (&bit_of)[kHuffmanStreams]) {
   build_tables(bits, tables);
-  decode_inside(tables->window(kHuffmanBitsMax), cursors, bit_of);
+  const Entry* table = tables->window(kHuffmanBitsMax);
+  decode_inside(table, cursors, bit_of);
+  for (size_t s = 0; s < kHuffmanStreams; ++s) decode_alone(table, cursors[s], bit_of[s]);
 }
 
 void decode_plain(const uint8_t (&bits)[256], Tables* tables, Cursor (&cursors)[kHuffmanStreams],
