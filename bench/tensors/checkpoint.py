@@ -8,15 +8,14 @@ torch.load on (its imports take seconds more), the tool as a whole process.
 """
 
 import argparse
-import json
-import os
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+import bars
 
 REFERENCE = """
 import sys, time, torch, safetensors.torch
@@ -43,7 +42,6 @@ def main():
     parser.add_argument("--folder", help="where the files go; a temporary folder by default")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    results = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = pathlib.Path(name)
         paths = {"zip": folder / "zip.pt", "stream": folder / "stream.pt"}
@@ -69,24 +67,23 @@ def main():
             "copy of the file": lambda: shutil.copyfile(paths["zip"], out),
         }
         times = {name: [] for name in contenders}
-        for _ in range(options.rounds + 1):
+        for number in range(options.rounds + 1):
             for name, call in contenders.items():
+                bars.progress(f"checkpoint.py: round {number} of {options.rounds}: {name}")
                 out.unlink(missing_ok=True)
                 start = time.perf_counter()
                 inner = call()
                 elapsed = time.perf_counter() - start
-                times[name].append(inner if isinstance(inner, float) else elapsed)
+                if number:  # the first round warms up
+                    times[name].append(inner if isinstance(inner, float) else elapsed)
         size = paths["zip"].stat().st_size
-        for name, seconds in times.items():
-            median = statistics.median(seconds[1:])  # the first round warms up
-            results[name] = {"seconds": median, "least": min(seconds[1:]), "most": max(seconds[1:]),
-                             "gigabytes_per_second": size / median / 1e9}
-    if options.json:
-        print(json.dumps({"cpus": os.cpu_count(), "megabytes": options.megabytes, "results": results}))
-        return
-    for name, row in results.items():
-        print(f"{name:36} {row['seconds']:7.3f} s ({row['least']:.3f} to {row['most']:.3f})  "
-              f"{row['gigabytes_per_second']:5.2f} GB/s")
+    rows = []
+    for ours, peer in [("sconce, zip", "torch.load + save_file, zip"), ("sconce, zip", "torch.load(mmap) + save_file, zip"),
+                       ("sconce, stream", "torch.load + save_file, stream"), ("sconce, zip", "copy of the file")]:
+        wanted = None if peer == "copy of the file" else 1
+        rows.append(bars.bar(f"convert: {ours.removeprefix('sconce, ')}", [size / s / 1e9 for s in times[ours]],
+                             [size / s / 1e9 for s in times[peer]], wanted, "GB/s", peer=peer))
+    bars.finish(rows, options.json, megabytes=options.megabytes, seconds=times)
 
 
 if __name__ == "__main__":

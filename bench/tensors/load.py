@@ -101,18 +101,17 @@ def main():
         if os.path.exists(options.header_bench):
             def run():
                 done = subprocess.run([options.header_bench, str(big)], check=True, capture_output=True, text=True)
-                return float(done.stdout.split()[0]), 0.0
+                return tuple(map(float, done.stdout.split()[:2]))
             native["sconce, C++"] = run
         headers = rounds(HEADERS, big, options.pairs, more=native)
-        rows.append(bars.bar("header of 100,000 tensors, Python", [1 / t for t in wall(headers["sconce"])],
-                             [1 / t for t in wall(headers["safetensors"])], 10, "1/ms", peer="safetensors"))
-        rows.append(bars.bar("the same, processor time", [1e-3 / c for _, c in headers["sconce"]],
-                             [1e-3 / c for _, c in headers["safetensors"]], None, "1/ms", peer="safetensors"))
-        if native:
-            rows.append(bars.bar("header of 100,000 tensors, C++", [1 / t for t in wall(headers["sconce, C++"])],
-                                 [1 / t for t in wall(headers["safetensors"])], 10, "1/ms", peer="safetensors"))
-        else:
-            rows.append(bars.not_measured("header of 100,000 tensors, C++", f"no {options.header_bench}"))
+        for name, way in {"Python": "sconce", "C++": "sconce, C++"}.items():
+            title = f"header of 100,000 tensors, {name}"
+            if way not in headers:
+                rows.append(bars.not_measured(title, f"no {options.header_bench}"))
+                continue
+            for kind, place in {"": 0, ", processor time": 1}.items():
+                ours, peers = ([1e-3 / times[place] for times in headers[w]] for w in (way, "safetensors"))
+                rows.append(bars.bar(title + kind, ours, peers, 10, "a ms", peer="safetensors, Python"))
     bars.finish(rows, options.json, file_bytes=size, header_bytes=len(text), loads=loads, headers=headers)
 
 

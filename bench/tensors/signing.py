@@ -2,21 +2,19 @@
 
     python bench/tensors/signing.py --sconce build/release/sconce [--json]
 
-Two models of --megabytes of random bytes: one .safetensors file, and the same tensors in eight. "raw" is OpenSSL's
-SHA-256 (hashlib) over the same bytes resident in memory, one piece for each file, on as many threads as sconce
-uses: no signer that hashes whole files can be faster. "raw, read" is the same, read from the files on the way, as
-every signer must. All runs alternate; each figure is the median of the wall
-time of the whole process (raw: of the hashing), files in the page cache.
+Two models of --megabytes of random bytes: one .safetensors file, and the same tensors in eight. "hash" is OpenSSL's
+SHA-256 (hashlib) over the same bytes resident in memory, one piece for each file: no signer that hashes whole files can
+be faster. "hash, read" is the same, read from the files on the way, as every signer must. Signing tensors too hashes
+every byte a second time, so it stands beside twice the hash. All runs take turns, files in the page cache. One thread is
+compared by processor time of the whole process, which a busy machine distorts least; two threads by wall time.
 """
 
 import argparse
 import concurrent.futures
 import hashlib
-import json
 import os
 import pathlib
-import platform
-import statistics
+import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,8 @@ import time
 
 import numpy
 from safetensors.numpy import save_file
+
+import bars
 
 
 def make_models(folder, megabytes):
@@ -40,9 +40,14 @@ def make_models(folder, megabytes):
 
 
 def timed(run):
-    start = time.perf_counter()
+    """(wall, processor) seconds, those of children included."""
+    def used():
+        own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+    start, before = time.perf_counter(), used()
     run()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, used() - before
 
 
 def raw(buffers, threads):
@@ -70,6 +75,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, os.cpu_count()}))
     parser.add_argument("--no-peer", action="store_true", help="leave model-signing out")
+    parser.add_argument("--folder", help="where the files are made (default: a temporary one)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
@@ -78,8 +84,8 @@ def main():
         if done.returncode:
             sys.exit(f"{arguments}: {done.stdout}{done.stderr}")
 
-    rows = []
-    with tempfile.TemporaryDirectory() as temporary:
+    rows, details = [], []
+    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = pathlib.Path(temporary)
         models = make_models(folder, options.megabytes)
         key, signature = folder / "k.pem", folder / "model.sig"
@@ -93,8 +99,8 @@ def main():
             peer = [sys.executable, "-m", "model_signing"]
             runs = {}
             for t in options.threads:
-                runs["raw", t] = lambda t=t: raw(buffers, t)
-                runs["raw, read", t] = lambda t=t: raw_read(paths, t)
+                runs["hash", t] = lambda t=t: raw(buffers, t)
+                runs["hash, read", t] = lambda t=t: raw_read(paths, t)
                 runs["sign files", t] = lambda t=t: command(*sign, "--threads", t, "--no-tensors")
                 runs["sign files and tensors", t] = lambda t=t: command(*sign, "--threads", t)
                 runs["verify", t] = lambda t=t: command(*verify, "--threads", t)
@@ -104,29 +110,36 @@ def main():
                     *peer, "sign", "key", model, "--signature", folder / "peer.sig", "--private_key", key)
                 runs["model-signing verify", 0] = lambda: command(
                     *peer, "verify", "key", model, "--signature", signature, "--public_key", key.with_suffix(".pub"))
-            times = {what: [] for what in runs}
+            wall, cpu = {what: [] for what in runs}, {what: [] for what in runs}
             for number in range(options.rounds + 1):  # the first round warms up
                 for what, run in runs.items():
-                    seconds = timed(run)
+                    bars.progress(f"signing.py: {name}, round {number} of {options.rounds}: {what[0]}")
+                    figures = timed(run)
                     if number:
-                        times[what].append(seconds)
-            for (what, t), values in times.items():
-                median = statistics.median(values)
-                base = statistics.median(times["raw", t]) if ("raw", t) in times else None
-                rows.append({
-                    "model": name, "what": what, "threads": t or None, "seconds": round(median, 4),
-                    "spread": round(max(values) - min(values), 4), "gb_per_s": round(total / median / 1e9, 3),
-                    "of_raw": round(median / base, 3) if base and what != "verify one tensor" else None,
-                })
-    if options.json:
-        print(json.dumps({"machine": platform.processor() or platform.machine(), "rounds": options.rounds,
-                          "megabytes": options.megabytes, "rows": rows}, indent=1))
-        return
-    print(f"{'model':12} {'what':24} {'threads':>7} {'s':>8} {'spread':>8} {'GB/s':>7} {'time of raw':>11}")
-    for row in rows:
-        of_raw = f"{row['of_raw']:.2f}" if row["of_raw"] else ""
-        print(f"{row['model']:12} {row['what']:24} {row['threads'] or 'own':>7} {row['seconds']:8.3f} "
-              f"{row['spread']:8.3f} {row['gb_per_s']:7.2f} {of_raw:>11}")
+                        wall[what].append(figures[0])
+                        cpu[what].append(figures[1])
+            for t in options.threads:
+                times = cpu if t == 1 else wall
+                kind = f"{t} thread, processor s" if t == 1 else f"{t} threads, wall s"
+                twice = [2 * seconds for seconds in times["hash", t]]
+                for what, beside, peers, wanted in [
+                        ("sign files", "hash", times["hash", t], 1.1),
+                        ("sign files", "hash, read", times["hash, read", t], 1.1),
+                        ("sign files and tensors", "hash", times["hash", t], 1.1),
+                        ("sign files and tensors", "hash, twice", twice, None),
+                        ("verify", "hash", times["hash", t], None)]:
+                    rows.append(bars.bar(f"{name}: {what}, {kind}", times[what, t], peers, wanted, "s", peer=beside,
+                                         at_most=True))
+            if not options.no_peer:
+                for what in ["sign", "verify"]:
+                    ours = "sign files and tensors" if what == "sign" else what
+                    rows.append(bars.bar(f"{name}: {ours}, wall s", wall[ours, max(options.threads)],
+                                         wall[f"model-signing {what}", 0], None, "s", peer="model-signing",
+                                         at_most=True))
+            for (what, t), seconds in wall.items():
+                details.append({"model": name, "what": what, "threads": t or None, "bytes": total, "wall": seconds,
+                                "processor": cpu[what, t]})
+    bars.finish(rows, options.json, runs=details)
 
 
 if __name__ == "__main__":
