@@ -87,9 +87,13 @@ Result<void> OutputFile::write(Bytes bytes) {
 }
 
 Result<void> OutputFile::write_at(uint64_t offset, Bytes bytes) {
+  // In pieces: the page cache takes memory in blocks as large as a write, and large blocks are those
+  // that a machine may have to fetch (compaction; a virtual machine's host). Measured in
+  // docs/performance_tensors.md.
+  constexpr size_t kPiece = 64 << 10;
   while (!bytes.empty()) {
-    ssize_t written =
-        pwrite(descriptor_, bytes.data(), std::min<size_t>(bytes.size(), 1u << 30), off_t(offset));
+    size_t piece = std::min<size_t>(bytes.size(), kPiece - offset % kPiece);
+    ssize_t written = pwrite(descriptor_, bytes.data(), piece, off_t(offset));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return problem("write");
     bytes = bytes.subspan(size_t(written));

@@ -11,8 +11,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
+#include <ctime>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -29,6 +29,13 @@ constexpr uint64_t kChunk = 8 << 20;
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+
+// Time that this thread has run.
+double thread_seconds() {
+  timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return double(time.tv_sec) + 1e-9 * double(time.tv_nsec);
+}
 
 // Memory from the system, at a multiple of 2 MiB, in huge pages where there are some. Zero when
 // new.
@@ -72,6 +79,7 @@ class Memory {
   Memory& operator=(Memory&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    small_ = other.small_.exchange(small_);
     return *this;
   }
   ~Memory() {
@@ -80,23 +88,27 @@ class Memory {
   uint8_t* data() const { return data_; }
   // Gives [offset, offset + bytes) its pages now; what does not work then works when touched.
   //
-  // Huge pages are the quickest where the system has them at hand. A virtual machine that gives
-  // free memory back to its host (free page reporting) must first get it again: a huge page then
-  // takes several milliseconds, more than its 512 small ones, which come from what was never given
-  // back. The first part that is that slow makes all that follows small.
+  // Huge pages are the quickest where the system has them at hand. Memory that a virtual machine has
+  // not used before comes from its host first: a huge page then takes five to twenty milliseconds,
+  // longer than its 512 small ones, which are taken from what others have used. The first page that
+  // is that slow makes all that follow small. By the thread's own time: waiting for a busy
+  // processor says nothing about memory.
   void populate(uint64_t offset, uint64_t bytes) const {
-    constexpr auto kSlow = std::chrono::milliseconds(3);
+    constexpr double kSlowSeconds = 2e-3;
     uint64_t end = std::min(align_up(offset + bytes, kHugePage), size_);
-    auto start = std::chrono::steady_clock::now();
-    (void)madvise(data_ + offset, end - offset, MADV_POPULATE_WRITE);
-    auto took = std::chrono::steady_clock::now() - start;
-    if (took > kSlow * ((end - offset + kHugePage - 1) / kHugePage) && end < size_)
-      (void)madvise(data_ + end, size_ - end, MADV_NOHUGEPAGE);
+    for (uint64_t next; offset < end; offset = next) {
+      next = std::min(align_up(offset + 1, kHugePage), end);
+      double start = thread_seconds();
+      (void)madvise(data_ + offset, next - offset, MADV_POPULATE_WRITE);
+      if (thread_seconds() - start < kSlowSeconds || small_.exchange(true)) continue;
+      if (next < size_) (void)madvise(data_ + next, size_ - next, MADV_NOHUGEPAGE);
+    }
   }
 
  private:
   uint8_t* data_ = nullptr;
   uint64_t size_ = 0;
+  mutable std::atomic<bool> small_ = false;  // no huge pages any more
 };
 
 // File systems on which a page fault is a message to somewhere else, or whose files others cut
