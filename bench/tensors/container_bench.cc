@@ -12,8 +12,9 @@
 //   refill N   the same to memory that has been touched before
 //   open N     as refill, from the sealed container
 //   openboth N as refill, from the packed and sealed container
-//   sealmem N  every chunk of FILE sealed to memory in use, as seal does before it writes; one thread
-//   write N    as many bytes as FILE has, from memory in use to a new file as seal writes them: what
+//   sealmem N  every chunk of FILE sealed to memory in use, as seal does before it writes; one
+//   thread write N    as many bytes as FILE has, from memory in use to a new file as seal writes
+//   them: what
 //              is left of seal when sealing costs nothing
 //   cipher N   one AEAD over as many bytes as FILE has, 256 KiB at a time, in memory, N ignored
 #include <sys/mman.h>

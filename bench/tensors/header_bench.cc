@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   }
   size_t count = file->tensors().size();
   std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  fmt::print("{:.6f} {:.6f} {}\n", took.count(), double(std::clock() - cpu) / CLOCKS_PER_SEC, count);
+  fmt::print("{:.6f} {:.6f} {}\n", took.count(), double(std::clock() - cpu) / CLOCKS_PER_SEC,
+             count);
   return 0;
 }

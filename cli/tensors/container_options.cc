@@ -1,6 +1,7 @@
 #include "tensors/container_options.h"
 
 #include "base/file.h"
+#include "formats/container/sign_container.h"
 #include "tensors/passphrase.h"
 
 namespace sconce::cli {
@@ -74,6 +75,36 @@ Result<Recipients> RecipientOptions::read() const {
   return recipients;
 }
 
+void SignOnTheWay::add_to(CLI::App* command) {
+  signer.add_to(command, "--sign", "sign-");
+  command->add_option("--signature", signature,
+                      "The signature's file, with --sign; without: OUTPUT.sig");
+}
+
+void SignOnTheWay::write(const ContainerOptions& options, const WriteContainerOptions& wanted,
+                         const char* verb, double start) const {
+  bool json = options.json;
+  bool signs = !signer.key.empty();
+  if (!signs && !(signature + signer.certificate + signer.passphrase_file).empty())
+    exit_with(error(Code::invalid_argument, "signed by whom? give --sign KEY"), json);
+  std::optional<signing::Signer> who;
+  if (signs) who = value_or_exit(signer.read(), json);
+  MappedFile source = value_or_exit(map_file(options.input), json);
+  Progress progress;
+  WriteContainerOptions write = wanted;
+  write.threads = options.threads;
+  write.durable = options.durable;
+  write.progress =
+      show_progress(&progress, verb == std::string_view("packed") ? "packing" : "sealing");
+  std::string place = signature.empty() ? options.output + ".sig" : signature;
+  auto summary = signs ? write_signed_container(source.bytes(), options.output, write, *who, place)
+                       : write_container(source.bytes(), options.output, write);
+  progress.clear();
+  ContainerSummary done = value_or_exit(std::move(summary).with_context(options.input), json);
+  print_summary(options, verb, done, seconds_now() - start, signs ? place : "",
+                signs ? signer_text(*who) : "");
+}
+
 void IdentityOptions::add_to(CLI::App* command) {
   command
       ->add_option("--key", key_files,
@@ -109,7 +140,8 @@ Result<Identities> IdentityOptions::read() const {
 }
 
 void print_summary(const ContainerOptions& options, const char* verb,
-                   const ContainerSummary& summary, double seconds) {
+                   const ContainerSummary& summary, double seconds, const std::string& signature,
+                   const std::string& signer) {
   uint64_t written = verb == std::string_view("packed") || verb == std::string_view("sealed")
                          ? summary.file_bytes
                          : summary.source_bytes;
@@ -117,9 +149,12 @@ void print_summary(const ContainerOptions& options, const char* verb,
   if (options.json) {
     fmt::print(
         "{{\"done\": \"{}\", \"output\": {}, \"container_bytes\": {}, \"tensors_bytes\": {}, "
-        "\"tensors\": {}, \"chunks\": {}, \"seconds\": {:.6f}}}\n",
+        "\"tensors\": {}, \"chunks\": {}, \"seconds\": {:.6f}, \"signature\": {}, \"signer\": "
+        "{}}}\n",
         verb, options.output.empty() ? "null" : json_string(options.output), summary.file_bytes,
-        summary.source_bytes, summary.tensors, summary.chunks, seconds);
+        summary.source_bytes, summary.tensors, summary.chunks, seconds,
+        signature.empty() ? "null" : json_string(signature),
+        signer.empty() ? "null" : json_string(signer));
     return;
   }
   fmt::print(
@@ -127,6 +162,7 @@ void print_summary(const ContainerOptions& options, const char* verb,
       options.output.empty() ? options.input : options.output, verb, human_bytes(written),
       100.0 * double(summary.file_bytes) / double(std::max<uint64_t>(1, summary.source_bytes)),
       human_bytes(summary.source_bytes), summary.tensors, seconds, rate);
+  if (!signature.empty()) fmt::print("{}  signed by {}\n", signature, signer);
 }
 
 void print_restored(const ContainerOptions& options, const Container& container, const char* verb,

@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "formats/container/container.h"
+#include "tensors/signing_files.h"
 
 namespace sconce::cli {
 
@@ -33,6 +34,18 @@ struct RecipientOptions {
 // A public key as text, or the file that holds it.
 Result<PublicKey> read_public_key(const std::string& text_or_path);
 
+// Whether what is written is signed on the way, and by whom.
+struct SignOnTheWay {
+  SignerOptions signer;
+  std::string signature;  // where it goes; empty: beside the output
+
+  void add_to(CLI::App* command);
+  // Writes the container, and its signature when a key was named. Prints what was done, or ends the
+  // program with what went wrong.
+  void write(const ContainerOptions& options, const WriteContainerOptions& write, const char* verb,
+             double start) const;
+};
+
 // With what a sealed file is opened.
 struct IdentityOptions {
   std::vector<std::string> key_files, passphrase_files;
@@ -42,9 +55,10 @@ struct IdentityOptions {
   Result<Identities> read() const;
 };
 
-// One line, or an object: output, sizes, time.
+// One line, or an object: output, sizes, time; and what was signed by whom, when it was.
 void print_summary(const ContainerOptions& options, const char* verb,
-                   const ContainerSummary& summary, double seconds);
+                   const ContainerSummary& summary, double seconds,
+                   const std::string& signature = "", const std::string& signer = "");
 
 // Restores the container to the output, or checks it when there is none, and prints the summary.
 void print_restored(const ContainerOptions& options, const Container& container, const char* verb,

@@ -1,5 +1,4 @@
 // sconce tensors seal: encrypts a tensor file for those who may read it.
-#include "base/file.h"
 #include "tensors/container_options.h"
 #include "tensors/tensors.h"
 
@@ -8,6 +7,7 @@ namespace sconce::cli {
 void add_tensors_seal(CLI::App& group) {
   struct Options : ContainerOptions {
     RecipientOptions recipients;
+    SignOnTheWay sign;
     bool pack = false, hide_names = false;
     std::string cipher;
   };
@@ -17,6 +17,7 @@ void add_tensors_seal(CLI::App& group) {
   options->add_to(command, "The .safetensors to seal", "The sealed file");
   command->get_option("--output")->required();
   options->recipients.add_to(command, "--to", "");
+  options->sign.add_to(command);
   command->add_flag("--pack", options->pack, "Make it smaller on the way (sconce tensors pack)");
   command->add_flag("--hide-names", options->hide_names,
                     "Encrypt names, shapes and metadata too; else they stay readable");
@@ -29,7 +30,8 @@ void add_tensors_seal(CLI::App& group) {
       "tensors can be guessed from the file's, all else is hidden with --hide-names.\n"
       "Examples:\n"
       "  sconce tensors seal model.safetensors -o model.sealed.safetensors --to alice.pub --pack\n"
-      "  sconce tensors seal model.safetensors -o model.sealed.safetensors --passphrase");
+      "  sconce tensors seal model.safetensors -o model.sealed.safetensors --passphrase --sign "
+      "key.pem");
   command->callback([options] {
     bool json = options->json;
     WriteContainerOptions write;
@@ -42,17 +44,7 @@ void add_tensors_seal(CLI::App& group) {
     write.hide_names = options->hide_names;
     if (!options->cipher.empty())
       write.cipher = options->cipher == "aes" ? Cipher::aes256_gcm : Cipher::chacha20_poly1305;
-    write.threads = options->threads;
-    write.durable = options->durable;
-    double start = seconds_now();
-    MappedFile source = value_or_exit(map_file(options->input), json);
-    Progress progress;
-    write.progress = show_progress(&progress, "sealing");
-    auto summary = write_container(source.bytes(), options->output, write);
-    progress.clear();
-    print_summary(*options, "sealed",
-                  value_or_exit(std::move(summary).with_context(options->input), json),
-                  seconds_now() - start);
+    options->sign.write(*options, write, "sealed", seconds_now());
   });
 }
 

@@ -27,36 +27,50 @@ Result<std::vector<signing::Certificate>> load_certificates(const std::vector<st
   return all;
 }
 
+void SignerOptions::add_to(CLI::App* command, const std::string& key_option,
+                           const std::string& prefix) {
+  command->add_option(key_option, key, "The private key to sign with (PEM; P-256, P-384, P-521)");
+  command->add_option("--" + prefix + "passphrase-file", passphrase_file,
+                      "Holds that key's passphrase (- is standard input); else it is asked for");
+  command->add_option("--" + prefix + "certificate", certificate, "That key's certificate (PEM)");
+  command->add_option("--" + prefix + "chain", chain, "Certificates between it and a root (PEM)")
+      ->allow_extra_args(false);
+}
+
+Result<signing::Signer> SignerOptions::read() const {
+  TRY(auto file, map_file(key));
+  TRY(auto private_key, signing::parse_private_key(signing::as_text(file.bytes()), [&] {
+                          return read_passphrase(passphrase_file, "Passphrase for " + key + ": ");
+                        }).with_context(key));
+  std::vector<signing::Certificate> certificates;
+  if (!certificate.empty()) {
+    TRY(certificates, load_certificates({certificate}));
+    TRY(auto more, load_certificates(chain));
+    certificates.insert(certificates.end(), more.begin(), more.end());
+  } else if (!chain.empty()) {
+    return error(Code::invalid_argument, "certificates of a chain need the one that they continue");
+  }
+  return signing::make_signer(std::move(private_key), std::move(certificates));
+}
+
+std::string signer_text(const signing::Signer& signer) {
+  return signer.certificates.empty() ? "key " + signer.key.public_key().hint()
+                                     : signer.certificates[0].subject();
+}
+
 namespace {
 
 struct Options {
-  std::string model, output, key, passphrase_file, certificate;
-  std::vector<std::string> chain;
+  std::string model, output;
+  SignerOptions signer;
   signing::SignOptions sign;
   bool no_tensors = false, json = false;
 };
 
-Result<signing::Signer> load_signer(const Options& options) {
-  TRY(auto file, map_file(options.key));
-  TRY(auto key, signing::parse_private_key(signing::as_text(file.bytes()), [&] {
-                  return read_passphrase(options.passphrase_file,
-                                         "Passphrase for " + options.key + ": ");
-                }).with_context(options.key));
-  std::vector<signing::Certificate> certificates;
-  if (!options.certificate.empty()) {
-    TRY(certificates, load_certificates({options.certificate}));
-    TRY(auto chain, load_certificates(options.chain));
-    certificates.insert(certificates.end(), chain.begin(), chain.end());
-  } else if (!options.chain.empty()) {
-    return error(Code::invalid_argument, "--chain needs --certificate, which it continues");
-  }
-  return signing::make_signer(std::move(key), std::move(certificates));
-}
-
 void sign(Options& options) {
   bool json = options.json;
   if (options.output.empty()) options.output = default_signature_path(options.model);
-  signing::Signer signer = value_or_exit(load_signer(options), json);
+  signing::Signer signer = value_or_exit(options.signer.read(), json);
   Progress progress;
   options.sign.tensors = !options.no_tensors;
   options.sign.progress = [&](uint64_t done, uint64_t total) {
@@ -68,8 +82,7 @@ void sign(Options& options) {
   progress.clear();
   signing::SignReport report = value_or_exit(std::move(result), json);
   double seconds = seconds_now() - start;
-  std::string who = signer.certificates.empty() ? "key " + signer.key.public_key().hint()
-                                                : signer.certificates[0].subject();
+  std::string who = signer_text(signer);
   if (json) {
     fmt::print(
         "{{\"signature\": {}, \"signer\": {}, \"files\": {}, \"tensors\": {}, \"bytes\": {}, "
@@ -102,13 +115,8 @@ void add_tensors_sign(CLI::App& group) {
   CLI::App* command =
       group.add_subcommand("sign", "Sign a model's folder or file (OpenSSF Model Signing)");
   command->add_option("model", options->model, "A folder, with all in it, or a file")->required();
-  command->add_option("--key", options->key, "The private key (PEM; P-256, P-384, P-521)")
-      ->required();
-  command->add_option("--passphrase-file", options->passphrase_file,
-                      "Holds the key's passphrase (- is standard input); else it is asked for");
-  command->add_option("--certificate", options->certificate, "The key's certificate (PEM)");
-  command->add_option("--chain", options->chain, "Certificates between it and a root (PEM)")
-      ->allow_extra_args(false);
+  options->signer.add_to(command, "--key", "");
+  command->get_option("--key")->required();
   command->add_option("-o,--output", options->output,
                       "The signature's file; without: model.sig in the folder, or FILE.sig");
   command

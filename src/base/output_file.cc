@@ -87,8 +87,8 @@ Result<void> OutputFile::write(Bytes bytes) {
 }
 
 Result<void> OutputFile::write_at(uint64_t offset, Bytes bytes) {
-  // In pieces: the page cache takes memory in blocks as large as a write, and large blocks are those
-  // that a machine may have to fetch (compaction; a virtual machine's host). Measured in
+  // In pieces: the page cache takes memory in blocks as large as a write, and large blocks are
+  // those that a machine may have to fetch (compaction; a virtual machine's host). Measured in
   // docs/performance_tensors.md.
   constexpr size_t kPiece = 64 << 10;
   while (!bytes.empty()) {
@@ -98,6 +98,20 @@ Result<void> OutputFile::write_at(uint64_t offset, Bytes bytes) {
     if (written < 0) return problem("write");
     bytes = bytes.subspan(size_t(written));
     offset += uint64_t(written);
+  }
+  return {};
+}
+
+Result<void> OutputFile::read_at(uint64_t offset, Span<uint8_t> out) const {
+  while (!out.empty()) {
+    ssize_t got = pread(descriptor_, out.data(), out.size(), off_t(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return problem("read");
+    if (got == 0)
+      return error(Code::io, "{}: ends at byte {}, {} more were written", path_, offset,
+                   out.size());
+    out = out.subspan(size_t(got));
+    offset += uint64_t(got);
   }
   return {};
 }

@@ -29,6 +29,8 @@ class OutputFile {
   Result<void> write(Bytes bytes);
   // Over bytes that were written before.
   Result<void> write_at(uint64_t offset, Bytes bytes);
+  // What was written, from the page cache most often.
+  Result<void> read_at(uint64_t offset, Span<uint8_t> out) const;
   // Appends `bytes` bytes of an open file from `offset`, shared with it where the file system can
   // (reflink); `descriptor` is only read, its position stays.
   Result<void> copy_from(int descriptor, uint64_t offset, uint64_t bytes);

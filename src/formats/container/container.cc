@@ -124,8 +124,8 @@ class Writer {
       head = container_head(kind_, parts_);
       TRY_VOID(file_.write_at(0, {reinterpret_cast<const uint8_t*>(head.data()), head.size()}));
     }
+    if (kind_.packed && options_.tee) TRY_VOID(tee_file());
     TRY_VOID(file_.commit(options_.durable));
-    if (kind_.packed && options_.tee) TRY_VOID(tee_again(path));
     return ContainerSummary{source_.size(), parts_.file_bytes(), header_.tensors().size(),
                             map_->count()};
   }
@@ -145,19 +145,18 @@ class Writer {
   }
 
   // The head of a packed file is known last, but comes first: then the tee gets the file once it
-  // is written, from the page cache.
+  // is written, from the page cache, before it takes its place.
   Result<void> write_bytes(Bytes bytes) {
     if (options_.tee && !kind_.packed) options_.tee(bytes);
     return file_.write(bytes);
   }
 
-  Result<void> tee_again(const std::string& path) {
-    TRY(MappedFile written, map_file(path));
-    for (Bytes rest = written.bytes(); !rest.empty();) {
-      Bytes piece = rest.first(std::min(rest.size(), size_t(kStrideBytes)));
-      options_.tee(piece);
-      release_pages(piece);
-      rest = rest.subspan(piece.size());
+  Result<void> tee_file() {
+    std::vector<uint8_t> block(kChunkBytes);
+    for (uint64_t at = 0; at < file_.size(); at += block.size()) {
+      block.resize(size_t(std::min<uint64_t>(kChunkBytes, file_.size() - at)));
+      TRY_VOID(file_.read_at(at, block));
+      options_.tee(block);
     }
     return {};
   }

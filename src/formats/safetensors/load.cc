@@ -88,11 +88,11 @@ class Memory {
   uint8_t* data() const { return data_; }
   // Gives [offset, offset + bytes) its pages now; what does not work then works when touched.
   //
-  // Huge pages are the quickest where the system has them at hand. Memory that a virtual machine has
-  // not used before comes from its host first: a huge page then takes five to twenty milliseconds,
-  // longer than its 512 small ones, which are taken from what others have used. The first page that
-  // is that slow makes all that follow small. By the thread's own time: waiting for a busy
-  // processor says nothing about memory.
+  // Huge pages are the quickest where the system has them at hand. Memory that a virtual machine
+  // has not used before comes from its host first: a huge page then takes five to twenty
+  // milliseconds, longer than its 512 small ones, which are taken from what others have used. The
+  // first page that is that slow makes all that follow small. By the thread's own time: waiting for
+  // a busy processor says nothing about memory.
   void populate(uint64_t offset, uint64_t bytes) const {
     constexpr double kSlowSeconds = 2e-3;
     uint64_t end = std::min(align_up(offset + bytes, kHugePage), size_);
