@@ -710,6 +710,26 @@ const TensorInfo* Header::find(std::string_view name) const {
   return nullptr;
 }
 
+// Sorts what most often comes in a few sorted runs: files hold their tensors by name, or by the
+// number of their layer. Finds the runs and merges neighbours; sorts what has too many.
+template <class T, class Less>
+static void sort_runs(std::vector<T>* values, Less less) {
+  constexpr size_t kRunsMax = 32;
+  std::vector<typename std::vector<T>::iterator> ends{values->begin()};
+  while (ends.back() != values->end() && ends.size() <= kRunsMax)
+    ends.push_back(std::is_sorted_until(ends.back(), values->end(), less));
+  if (ends.back() != values->end()) return std::sort(values->begin(), values->end(), less);
+  while (ends.size() > 2) {
+    size_t kept = 0;
+    for (size_t i = 0; i + 1 < ends.size(); i += 2) {
+      if (i + 2 < ends.size()) std::inplace_merge(ends[i], ends[i + 1], ends[i + 2], less);
+      ends[kept++] = ends[i];
+    }
+    ends[kept++] = values->end();
+    ends.resize(kept);
+  }
+}
+
 std::vector<const TensorInfo*> Header::by_name() const {
   std::vector<const TensorInfo*> sorted(tensors_.size());
   if (sorted.empty()) return sorted;
@@ -731,8 +751,7 @@ std::vector<const TensorInfo*> Header::by_name() const {
     for (size_t k = 0; k < 8; k++) text = text << 8 | (k < rest.size() ? uint8_t(rest[k]) : 0);
     keys[i] = {text, &tensors_[i]};
   }
-  // Names are unique, so no order needs to be kept and the sort no memory of its own.
-  std::sort(keys.begin(), keys.end(), [](const Key& a, const Key& b) {
+  sort_runs(&keys, [](const Key& a, const Key& b) {
     return a.text != b.text ? a.text < b.text : a.tensor->name < b.tensor->name;
   });
   for (size_t i = 0; i < keys.size(); i++) sorted[i] = keys[i].tensor;
