@@ -21,7 +21,8 @@ constexpr int64_t kDotRows = 168;       // rows of a tile with a dot, about
 constexpr int64_t kDotDepth = 512;      // steps of a dot before the next block of rows
 constexpr uint64_t kScratchMax = uint64_t(1) << 30;
 constexpr int kThreadsMax = 1024;
-constexpr uint64_t kNoTaps = UINT64_MAX;
+constexpr uint64_t kNoTaps = UINT64_MAX, kNoEdges = UINT64_MAX;
+constexpr int64_t kShortRun = 32;  // steps of a dot that are too few to begin anew after them
 
 size_t computed_bytes(DType dtype) { return dtype == DType::b8 ? 1 : dtype == DType::i64 ? 8 : 4; }
 
@@ -63,6 +64,7 @@ struct DotPlan {
   std::vector<AxisId> rows_and_depth;
   bool rows_copied = false;  // the rows' operand is put into scratch in the order of the dot
   uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
+  uint64_t edges_offset = UINT64_MAX;  // copies of short runs that are partly outside; or none
   float lo = -INFINITY, hi = INFINITY;
   int32_t residual = kNone;  // value added after the sum
   ValueId result = kNone;    // what comes out after clamp and residual
@@ -1244,13 +1246,19 @@ class Worker {
     // A segment is a run of steps that lie behind each other; the last depth axis, and those before
     // it that continue it.
     size_t run_axes = plan.depth.size();
-    int64_t length = 1;
+    int64_t length = 1, wide_step = 0;
+    AxisId wide = kNone;
     while (run_axes > 0) {
       AxisId x = plan.depth[run_axes - 1];
       if (length_[x] != 1) {
         if (a.stride[x] != length) break;
-        // Steps outside the buffer end a run, but for the innermost axis, which is inside.
-        if (length != 1 && window) break;
+        // Steps outside the buffer end a run, but for the innermost axis, which is inside. Short
+        // runs go on along one more axis; those that are partly outside are copied.
+        if (length != 1 && window) {
+          if (plan.edges_offset == kNoEdges || wide != kNone) break;
+          wide = x;
+          wide_step = length;
+        }
         length *= length_[x];
       }
       run_axes--;
@@ -1281,11 +1289,39 @@ class Worker {
           const float** to_row = pointers + s++ * row_count + r;
           const float* base = row + offset_at(a, segment_axes, segment);
           int64_t begin = 0, end = run;
-          if (window)
+          if (window && wide == kNone)
             narrow(*window, {outer_rows, at}, {segment_axes, segment}, run_axis, &begin, &end);
-          for (int64_t x = 0; x < begin; x++) to_row[x] = zeros;
+          if (wide == kNone) {
+            for (int64_t x = 0; x < begin; x++) to_row[x] = zeros;
+            for (int64_t x = end; x < run; x++) to_row[x] = zeros;
+          } else {
+            int64_t here[kAxesMax];
+            for (AxisId x : segment_axes) here[x] = segment[x];
+            At inner{{plan.depth.data(), plan.depth.size()}, here};
+            for (size_t d = segment_axes.size(); d < plan.depth.size(); d++)
+              here[plan.depth[d]] = 0;
+            for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++)
+              narrow(*window, {outer_rows, at}, inner, run_axis, &begin, &end);
+            float* copies = reinterpret_cast<float*>(scratch_ + plan.edges_offset) +
+                            (to_row - pointers) * length;
+            auto copy_edges = [&](int64_t from, int64_t until) {
+              for (int64_t x = from; x < until; x++) to_row[x] = copies + x * length;
+              for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++) {
+                int64_t first = 0, last = run;
+                narrow(*window, {outer_rows, at}, inner, run_axis, &first, &last);
+                for (int64_t x = from; x < until; x++) {
+                  float* part = copies + x * length + here[wide] * wide_step;
+                  if (x >= first && x < last)
+                    memcpy(part, base + x * a_step + here[wide] * wide_step, size_t(wide_step) * 4);
+                  else
+                    memset(part, 0, size_t(wide_step) * 4);
+                }
+              }
+            };
+            if (begin > 0) copy_edges(0, begin);
+            if (end < run) copy_edges(end, run);
+          }
           for (int64_t x = begin; x < end; x++) to_row[x] = base + x * a_step;
-          for (int64_t x = end; x < run; x++) to_row[x] = zeros;
         });
       int64_t c = offset_at(to, outer_rows, at), add = offset_at(residual, outer_rows, at);
       for (int64_t x = 0; x < run; x++) {
@@ -1950,11 +1986,13 @@ Result<void> Plan::State::place_values() {
     bool overflow = false;
     for (AxisId a : plan.rows) overflow |= __builtin_mul_overflow(rows, length_max(a), &rows);
     bool inner_seen = false;
+    int64_t inner_length = 1;
     for (size_t d = plan.depth.size(); d-- > 0;) {
       int64_t length = length_max(plan.depth[d]);
       overflow |= __builtin_mul_overflow(depth, length, &depth);
       if (length > 1 && inner_seen && !plan.rows_copied)
         overflow |= __builtin_mul_overflow(segments, length, &segments);
+      if (length > 1 && !inner_seen) inner_length = length;
       inner_seen |= length > 1;
     }
     if (plan.column != kNone) columns = length_max(plan.column);
@@ -1968,6 +2006,10 @@ Result<void> Plan::State::place_values() {
             kScratchMax / 64 / uint64_t(std::max<int64_t>(std::max(depth, segments), 1)))
       return error(Code::too_large, "kernel {}: a dot of {} steps", kernel.name, depth);
     if (plan.rows_copied) grow(uint64_t(rows * depth) * 4, &plan.rows_offset);
+    ValueId of_rows = kernel.body[n].operands[plan.swapped ? 2 : 1];
+    if (!plan.rows_copied && values[size_t(of_rows)].home == Home::folded &&
+        !always_inside(producer(of_rows)) && inner_length <= kShortRun)
+      grow(uint64_t(rows * depth) * 4, &plan.edges_offset);
     if (plan.kind == DotPlan::Kind::packed_here) {
       int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
       if (uint64_t(panels) > kScratchMax / 64 / uint64_t(std::max<int64_t>(depth, 1)))
