@@ -45,6 +45,11 @@ def load_inputs(models: pathlib.Path, name: str):
             for leaf in call["inputs"]]
 
 
+def arrays(inputs) -> list:
+    """The tensors among the inputs: what is no tensor was fixed when the model was converted."""
+    return [x.numpy() for x in inputs if hasattr(x, "numpy")]
+
+
 def exported(models: pathlib.Path, name: str):
     import torch
 
@@ -86,7 +91,7 @@ def prepare_onnxruntime(models, name, threads, work):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    feed = dict(zip([i.name for i in session.get_inputs()], [x.numpy() for x in inputs]))
+    feed = dict(zip([i.name for i in session.get_inputs()], arrays(inputs)))
     return lambda: session.run(None, feed)
 
 
@@ -94,7 +99,7 @@ def prepare_openvino(models, name, threads, work):
     import openvino
 
     model = openvino.convert_model(exported(models, name))
-    inputs = [x.numpy() for x in load_inputs(models, name)]
+    inputs = arrays(load_inputs(models, name))
     compiled = openvino.compile_model(model, "CPU", {
         "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY"})

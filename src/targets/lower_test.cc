@@ -172,5 +172,42 @@ TEST(LowerForCpu, an_embedding_reads_the_rows_it_is_told) {
     })");
 }
 
+TEST(LowerForCpu, softmax_over_one_element_takes_what_it_reads) {
+  LoweredRegion region = compare_with_eval(R"(
+    method forward(%x: f32[4, 3, 1, 1] as x) {
+      %y: f32[4, 3, 1, 1] = aten::div.Tensor(%x, 2.5)
+      %z: f32[4, 3, 1, 1] = aten::_softmax(%y, -1, false)
+      return %z
+    })");
+  EXPECT_EQ(region.program.steps.size(), 1u);
+}
+
+TEST(LowerForCpu, zeros_around_a_convolution_are_not_made) {
+  LoweredRegion region = compare_with_eval(R"(
+    constant @w: f32[4, 3, 3, 3] = omitted 0000000000000001
+    constant @d: f32[4, 1, 3, 3] = omitted 0000000000000002
+    method forward(%x: f32[2, 3, 7, 6] as x) {
+      %w = constant @w
+      %d = constant @d
+      %p: f32[2, 3, 8, 8] = aten::constant_pad_nd(%x, [0, 2, 1, 0], 0)
+      %y: f32[2, 4, 8, 8] = aten::convolution(%p, %w, none, [1, 1], [1, 1], [1, 1], false, [0, 0], 1)
+      %q: f32[2, 4, 9, 9] = aten::constant_pad_nd(%y, [0, 1, 0, 1], 0)
+      %z: f32[2, 4, 4, 4] = aten::convolution(%q, %d, none, [2, 2], [0, 0], [1, 1], false, [0, 0], 4)
+      return %z
+    })");
+  EXPECT_EQ(region.program.steps.size(), 3u);  // and the input's channels made innermost
+  // Not zeros, or read by others too: made.
+  region = compare_with_eval(R"(
+    constant @w: f32[4, 3, 3, 3] = omitted 0000000000000001
+    method forward(%x: f32[2, 3, 7, 6] as x) {
+      %w = constant @w
+      %p: f32[2, 3, 8, 7] = aten::constant_pad_nd(%x, [0, 1, 1, 0], 1)
+      %y: f32[2, 4, 6, 5] = aten::convolution(%p, %w, none, [1, 1], [0, 0], [1, 1], false, [0, 0], 1)
+      %q: f32[2, 3, 8, 7] = aten::constant_pad_nd(%x, [0, 1, 1, 0], 0)
+      %z: f32[2, 4, 6, 5] = aten::convolution(%q, %w, none, [1, 1], [0, 0], [1, 1], false, [0, 0], 1)
+      return %y, %z, %q
+    })");
+}
+
 }  // namespace
 }  // namespace sconce

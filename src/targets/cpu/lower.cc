@@ -118,9 +118,9 @@ class KernelLowering : public TileLowering {
     }
     if (const Node* node = places_.inlined(tensor)) {
       if (auto found = computed_.find(tensor); found != computed_.end()) return found->second;
-      if (index != result) return std::nullopt;
+      if (!is_result(index, tensor)) return std::nullopt;
       const TileRule* rule = find_tile_rule(node->op);
-      auto value = rule->lower(*this, *node, index);
+      auto value = rule->lower(*this, *node, result);
       if (value) computed_[tensor] = *value;
       return value;
     }
@@ -165,6 +165,15 @@ class KernelLowering : public TileLowering {
   }
 
  private:
+  // True for the index of the kernel's result; a dimension of size 1 may be indexed by its axis or
+  // not.
+  bool is_result(const TileIndex& index, ValueId tensor) const {
+    if (index.size() != result.size()) return false;
+    for (size_t d = 0; d < index.size(); d++)
+      if (index[d] != result[d] && size(tensor, int(d)) != 1) return false;
+    return true;
+  }
+
   std::optional<int32_t> buffer(ValueId tensor) {
     if (auto found = buffers_.find(tensor); found != buffers_.end()) return found->second;
     auto view = places_.place(tensor);

@@ -106,7 +106,12 @@ class Partition {
       // Planned memory begins at multiples of 16; there is room to go on to the next one of 64.
       TensorType type;
       type.dtype = DType::u8;
-      type.sizes = {SymInt(int64_t(region.program.arena_bytes + tile::kArenaAlignment - 16))};
+      uint64_t bytes = region.program.arena_bytes + tile::kArenaAlignment - 16;
+      constexpr uint64_t kRow = 1 << 16;  // sizes of tensors are 32 bits
+      if (bytes <= INT32_MAX)
+        type.sizes = {SymInt(int64_t(bytes))};
+      else
+        type.sizes = {SymInt(int64_t((bytes + kRow - 1) / kRow)), SymInt(int64_t(kRow))};
       call.results.push_back(graph_.add_value(Type::of(std::move(type)), "between", Origin::node,
                                               id, int32_t(call.results.size())));
     }
