@@ -9,8 +9,15 @@ std::optional<tile::ValueId> TileLowering::broadcast(ValueId tensor, const TileI
   size_t rank = type(tensor).sizes.size();
   if (rank > index.size()) return std::nullopt;
   TileIndex own(index.end() - std::ptrdiff_t(rank), index.end());
+  // An axis of one index is kept: what is reduced over it must have it.
+  auto has_one = [&](const tile::Index& i) {
+    return i.value == tile::kNone && i.offset == 0 &&
+           std::all_of(i.terms.begin(), i.terms.end(), [&](const tile::Term& term) {
+             return build.kernel().axes[size_t(term.axis)].extent == tile::known(1);
+           });
+  };
   for (size_t d = 0; d < rank; d++)
-    if (type(tensor).sizes[d].value == 1) own[d] = tile::at(0);
+    if (type(tensor).sizes[d].value == 1 && !has_one(own[d])) own[d] = tile::at(0);
   return at(tensor, own);
 }
 
