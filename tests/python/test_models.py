@@ -12,7 +12,7 @@ def test_gives_torchs_answer_here_and_on_stock(name, bench, exported):
     assert not row.problems, "\n".join(row.problems)
 
 
-@pytest.mark.parametrize("name", export_models.CASES)
+@pytest.mark.parametrize("name", export_models.GROUPS["all"])
 def test_gives_torchs_answer_on_tile_programs(name, bench, exported):
     bench.on_ours(exported(name), bench.compile(name, "cpu"), threads=2)
 
