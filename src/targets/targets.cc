@@ -5,6 +5,8 @@
 #include "targets/cpu/partition.h"
 #include "targets/portable/stock_kernels.h"
 #include "targets/target.h"
+#include "targets/xnnpack/compile/lower.h"
+#include "targets/xnnpack/compile/partition.h"
 
 namespace sconce {
 namespace {
@@ -58,11 +60,18 @@ bool cpu_has(const Op& op, const Program&, const Graph&, const Node&) {
   return op.kernel != nullptr;
 }
 
+// Left whole for XNNPACK; what it lacks is for stock's kernels.
+bool xnnpack_has(const Op& op, const Program& program, const Graph& graph, const Node& node) {
+  return xnn_can_lower(program, graph, node) || portable_has(op, program, graph, node);
+}
+
 constexpr Target kTargets[] = {
     {"cpu", "our runtime on CPUs, fast: tile programs, and kernels where those do not reach",
      cpu_has, false, partition_for_cpu},
     {"portable", "plain instructions that ExecuTorch 1.5 and our runtime both run", portable_has,
      true, nullptr},
+    {"xnnpack", "XNNPACK payloads and plain instructions, for stock ExecuTorch 1.5", xnnpack_has,
+     true, partition_for_xnnpack},
 };
 
 }  // namespace

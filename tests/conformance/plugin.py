@@ -35,7 +35,7 @@ runner = importlib.import_module("executorch.backends.test.suite.runner")
 
 def all_flows() -> dict[str, suite_flow.TestFlow]:
     return {name: suite_flow.TestFlow(name, backend="sconce", tester_factory=Tester, is_delegated=False)
-            for name in (*routes.ROUTES, *routes.XNNPACK_ROUTES)}
+            for name in routes.ALL_ROUTES}
 
 
 stocks_flows = suite_flow.all_flows()
@@ -167,7 +167,7 @@ def pytest_collection_modifyitems(config, items):
     index, count = map(int, config.getoption("--conformance-shard").split("/"))
     cases = {case: i for i, case in enumerate(dict.fromkeys(map(case_of, items)))}
     mine = [item for item in items if cases[case_of(item)] % count == index]
-    order = {name: i for i, name in enumerate((*routes.ROUTES, *routes.XNNPACK_ROUTES))}
+    order = {name: i for i, name in enumerate(routes.ALL_ROUTES)}
     mine.sort(key=lambda item: (cases[case_of(item)], order[item.callspec.params["test_runner"].name]))
     config.hook.pytest_deselected(items=[item for item in items if item not in set(mine)])
     items[:] = mine

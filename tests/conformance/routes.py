@@ -5,6 +5,7 @@
                     int8 per channel and per tensor, dynamic int8), our runtime runs
     ours_on_stock   our compiler (`--target portable`), stock's runtime
     ours_on_ours    our compiler (`--target cpu`), our runtime
+    our_xnnpack_on_stock, our_xnnpack_on_ours    our compiler (`--target xnnpack`), either runtime
 
 A result is right when `compare.error_of` says so: same number of tensors, dtypes and shapes, and the
 largest error of an output is within 1e-4 of that output's largest magnitude (f16 2e-3, bf16 1.6e-2;
@@ -29,9 +30,11 @@ import compare
 from oracle import Oracle, OracleError
 
 ROUTES = ("stock_on_ours", "ours_on_stock", "ours_on_ours")
+OUR_XNNPACK_ROUTES = ("our_xnnpack_on_stock", "our_xnnpack_on_ours")
 # Names of stock's flows.
 XNNPACK_ROUTES = ("xnnpack", "xnnpack_static_int8_per_channel", "xnnpack_static_int8_per_tensor",
                   "xnnpack_dynamic_int8_per_channel")
+ALL_ROUTES = (*ROUTES, *OUR_XNNPACK_ROUTES, *XNNPACK_ROUTES)
 QUANTIZED_ERROR = 2 / 255
 
 
@@ -212,6 +215,10 @@ class Bench:
             return self.check_against_stock(lower().program, case, limit)
         if route == "ours_on_stock":
             return self.on_stock(self.compile(case, "portable"), case)
+        if route == "our_xnnpack_on_stock":
+            return self.on_stock(self.compile(case, "xnnpack"), case)
+        if route == "our_xnnpack_on_ours":
+            return self.on_ours(self.compile(case, "xnnpack"), case)
         return self.on_ours(self.compile(case, "cpu"), case)
 
 

@@ -8,6 +8,7 @@ Flows (routes.py says what counts as right):
     stock_on_ours   stock ExecuTorch's lowering, our runtime
     ours_on_stock   our compiler, stock's runtime
     ours_on_ours    our compiler, our runtime
+    our_xnnpack_on_stock, our_xnnpack_on_ours (when asked for): `--target xnnpack`, either runtime
     xnnpack, xnnpack_static_int8_per_channel, xnnpack_static_int8_per_tensor,
     xnnpack_dynamic_int8_per_channel (when asked for): stock's flows of that name, our runtime
 
@@ -27,9 +28,7 @@ import sys
 import tempfile
 import time
 
-from routes import ROUTES, XNNPACK_ROUTES
-
-FLOWS = (*ROUTES, *XNNPACK_ROUTES)
+from routes import ALL_ROUTES as FLOWS, ROUTES
 
 HERE = pathlib.Path(__file__).resolve().parent
 

@@ -6,6 +6,8 @@ one JSON object a line:
     {"do": "run", "pte": P, "calls": [{"inputs": [leaf...], "from": A, "to": B}...]}
     {"do": "lower", "pt2": P, "pte": Q, "flow": "portable" | "xnnpack"}
     {"do": "arena", "pte": P}
+    {"do": "time", "ptes": [P...], "inputs": [leaf...], "from": A, "rounds": N}
+    {"do": "load", "pte": P}
 """
 
 import json
@@ -119,6 +121,42 @@ def arena(request: dict) -> dict:
     return {"arena": [meta.memory_planned_buffer_size(i) for i in range(count)]}
 
 
+def time_calls(request: dict) -> dict:
+    """The least time of a call, for each of several files whose calls take turns."""
+    from executorch.runtime import Runtime
+    from safetensors.torch import load_file
+
+    inputs = load_file(request["from"])
+    values = [inputs[f"input.{leaf['tensor']}"] if "tensor" in leaf else leaf["value"]
+              for leaf in request["inputs"]]
+    programs = [Runtime.get().load_program(pte) for pte in request["ptes"]]
+    methods = [program.load_method("forward") for program in programs]
+    least = [float("inf")] * len(methods)
+    for _ in range(request["rounds"] + 1):  # the first round does not count
+        for i, method in enumerate(methods):
+            start = time.perf_counter()
+            method.execute(values)
+            took = time.perf_counter() - start
+            least[i] = min(least[i], took) if _ else least[i]
+    return {"seconds": least}
+
+
+def load(request: dict) -> dict:
+    """Memory that loading a file takes, at its peak and afterwards, in bytes. Of a fresh worker."""
+    from executorch.runtime import Runtime
+
+    def memory(field: str) -> int:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
+
+    runtime, before = Runtime.get(), memory("VmRSS")
+    with open("/proc/self/clear_refs", "w") as reset:
+        reset.write("5")  # the peak starts anew
+    program = runtime.load_program(request["pte"])
+    method = program.load_method("forward")
+    return {"peak": memory("VmHWM") - before, "after": memory("VmRSS") - before, "loaded": method is not None}
+
+
 def serve() -> None:
     # Libraries print to standard output; the answers get a pipe of their own.
     answers = os.fdopen(os.dup(1), "w")
@@ -126,7 +164,7 @@ def serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            answer = {"run": run, "lower": lower, "arena": arena}[request["do"]](request)
+            answer = {"run": run, "lower": lower, "arena": arena, "time": time_calls, "load": load}[request["do"]](request)
         except Exception as error:
             text = str(error).strip().splitlines()
             answer = {"error": f"{type(error).__name__}: {text[0][:300] if text else ''}"}

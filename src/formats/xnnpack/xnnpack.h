@@ -177,6 +177,8 @@ struct XnnGraph {
 
 // The graph of a whole payload, which outlives it.
 Result<XnnGraph> read_xnnpack(Bytes payload);
+// The payload of a graph whose constants are all named (but for the first). Stock runs it.
+std::vector<uint8_t> write_xnnpack(const XnnGraph& graph);
 // One line a value and a node, for people.
 std::string print_xnnpack(const XnnGraph& graph);
 

@@ -1,6 +1,7 @@
 #include "formats/xnnpack/xnnpack.h"
 
 #include <cstring>
+#include <filesystem>
 #include <functional>
 
 #include <gtest/gtest.h>
@@ -137,6 +138,24 @@ TEST(Xnnpack, reads_a_named_constant_by_its_key) {
   ASSERT_TRUE(graph.ok()) << graph.error().text;
   EXPECT_TRUE(graph->constants[1].named);
   EXPECT_EQ(graph->constants[1].key, "weights");
+}
+
+TEST(Xnnpack, writes_what_it_read) {
+  size_t count = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(SCONCE_SOURCE_DIR "/tests/fuzz/corpus/xnnpack")) {
+    auto file = map_file(entry.path().string());
+    ASSERT_TRUE(file.ok());
+    auto graph = read_xnnpack(file->bytes());
+    ASSERT_TRUE(graph.ok()) << entry.path() << ": " << graph.error().text;
+    std::vector<uint8_t> payload = write_xnnpack(*graph);
+    auto again = read_xnnpack(payload);
+    ASSERT_TRUE(again.ok()) << again.error().text;
+    EXPECT_EQ(print_xnnpack(*again), print_xnnpack(*graph));
+    EXPECT_EQ(write_xnnpack(*again), payload);
+    count++;
+  }
+  EXPECT_GE(count, 20u);
 }
 
 TEST(Xnnpack, refuses_every_lie_and_names_it) {

@@ -1,21 +1,15 @@
 #include "targets/cpu/partition.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <unordered_map>
 
 #include "ops/tile.h"
+#include "targets/content_name.h"
 #include "targets/cpu/lower.h"
 #include "tile/program_bytes.h"
 
 namespace sconce {
 namespace {
-
-std::string content_name(Bytes bytes) {
-  XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  return fmt::format("sconce.{:016x}{:016x}", hash.high64, hash.low64);
-}
 
 class Partition {
  public:

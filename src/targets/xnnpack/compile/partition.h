@@ -1,0 +1,13 @@
+// Partition for stock ExecuTorch's XNNPACK: what XNNPACK has nodes for becomes calls of
+// "XnnpackBackend", with as few cuts as the rest allows.
+#pragma once
+
+#include "base/result.h"
+#include "ir/graph.h"
+
+namespace sconce {
+
+// Constants become named data. Subgraphs too.
+Result<void> partition_for_xnnpack(Program& program, Graph& graph);
+
+}  // namespace sconce
