@@ -197,7 +197,7 @@ class Bench:
                 row.problems.append(f"compile: {error}")
             else:
                 attempt("ours", lambda: self.on_ours(name, pte))
-                if meta["stock_cannot"] or self.target != "portable":
+                if meta["stock_cannot"] or self.target not in ("portable", "xnnpack"):
                     row.stock = "-"
                 else:
                     attempt("stock", lambda: self.on_stock(name, pte))

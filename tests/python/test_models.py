@@ -17,6 +17,15 @@ def test_gives_torchs_answer_on_tile_programs(name, bench, exported):
     bench.on_ours(exported(name), bench.compile(name, "cpu"), threads=2)
 
 
+@pytest.mark.parametrize("name", ["activations", "attention", "attention_by_hand", "channels_last", "cond",
+                                  "conv_bn_relu", "conv_kinds", "dynamic_sequence", "kv_cache", "lstm",
+                                  "upsample", "mobilenet_v2", "deit_tiny", "minilm"])
+def test_gives_torchs_answer_through_xnnpack(name, bench, exported):
+    pte = bench.compile(exported(name), "xnnpack")
+    bench.on_ours(name, pte)
+    bench.on_stock(name, pte)
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "deit_tiny", "minilm"])
 def test_tile_programs_give_the_same_bits_on_every_set_and_thread_count(name, bench, exported,
                                                                         monkeypatch, sconce):

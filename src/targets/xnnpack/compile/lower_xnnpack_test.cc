@@ -212,6 +212,21 @@ TEST(LowerForXnnpack, masks_of_booleans_are_made_numbers_once) {
   EXPECT_EQ(program->delegates.size(), 1u);
 }
 
+TEST(LowerForXnnpack, a_node_may_be_asked_for_before_it_is_made) {
+  auto program = parse_completed(R"(
+    method forward(%q: f32[1, 2, 3, 4] as q, %d: f64[1, 2, 3, 4] as d) {
+      %a: f32[1, 2, 3, 4] = aten::scaled_dot_product_attention(%q, %q, %q)
+      %b: f64[1, 2, 3, 4] = aten::scaled_dot_product_attention(%d, %d, %d)
+      return %a, %b
+    })");
+  const Graph& graph = program->methods[0].graph;
+  for (size_t i = 0; i < 2; i++) {
+    Node node = graph.nodes[size_t(graph.order[i])];
+    node.results.clear();
+    EXPECT_EQ(xnn_can_lower(*program, graph, node), i == 0);
+  }
+}
+
 TEST(LowerForXnnpack, what_it_lacks_stays) {
   auto program = parse_completed(R"(
     method forward(%x: f32[2, 3] as x, %d: f64[2, 3] as d, %e: f32[0, 3] as e) {
