@@ -175,6 +175,15 @@ class Lowering {
     return found == paddings_.end() ? nullptr : &found->second;
   }
   int uses_of(ValueId id) const { return trial ? 1 : uses_[size_t(id)]; }
+  // By anything, in the region or not.
+  bool is_used(ValueId id) const {
+    bool used = false;
+    auto see = [&](ValueId other) { used |= other == id; };
+    for (NodeId node : graph.order) Graph::for_each_use(graph.nodes[size_t(node)], see);
+    for (ValueId output : graph.outputs) see(output);
+    for (const WriteBack& write : graph.write_backs) see(write.value);
+    return used;
+  }
   const Node* user_of(ValueId id) const { return trial ? nullptr : users_[size_t(id)]; }
 
   uint32_t add_value(const Dims& d) {
@@ -612,7 +621,7 @@ bool pool_rule(Lowering& l, const Node& node) {
   if (bool_argument(node, average ? 4 : 5)) return false;  // ceil_mode
   if (average && ((padded && bool_argument(node, 5)) || !is_none(node, 6))) return false;
   if ((*kernel)[0] * (*kernel)[1] == 1) return false;  // XNNPACK refuses windows of one
-  if (!average && l.uses_of(node.results[1]) != (l.trial ? 1 : 0)) return false;
+  if (!average && l.is_used(node.results[1])) return false;
   uint32_t from = l.image(*x);
   XnnNode& made =
       l.add(average ? Kind::avg_pool : Kind::max_pool, {from}, to_image(l.dims(node.results[0])));
@@ -680,8 +689,7 @@ bool layer_norm_rule(Lowering& l, const Node& node) {
   auto w = value_argument(node, 2), b = value_argument(node, 3);
   auto eps = number_argument(node, 4);
   if (!x || !over || !eps || l.is_constant(*x)) return false;
-  if (native && !l.trial && (l.uses_of(node.results[1]) || l.uses_of(node.results[2])))
-    return false;
+  if (native && (l.is_used(node.results[1]) || l.is_used(node.results[2]))) return false;
   for (auto part : {w, b})
     if (part && !l.is_constant(*part)) return false;
   Dims d = l.dims(*x);

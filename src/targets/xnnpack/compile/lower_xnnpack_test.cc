@@ -229,13 +229,14 @@ TEST(LowerForXnnpack, a_node_may_be_asked_for_before_it_is_made) {
 
 TEST(LowerForXnnpack, what_it_lacks_stays) {
   auto program = parse_completed(R"(
-    method forward(%x: f32[2, 3] as x, %d: f64[2, 3] as d, %e: f32[0, 3] as e) {
+    method forward(%x: f32[2, 3] as x, %d: f64[2, 3] as d, %e: f32[0, 3] as e, %m: f32[1, 2, 4, 3] as m) {
       %a: f32[2, 3] = aten::erf(%x)
       %b: f64[2, 3] = aten::relu(%d)
       %c: f32[2, 3] = aten::add.Tensor(%x, %x, 2)
       %f: f32[2, 3] = aten::_softmax(%x, 0, false)
       %g: f32[0, 3] = aten::relu(%e)
-      return %a, %b, %c, %f, %g
+      %p: f32[1, 2, 2, 1], %i: i64[1, 2, 2, 1] = aten::max_pool2d_with_indices(%m, [2, 2])
+      return %a, %b, %c, %f, %g, %i
     })");
   const Graph& graph = program->methods[0].graph;
   for (NodeId id : graph.order)
