@@ -1,8 +1,6 @@
 // The Python extension `sconce._tensors`: files of tensors, over include/sconce/tensor_file.h.
 //
 // It gives bytes, names and shapes; python/sconce/tensors makes arrays of numpy and torch of them.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -11,17 +9,14 @@
 #include <cstring>
 #include <memory>
 
-#include "sconce/tensor_file.h"
+#include "tensors.h"
 
 namespace nb = nanobind;
-
-namespace {
-
 using namespace sconce;
 
-nb::object error_type;
+static nb::object error_type;
 
-[[noreturn]] void raise(const Error& error, const char* doing) {
+void raise(const Error& error, const char* doing) {
   std::string text = doing + error.text;
   nb::object instance = error_type(text);
   instance.attr("code") = int(error.code);
@@ -29,11 +24,20 @@ nb::object error_type;
   throw nb::python_error();
 }
 
-template <class T>
-T value_or_raise(Result<T> result, const char* doing = "") {
-  if (!result.ok()) raise(result.error(), doing);
-  return std::move(*result);
+nb::tuple shape_tuple(Span<const uint64_t> shape) {
+  nb::list sizes;
+  for (uint64_t size : shape) sizes.append(size);
+  return nb::tuple(sizes);
 }
+
+nb::object metadata_dict(const Header& header) {
+  if (!header.has_metadata()) return nb::none();
+  nb::dict result;
+  for (const auto& [key, value] : header.metadata()) result[name_str(key)] = name_str(value);
+  return result;
+}
+
+namespace {
 
 // What frameworks call the types of the format. F6_* have no name there.
 struct FrameworkName {
@@ -166,29 +170,6 @@ void serialize_file(nb::dict tensors, nb::object path, std::optional<nb::dict> m
   if (auto done = write(); !done.ok()) raise(done.error(), kSerializing);
 }
 
-nb::tuple shape_tuple(Span<const uint64_t> shape) {
-  nb::list sizes;
-  for (uint64_t size : shape) sizes.append(size);
-  return nb::tuple(sizes);
-}
-
-nb::str name_str(std::string_view name) { return nb::str(name.data(), name.size()); }
-
-// Names of tensors, of which there can be very many.
-template <class T>
-nb::list name_list(const std::vector<const T*>& tensors) {
-  PyObject* list = PyList_New(Py_ssize_t(tensors.size()));
-  if (!list) throw nb::python_error();
-  nb::list names = nb::steal<nb::list>(list);
-  for (size_t i = 0; i < tensors.size(); i++) {
-    std::string_view name = tensors[i]->name;
-    PyObject* text = PyUnicode_DecodeUTF8(name.data(), Py_ssize_t(name.size()), nullptr);
-    if (!text) throw nb::python_error();
-    PyList_SET_ITEM(list, Py_ssize_t(i), text);
-  }
-  return names;
-}
-
 AcceptMode accept_mode(const std::string& name) {
   if (name == "strict") return AcceptMode::strict;
   if (name == "standard") return AcceptMode::standard;
@@ -214,8 +195,6 @@ nb::list deserialize(nb::bytes data, const std::string& accept) {
   }
   return items;
 }
-
-using ByteArray = nb::ndarray<nb::numpy, uint8_t, nb::ndim<1>, nb::c_contig>;
 
 // Memory of a loaded file; arrays made of it keep it alive.
 struct PyMemory {
@@ -252,10 +231,8 @@ class PyFile {
     return names;
   }
   nb::object metadata() const {
-    if (file_->shards().empty() || !file_->shards()[0].header.has_metadata()) return nb::none();
-    nb::dict result;
-    for (const auto& [key, value] : file_->metadata()) result[name_str(key)] = name_str(value);
-    return result;
+    if (file_->shards().empty()) return nb::none();
+    return metadata_dict(file_->shards()[0].header);
   }
   nb::list warnings() const {
     nb::list texts;
@@ -390,4 +367,5 @@ NB_MODULE(_tensors, m) {
       .def("read_into", &PyFile::read_into, nb::arg("name"), nb::arg("out").noconvert())
       .def("slice", &PyFile::slice, nb::arg("name"), nb::arg("ranges"))
       .def("load", &PyFile::load, nb::arg("method"), nb::arg("threads") = 0);
+  add_containers(m);
 }

@@ -6,6 +6,7 @@
 //   Bytes weights = file->bytes(*file->find("lm_head.weight"));     // in the mapped file
 //
 //   TensorWriter writes files of any size (formats/safetensors/writer.h), and write_shards() sets.
+//   Packed, sealed and signed files: sconce/tensor_container.h.
 //
 // Trust. open() reads headers only, and all of them: afterwards every record lies inside its file,
 // no two overlap and no byte is left over. Opening runs nothing and believes nothing. The format
