@@ -13,7 +13,7 @@ Result<ContainerSummary> write_signed_container(Bytes source, const std::string&
                                                 const std::string& signature_path) {
   std::error_code problem;
   auto absolute = [&](const std::string& name) {
-    return std::filesystem::weakly_canonical(name, problem);
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(name, problem), problem);
   };
   if (absolute(path) == absolute(signature_path))
     return error(Code::invalid_argument, "{}: the signature would take the place of the file",

@@ -781,8 +781,8 @@ static Result<Bytes> find_json(Bytes head, uint64_t file_bytes) {
   TRY(uint64_t bytes, header_bytes(head, file_bytes));
   if (bytes > head.size())
     return error(Code::invalid_file,
-                 "InvalidHeaderLength: header of {} bytes, {} are there after the length", bytes - 8,
-                 head.size() - 8);
+                 "InvalidHeaderLength: header of {} bytes, {} are there after the length",
+                 bytes - 8, head.size() - 8);
   return head.subspan(8, bytes - 8);
 }
 
