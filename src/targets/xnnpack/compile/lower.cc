@@ -228,8 +228,12 @@ class Lowering {
   }
   uint32_t unary(Kind kind, uint32_t a) { return add(kind, {a}, dims_of(a)).outputs[0]; }
 
-  // A constant of f32; equal bytes of equal sizes are one value.
-  uint32_t constant(Bytes bytes, std::shared_ptr<const std::vector<uint8_t>> owned, Dims d) {
+  // A constant of f32; equal bytes of equal sizes are one value. But for filters and biases:
+  // XNNPACK packs them, and stock then lets their bytes go, so that no other node may read the same
+  // value.
+  enum class Use { read, packed };
+  uint32_t constant(Bytes bytes, std::shared_ptr<const std::vector<uint8_t>> owned, Dims d,
+                    Use use = Use::read) {
     if (d.empty()) d = {1};
     if (trial) return add_value(d);
     std::string key = content_name(bytes);
@@ -238,7 +242,7 @@ class Lowering {
       region.graph.constants.push_back({key, true, bytes});
       region.constants.push_back({key, bytes, std::move(owned), kConstantAlignment});
     }
-    auto& same = constant_values_[key];
+    auto& same = constant_values_[{key, use}];
     for (uint32_t v : same)
       if (dims_of(v) == d) return v;
     uint32_t value = add_value(d);
@@ -246,17 +250,17 @@ class Lowering {
     same.push_back(value);
     return value;
   }
-  uint32_t constant(const std::vector<float>& numbers, Dims d) {
+  uint32_t constant(const std::vector<float>& numbers, Dims d, Use use = Use::read) {
     auto bytes = std::make_shared<std::vector<uint8_t>>(numbers.size() * 4);
     if (!numbers.empty()) memcpy(bytes->data(), numbers.data(), bytes->size());
-    return constant(*bytes, bytes, std::move(d));
+    return constant(*bytes, bytes, std::move(d), use);
   }
   uint32_t number(double x) { return constant(std::vector<float>{float(x)}, {1}); }
-  uint32_t constant_of(ValueId id, Dims d) {
+  uint32_t constant_of(ValueId id, Dims d, Use use = Use::read) {
     const ConstantData& data = program.constants[size_t(graph.values[size_t(id)].index)];
-    return constant(data.bytes, data.owned, std::move(d));
+    return constant(data.bytes, data.owned, std::move(d), use);
   }
-  // A 4-D constant with its dimensions in another order.
+  // A filter with its dimensions in another order.
   uint32_t reordered(ValueId id, const std::vector<size_t>& order) {
     Dims from = dims(id), to;
     for (size_t d : order) to.push_back(from[d]);
@@ -272,7 +276,7 @@ class Lowering {
           for (int64_t d = 0; d < to[3]; d++)
             numbers.push_back(data[a * strides[order[0]] + b * strides[order[1]] +
                                    c * strides[order[2]] + d * strides[order[3]]]);
-    return constant(numbers, to);
+    return constant(numbers, to, Use::packed);
   }
   // Limits of a result: in the node that makes it, when nobody else sees that node's result.
   uint32_t limited(ValueId of, uint32_t value, float min, float max) {
@@ -398,7 +402,7 @@ class Lowering {
   std::map<ValueId, Form> forms_;
   std::map<ValueId, Padding> paddings_;
   std::unordered_map<std::string, uint32_t> constants_;
-  std::unordered_map<std::string, std::vector<uint32_t>> constant_values_;
+  std::map<std::pair<std::string, Use>, std::vector<uint32_t>> constant_values_;
   std::vector<int> uses_;
   std::vector<const Node*> users_;
 };
@@ -495,9 +499,10 @@ bool linear_rule(Lowering& l, const Node& node) {
   if (!x || !w || !l.is_constant(*w) || l.dims(*x).empty() || l.dims(*w).size() != 2) return false;
   if (b && (!l.is_constant(*b) || l.dims(*b).size() != 1)) return false;
   if (l.is_constant(*x)) return false;
-  uint32_t bias = b ? l.constant_of(*b, l.dims(*b)) : kXnnNoValue;
+  uint32_t bias = b ? l.constant_of(*b, l.dims(*b), Lowering::Use::packed) : kXnnNoValue;
   l.set(node.results[0],
-        linear(l, l.plain(*x), l.constant_of(*w, l.dims(*w)), bias, l.dims(*w)[0], 0));
+        linear(l, l.plain(*x), l.constant_of(*w, l.dims(*w), Lowering::Use::packed), bias,
+               l.dims(*w)[0], 0));
   return true;
 }
 
@@ -506,7 +511,8 @@ bool matmul(Lowering& l, ValueId result, ValueId a, ValueId b) {
   if (x.size() < 2 || y.size() < 2) return false;
   if (l.is_constant(a)) return false;
   if (y.size() == 2 && l.is_constant(b)) {
-    l.set(result, linear(l, l.plain(a), l.constant_of(b, y), kXnnNoValue, y[1], kTransposeB));
+    l.set(result, linear(l, l.plain(a), l.constant_of(b, y, Lowering::Use::packed), kXnnNoValue,
+                         y[1], kTransposeB));
     return true;
   }
   if (x.size() != y.size()) return false;
@@ -529,7 +535,8 @@ bool addmm_rule(Lowering& l, const Node& node) {
     return false;
   uint32_t x = l.plain(*a);
   l.set(node.results[0],
-        linear(l, x, l.constant_of(*b, y), l.constant_of(*bias, l.dims(*bias)), y[1], kTransposeB));
+        linear(l, x, l.constant_of(*b, y, Lowering::Use::packed),
+               l.constant_of(*bias, l.dims(*bias), Lowering::Use::packed), y[1], kTransposeB));
   return true;
 }
 
@@ -574,7 +581,7 @@ bool convolution_rule(Lowering& l, const Node& node) {
   uint32_t weight = depthwise       ? l.reordered(*w, {1, 2, 3, 0})
                     : is_transposed ? l.reordered(*w, {1, 2, 3, 0})
                                     : l.reordered(*w, {0, 2, 3, 1});
-  uint32_t bias = b ? l.constant_of(*b, l.dims(*b)) : kXnnNoValue;
+  uint32_t bias = b ? l.constant_of(*b, l.dims(*b), Lowering::Use::packed) : kXnnNoValue;
   uint32_t source = l.image(from);
   XnnNode& made = l.add(kind, {source, weight, bias}, to_image(out));
   made.window = window;

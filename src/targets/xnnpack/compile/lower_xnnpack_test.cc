@@ -170,6 +170,21 @@ TEST(LowerForXnnpack, attention_and_norms) {
                     1e-5);
 }
 
+TEST(LowerForXnnpack, what_is_packed_is_read_by_nobody_else) {
+  XnnGraph graph = compare_with_eval(R"(
+    constant @w: f32[4, 4] = omitted 0000000000000001
+    constant @b: f32[4] = omitted 0000000000000002
+    method forward(%x: f32[2, 4] as x) {
+      %w = constant @w
+      %b = constant @b
+      %y: f32[2, 4] = aten::linear(%x, %w, %b)
+      %z: f32[2, 4] = aten::mul.Tensor(%y, %b)
+      return %z
+    })");
+  ASSERT_EQ(graph.nodes.size(), 2u);
+  EXPECT_NE(graph.nodes[0].inputs[2], graph.nodes[1].inputs[1]);
+}
+
 TEST(LowerForXnnpack, pools_joins_and_parts) {
   compare_with_eval(R"(
     method forward(%x: f32[2, 3, 6, 6] as x) {
