@@ -140,7 +140,7 @@ int main(int count, char** arguments) {
   if (&__sanitizer_set_death_callback) __sanitizer_set_death_callback(tell_run);
   std::signal(SIGABRT, on_signal);
   std::signal(SIGILL, on_signal);  // __builtin_trap
-  std::signal(SIGSEGV, on_signal);
+  if (!&__sanitizer_set_death_callback) std::signal(SIGSEGV, on_signal);  // a sanitizer's says more
   std::printf("%zu inputs, %ld mutations, seed %ld\n", corpus.size(), runs, g_seed);
   std::fflush(stdout);
   if (only < 0)

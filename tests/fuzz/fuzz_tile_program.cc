@@ -24,6 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   constexpr uint64_t kBytesMax = 1 << 20;
   uint64_t bytes = program->arena_bytes;
+  if (bytes > kBytesMax) return 0;
   for (const Storage& storage : program->storages) {
     if (storage.bytes > kBytesMax || (bytes += storage.bytes) > kBytesMax) return 0;
   }

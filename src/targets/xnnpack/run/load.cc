@@ -198,7 +198,7 @@ Result<void> XnnRunner::check_node(const XnnNode& node) const {
   };
   auto same_all = [&] {
     for (uint32_t v : node.inputs)
-      if (values_[v].dtype != o.dtype) return false;
+      if (v != kXnnNoValue && values_[v].dtype != o.dtype) return false;
     return true;
   };
   bool real = is_float(o.dtype) || is_static_int8(o.dtype);
