@@ -5,7 +5,7 @@
 #include <map>
 #include <unordered_set>
 
-#include "ops/def.h"
+#include "targets/regions.h"
 #include "targets/xnnpack/compile/lower.h"
 
 namespace sconce {
@@ -69,124 +69,59 @@ void make_masks_additive(Program& program, Graph& graph) {
   graph.order = std::move(order);
 }
 
-class Partition {
- public:
-  Partition(Program& program, Graph& graph) : program_(program), graph_(graph) {
-    for (const NamedData& data : program.named_data) known_.insert(data.name);
-  }
-
-  Result<void> run() {
-    find_depths();
-    std::vector<NodeId> order;
-    for (size_t depth = 0; depth < taken_.size(); depth++) {
-      order.insert(order.end(), left_[depth].begin(), left_[depth].end());
-      for (const std::vector<NodeId>& piece : split(taken_[depth])) {
-        TRY(NodeId call, make_call(piece));
-        order.push_back(call);
-      }
+// XNNPACK packs the weights of a payload before stock lets go of the unpacked ones, so that
+// loading takes a payload's weights twice for a while. A region with many weights becomes several
+// payloads, cut where little passes: one value, and no image, which would have to be turned
+// around.
+std::vector<std::vector<NodeId>> split(const Program& program, const Graph& graph,
+                                       const std::vector<NodeId>& nodes) {
+  std::vector<size_t> last_use(graph.values.size(), 0);
+  for (size_t i = 0; i < nodes.size(); i++)
+    Graph::for_each_use(graph.nodes[size_t(nodes[i])],
+                        [&](ValueId used) { last_use[size_t(used)] = i; });
+  std::vector<std::vector<NodeId>> pieces(nodes.empty() ? 0 : 1);
+  std::unordered_set<ValueId> live, counted;
+  uint64_t weights = 0;
+  for (size_t i = 0; i < nodes.size(); i++) {
+    const Node& node = graph.nodes[size_t(nodes[i])];
+    bool is_narrow = live.size() == 1 && graph.type(*live.begin()).tensor.sizes.size() != 4;
+    if (weights > kWeightBytes && is_narrow) {
+      pieces.emplace_back();
+      counted.clear();
+      weights = 0;
     }
-    graph_.order = std::move(order);
-    return {};
+    pieces.back().push_back(nodes[i]);
+    Graph::for_each_use(node, [&](ValueId used) {
+      if (last_use[size_t(used)] == i) live.erase(used);
+      const ValueInfo& info = graph.values[size_t(used)];
+      if (info.origin == Origin::constant && counted.insert(used).second)
+        weights += program.constants[size_t(info.index)].bytes.size();
+    });
+    for (ValueId result : node.results)
+      if (last_use[size_t(result)] > i) live.insert(result);
   }
-
- private:
-  // The depth of a node: how often a path to it changes from nodes that are taken to nodes that are
-  // left. At each depth those that are left come first, then those that are taken, which are a
-  // region: a path that leaves it comes back deeper.
-  void find_depths() {
-    std::vector<size_t> depth(graph_.values.size(), 0);
-    std::vector<bool> is_taken(graph_.values.size(), false);
-    for (NodeId id : graph_.order) {
-      const Node& node = graph_.nodes[size_t(id)];
-      bool takes = xnn_can_lower(program_, graph_, node);
-      size_t here = 0;
-      Graph::for_each_use(node, [&](ValueId used) {
-        here = std::max(here, depth[size_t(used)] + (!takes && is_taken[size_t(used)]));
-      });
-      // Numbers drawn by lot depend on the order in which they are drawn.
-      if (const Op* op = find_op(node.op); op && op->def->random)
-        last_random_ = here = std::max(here, last_random_);
-      for (ValueId result : node.results) {
-        depth[size_t(result)] = here;
-        is_taken[size_t(result)] = takes;
-      }
-      if (taken_.size() <= here) {
-        taken_.resize(here + 1);
-        left_.resize(here + 1);
-      }
-      (takes ? taken_ : left_)[here].push_back(id);
-    }
-  }
-
-  // XNNPACK packs the weights of a payload before stock lets go of the unpacked ones, so that
-  // loading takes a payload's weights twice for a while. A region with many weights becomes several
-  // payloads, cut where little passes: one value, and no image, which would have to be turned
-  // around.
-  std::vector<std::vector<NodeId>> split(const std::vector<NodeId>& nodes) const {
-    std::vector<size_t> last_use(graph_.values.size(), 0);
-    for (size_t i = 0; i < nodes.size(); i++)
-      Graph::for_each_use(graph_.nodes[size_t(nodes[i])],
-                          [&](ValueId used) { last_use[size_t(used)] = i; });
-    std::vector<std::vector<NodeId>> pieces(nodes.empty() ? 0 : 1);
-    std::unordered_set<ValueId> live, counted;
-    uint64_t weights = 0;
-    for (size_t i = 0; i < nodes.size(); i++) {
-      const Node& node = graph_.nodes[size_t(nodes[i])];
-      bool is_narrow = live.size() == 1 && graph_.type(*live.begin()).tensor.sizes.size() != 4;
-      if (weights > kWeightBytes && is_narrow) {
-        pieces.emplace_back();
-        counted.clear();
-        weights = 0;
-      }
-      pieces.back().push_back(nodes[i]);
-      Graph::for_each_use(node, [&](ValueId used) {
-        if (last_use[size_t(used)] == i) live.erase(used);
-        const ValueInfo& info = graph_.values[size_t(used)];
-        if (info.origin == Origin::constant && counted.insert(used).second)
-          weights += program_.constants[size_t(info.index)].bytes.size();
-      });
-      for (ValueId result : node.results)
-        if (last_use[size_t(result)] > i) live.insert(result);
-    }
-    return pieces;
-  }
-
-  Result<NodeId> make_call(const std::vector<NodeId>& nodes) {
-    TRY(XnnRegion region, xnn_lower(program_, graph_, nodes));
-    for (NamedData& data : region.constants)
-      if (known_.insert(data.name).second) program_.named_data.push_back(std::move(data));
-    Node call;
-    call.op = "delegate";
-    std::vector<ValueRef> operands;
-    for (ValueId id : region.inputs) operands.push_back({id});
-    call.arguments = {int64_t(program_.delegates.size()), std::move(operands)};
-    call.source = graph_.nodes[size_t(nodes[0])].source;
-    call.results = region.outputs;
-    program_.delegates.push_back({kBackendId, write_xnnpack(region.graph)});
-    NodeId id = NodeId(graph_.nodes.size());
-    for (NodeId taken : nodes) graph_.nodes[size_t(taken)].removed = true;
-    for (size_t r = 0; r < call.results.size(); r++) {
-      ValueInfo& info = graph_.values[size_t(call.results[r])];
-      info.index = id;
-      info.result = int32_t(r);
-    }
-    graph_.nodes.push_back(std::move(call));
-    return id;
-  }
-
-  Program& program_;
-  Graph& graph_;
-  std::vector<std::vector<NodeId>> taken_, left_;  // by depth
-  size_t last_random_ = 0;
-  std::unordered_set<std::string> known_;  // names of named data
-};
+  return pieces;
+}
 
 }  // namespace
 
 Result<void> partition_for_xnnpack(Program& program, Graph& graph) {
   for (auto& inner : graph.subgraphs) TRY_VOID(partition_for_xnnpack(program, *inner));
   make_masks_additive(program, graph);
-  return Partition(program, graph).run();
+  DelegateCalls calls(program, graph);
+  std::vector<NodeId> order;
+  for (const Level& level :
+       find_levels(graph, [&](const Node& node) { return xnn_can_lower(program, graph, node); })) {
+    order.insert(order.end(), level.left.begin(), level.left.end());
+    for (const std::vector<NodeId>& piece : split(program, graph, level.taken)) {
+      TRY(XnnRegion region, xnn_lower(program, graph, piece));
+      order.push_back(calls.replace(
+          piece, {kBackendId, write_xnnpack(region.graph), std::move(region.constants),
+                  std::move(region.inputs), std::move(region.outputs)}));
+    }
+  }
+  graph.order = std::move(order);
+  return {};
 }
 
 }  // namespace sconce
