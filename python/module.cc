@@ -69,9 +69,20 @@ class PyModule {
   std::vector<std::string> method_names() const { return module_.method_names(); }
   const std::string& path() const { return path_; }
 
-  // Inputs are read where they are. Results are arrays of their own: numpy, or torch with
-  // `as_torch`.
-  nb::list execute(const std::string& method, nb::sequence inputs, bool as_torch) {
+  // Inputs are read where they are. Results are numpy arrays, or torch tensors with `as_torch`: of
+  // their own, or without `copy` over the method's memory, which `self` keeps.
+  static nb::list execute(nb::handle_t<PyModule> self, const std::string& method,
+                          nb::sequence inputs, bool as_torch, bool copy) {
+    return nb::cast<PyModule&>(self).run(copy ? nb::handle() : self, method, inputs, as_torch);
+  }
+
+  void reset(const std::string& method) {
+    Result<void> done = module_.reset(method);
+    if (!done.ok()) raise(done.error());
+  }
+
+ private:
+  nb::list run(nb::handle owner, const std::string& method, nb::sequence inputs, bool as_torch) {
     std::vector<Argument> arguments;
     std::vector<Array> borrowed;
     size_t count = nb::len(inputs);
@@ -114,17 +125,12 @@ class PyModule {
     }();
     nb::list outputs;
     for (const Argument& result : value_or_raise(std::move(results)))
-      outputs.append(to_python(result, as_torch));
+      outputs.append(to_python(result, as_torch, owner));
     return outputs;
   }
 
-  void reset(const std::string& method) {
-    Result<void> done = module_.reset(method);
-    if (!done.ok()) raise(done.error());
-  }
-
- private:
-  static nb::object to_python(const Argument& result, bool as_torch) {
+  // Without an owner, and of what lies in the mapped file, a copy.
+  nb::object to_python(const Argument& result, bool as_torch, nb::handle view_of) const {
     switch (result.value.kind) {
       case Value::Kind::integer: return nb::int_(result.value.integer);
       case Value::Kind::floating: return nb::float_(result.value.floating);
@@ -133,10 +139,15 @@ class PyModule {
       default: return nb::none();
     }
     Bytes bytes = result.bytes();
-    auto memory = std::make_unique<uint8_t[]>(bytes.size() + 1);
-    memcpy(memory.get(), bytes.data(), bytes.size());
-    nb::capsule owner(memory.get(), [](void* p) noexcept { delete[] static_cast<uint8_t*>(p); });
-    void* data = memory.release();
+    void* data = const_cast<uint8_t*>(bytes.data());
+    nb::object owner = nb::borrow(view_of);
+    Bytes file = module_.program().view().file;
+    if (!view_of || (bytes.data() >= file.data() && bytes.data() < file.data() + file.size())) {
+      auto memory = std::make_unique<uint8_t[]>(bytes.size() + 1);
+      memcpy(memory.get(), bytes.data(), bytes.size());
+      owner = nb::capsule(memory.get(), [](void* p) noexcept { delete[] static_cast<uint8_t*>(p); });
+      data = memory.release();
+    }
     std::vector<size_t> shape(result.sizes.begin(), result.sizes.end());
     Strides strides = strides_of(result.tensor);
     std::vector<int64_t> steps(strides.of, strides.of + result.tensor.rank);
@@ -166,7 +177,7 @@ NB_MODULE(_core, m) {
       .def_prop_ro("method_names", &PyModule::method_names)
       .def_prop_ro("path", &PyModule::path)
       .def("execute", &PyModule::execute, nb::arg("method"), nb::arg("inputs"),
-           nb::arg("as_torch") = false)
+           nb::arg("as_torch") = false, nb::arg("copy") = true)
       .def("reset", &PyModule::reset, nb::arg("method") = "forward",
            "Mutable state as after load.");
   add_compiler(m);

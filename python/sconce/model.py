@@ -33,9 +33,12 @@ class Model:
     Python side; what the model changes in place is changed in them, as in torch, or in a copy of a
     numpy array that is read-only), numbers or None, in the order of the exported forward; nested containers are
     flattened. Results are a tensor, or a tuple when there are several, of the inputs' kind (numpy
-    when there is no torch tensor among them) and own their memory. Not safe for several threads at
+    when there is no torch tensor among them) and own their memory; with `copy_results = False` they
+    are views of the model's memory, which its next call overwrites. Not safe for several threads at
     once: load one Model per thread.
     """
+
+    copy_results = True
 
     def __init__(self, path, threads=1, _keep=None):
         self._module = _core.Module(os.fspath(path), threads)
@@ -59,7 +62,7 @@ class Model:
             ]
         flat = [value if getattr(getattr(value, "flags", None), "writeable", True) else value.copy()
                 for value in flat]
-        results = self._module.execute(method, flat, torch is not None)
+        results = self._module.execute(method, flat, torch is not None, self.copy_results)
         return results[0] if len(results) == 1 else tuple(results)
 
     def reset(self, method="forward"):

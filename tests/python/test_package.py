@@ -47,6 +47,34 @@ def test_takes_and_gives_numpy(sconce, layers):
     numpy.testing.assert_allclose(answer, layers(x).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_results_may_be_views_that_outlive_the_model(sconce, layers):
+    x, y = torch.randn(3, 6), torch.randn(3, 6)
+    for convert in (lambda t: t, lambda t: t.numpy()):
+        model = sconce.compile(layers, (x,))
+        model.copy_results = False
+        first = model(convert(x))
+        second = model(convert(y))
+        numpy.testing.assert_array_equal(first, second)  # the same memory
+        del model
+        torch.testing.assert_close(torch.as_tensor(second), layers(y).detach())
+
+
+def test_a_view_of_a_constant_is_a_copy(sconce):
+    class Constant(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("table", torch.arange(5.0))
+
+        def forward(self, x):
+            return x + 1, self.table
+
+    model = sconce.compile(Constant(), (torch.zeros(2),), target="portable")
+    model.copy_results = False
+    _, table = model(torch.zeros(2))
+    table += 1  # not written into the mapped file
+    torch.testing.assert_close(model(torch.zeros(2))[1], torch.arange(5.0))
+
+
 def test_loads_the_file_it_wrote(sconce, layers, tmp_path):
     x = torch.randn(3, 6)
     path = tmp_path / "model.pte"
