@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "cli.h"
 #include "formats/pte/pte.h"
+#include "formats/xnnpack/xnnpack.h"
 #include "ops/kernel.h"
 #include "ops/prim/prim.h"
 #include "sconce/runtime.h"
@@ -28,9 +29,6 @@ bool we_have(const std::string& name) {
   return find_prim(name.data(), name.size()) || name == "executorch_prim::et_view.default" ||
          name == "executorch_prim::et_copy_index.tensor";
 }
-
-// What stock's wheel can run; other backends need a build of their own.
-constexpr const char* kStocksDelegate = "XnnpackBackend";
 
 bool we_have_delegate(const std::string& id) {
   for (const DelegateType* type : all_delegates())
@@ -96,7 +94,7 @@ void add_check(CLI::App& app) {
       for (const PteDelegate& delegate : method.delegates) {
         bool ours = we_have_delegate(delegate.id);
         if (!ours) here.push_back({method.name, "delegate " + delegate.id + " is not built in"});
-        if (delegate.id != kStocksDelegate)
+        if (delegate.id != kXnnBackendId)  // the one that stock's wheel has
           stock.push_back({method.name, "delegate " + delegate.id + (ours ? " needs our library linked in"
                                                                           : " is not part of it")});
         small.push_back(

@@ -189,7 +189,7 @@ void inspect_pte(const std::string& path, Bytes bytes, bool json, bool map, bool
       fmt::print("  output {:<2} {}\n", i, value_text(m.values[size_t(m.outputs[i])]));
     for (const PteDelegate& d : m.delegates) {
       fmt::print("  delegate {} ({})\n", d.id, human_bytes(d.data.size()));
-      if (instructions && d.id == "XnnpackBackend") print_payload(d.data);
+      if (instructions && d.id == kXnnBackendId) print_payload(d.data);
     }
     std::vector<int> uses(m.operators.size(), 0);
     for (const PteChain& c : m.chains)

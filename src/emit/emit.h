@@ -1,9 +1,9 @@
 // Emit: a program of legal nodes becomes the tables of a .pte.
 //
-// Every node must be an operator with a kernel, a prim, control flow, or a call of a backend; tensor arguments must be
-// tensors (passes/legalize does both). Here control flow becomes jumps, views of the same memory
-// become tensors at the same place, results take the memory of operands that end there, and the
-// memory plan gives every tensor its offset. Deterministic.
+// Every node must be an operator with a kernel, a prim, control flow, or a call of a backend; tensor
+// arguments must be tensors (passes/legalize does both). Here control flow becomes jumps, views of
+// the same memory become tensors at the same place, results take the memory of operands that end
+// there, and the memory plan gives every tensor its offset. Deterministic.
 #pragma once
 
 #include "formats/pte/pte.h"

@@ -7,6 +7,7 @@
 #include <string>
 
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "eval/eval.h"
@@ -79,6 +80,37 @@ inline std::vector<EvalValue> random_inputs(const Program& program, const Graph&
     inputs.push_back(std::move(tensor));
   }
   return inputs;
+}
+
+// Gives constants that a text leaves out f32 elements by lot.
+inline void draw_omitted_constants(Program& program) {
+  std::mt19937 random(3);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  for (ConstantData& constant : program.constants) {
+    if (!constant.omitted) continue;
+    auto bytes = std::make_shared<std::vector<uint8_t>>(constant.bytes.size());
+    for (size_t i = 0; i + 4 <= bytes->size(); i += 4) {
+      float x = uniform(random);
+      memcpy(bytes->data() + i, &x, 4);
+    }
+    constant.bytes = *bytes;
+    constant.owned = bytes;
+    constant.omitted = 0;
+  }
+}
+
+// f32 elements of `wanted` and those that lie at `found` are equal, to a share of their size.
+inline void expect_near(const EvalTensor& wanted, const uint8_t* found, double tolerance,
+                        size_t output) {
+  for (size_t i = 0; i < wanted.bytes / 4; i++) {
+    float a, b;
+    memcpy(&a, wanted.data + 4 * i, 4);
+    memcpy(&b, found + 4 * i, 4);
+    if (a == b || (a != a && b != b)) continue;
+    EXPECT_NEAR(a, b, tolerance * std::max(1.0f, std::fabs(a)))
+        << "output " << output << ", element " << i;
+    if (std::fabs(a - b) > 1) break;
+  }
 }
 
 inline std::vector<double> elements(const EvalTensor& tensor) {

@@ -13,20 +13,7 @@ std::vector<NodeId> all_nodes(const Graph& graph) { return graph.order; }
 LoweredRegion compare_with_eval(const std::string& text, double tolerance = 2e-6) {
   auto program = parse_completed(text);
   EXPECT_FALSE(program->methods.empty());
-  // What the text left out is drawn by lot.
-  std::mt19937 random(3);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  for (ConstantData& constant : program->constants) {
-    if (!constant.omitted) continue;
-    auto bytes = std::make_shared<std::vector<uint8_t>>(constant.bytes.size());
-    for (size_t i = 0; i + 4 <= bytes->size(); i += 4) {
-      float x = uniform(random);
-      memcpy(bytes->data() + i, &x, 4);
-    }
-    constant.bytes = *bytes;
-    constant.owned = bytes;
-    constant.omitted = 0;
-  }
+  draw_omitted_constants(*program);
   const Graph& graph = program->methods[0].graph;
   for (NodeId id : graph.order)
     EXPECT_TRUE(can_lower(*program, graph, graph.nodes[size_t(id)])) << graph.nodes[size_t(id)].op;
@@ -64,14 +51,7 @@ LoweredRegion compare_with_eval(const std::string& text, double tolerance = 2e-6
         EXPECT_EQ(memcmp(right.data, results[r].data(), right.bytes), 0);
         continue;
       }
-      for (size_t i = 0; i < right.bytes / 4; i++) {
-        float a, b;
-        memcpy(&a, right.data + 4 * i, 4);
-        memcpy(&b, results[r].data() + 4 * i, 4);
-        if (a == b || (a != a && b != b)) continue;
-        EXPECT_NEAR(a, b, tolerance * std::max(1.0f, std::fabs(a))) << "element " << i;
-        if (std::fabs(a - b) > 1) break;
-      }
+      expect_near(right, results[r].data(), tolerance, o);
     }
   }
   return std::move(*lowered);

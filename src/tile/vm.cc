@@ -373,6 +373,17 @@ class Worker {
            });
   }
 
+  // Where an index points: at coordinates along the axes with a dimension, with what it gathers.
+  int64_t position_at(const Index& index, const int64_t* at) const {
+    int64_t position = index_base(index);
+    for (const Term& term : index.terms)
+      if (has_dimension(term.axis)) position += term.factor * at[term.axis];
+    if (index.value == kNone) return position;
+    const ValuePlan& value = plan_of(index.value);
+    const Ref& gathered = refs_[size_t(index.value)];
+    return position + read_integer(gathered, value.dtype, offset_at(gathered, value.axes, at));
+  }
+
   // The element of a load at coordinates, converted; the fill value outside.
   Result<void> load_element(const Instruction& i, const int64_t* at, const Ref& out, DType dtype,
                             int64_t to) {
@@ -380,15 +391,7 @@ class Worker {
     const BufferView& shape = p_.shapes[size_t(i.buffer)];
     int64_t offset = 0, lead = 0, inner = 0, depth = 1;
     for (size_t d = 0; d < i.index.size(); d++) {
-      const Index& index = i.index[d];
-      int64_t position = index_base(index);
-      for (const Term& term : index.terms)
-        if (has_dimension(term.axis)) position += term.factor * at[term.axis];
-      if (index.value != kNone) {
-        const ValuePlan& value = plan_of(index.value);
-        position += read_integer(ref(index.value), value.dtype,
-                                 offset_at(ref(index.value), value.axes, at));
-      }
+      int64_t position = position_at(i.index[d], at);
       if (position < 0 || position >= shape.sizes[d]) {
         if (i.strict)
           return error(Code::invalid_argument,
@@ -466,15 +469,7 @@ class Worker {
       at[run] = 0;
       int64_t lead = 0, inner = 0, column = 0;
       for (size_t d = 0; d < i.index.size(); d++) {
-        const Index& index = i.index[d];
-        int64_t position = index_base(index);
-        for (const Term& term : index.terms)
-          if (has_dimension(term.axis)) position += term.factor * at[term.axis];
-        if (index.value != kNone) {
-          const ValuePlan& value = plan_of(index.value);
-          position += read_integer(ref(index.value), value.dtype,
-                                   offset_at(ref(index.value), value.axes, at));
-        }
+        int64_t position = position_at(i.index[d], at);
         if (d == along) {
           begin = std::max(begin, -position);
           end = std::min(end, shape.sizes[d] - position);
@@ -547,26 +542,14 @@ class Worker {
       if (!done.ok()) return;
       int64_t at[kAxesMax];
       memcpy(at, outer_at, sizeof(at));
+      at[run] = 0;
       // The first and the last index along the run that are inside.
       int64_t begin = 0, end = saved;
       const BufferView& shape = p_.shapes[size_t(i.buffer)];
       int64_t offset = 0;
       for (size_t d = 0; d < i.index.size(); d++) {
-        const Index& index = i.index[d];
-        int64_t position = index_base(index);
-        bool along = false;
-        for (const Term& term : index.terms) {
-          if (term.axis == run)
-            along = true;
-          else if (has_dimension(term.axis))
-            position += term.factor * at[term.axis];
-        }
-        if (index.value != kNone) {
-          const ValuePlan& value = plan_of(index.value);
-          position += read_integer(ref(index.value), value.dtype,
-                                   offset_at(ref(index.value), value.axes, at));
-        }
-        if (along) {
+        int64_t position = position_at(i.index[d], at);
+        if (index_has(i.index[d], run)) {
           begin = std::max(begin, -position);
           end = std::min(end, shape.sizes[d] - position);
         } else if (position < 0 || position >= shape.sizes[d]) {

@@ -31,7 +31,8 @@ class Plan {
   // Memory that each thread needs in run(), a multiple of 64.
   uint64_t scratch_bytes() const;
   // data[b]: where buffer b begins. scratch: scratch_bytes() for each thread of the pool, aligned
-  // to 64. Allocates nothing, but for the text of an error. Safe to call from several threads at once with scratch of their own.
+  // to 64. Allocates nothing, but for the text of an error. Safe to call from several threads at once
+  // with scratch of their own.
   Result<void> run(Span<uint8_t* const> data, uint8_t* scratch, ThreadPool& pool) const;
 
   struct State;  // of vm.cc

@@ -78,7 +78,8 @@ class Header {
 Result<uint64_t> header_bytes(Bytes first_eight, uint64_t file_bytes);
 
 // `head` is the start of a file of `file_bytes` bytes; fails where it ends before the header does.
-// Nothing of it is kept. Errors begin with the name that the reference gives them ("InvalidOffset: ...").
+// Nothing of it is kept. Errors begin with the name that the reference gives them
+// ("InvalidOffset: ...").
 Result<Header> parse_header(Bytes head, uint64_t file_bytes,
                             AcceptMode mode = AcceptMode::standard);
 // The same of a head of `head_bytes` bytes that the header keeps, so that names need no copy.

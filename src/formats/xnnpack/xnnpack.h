@@ -98,6 +98,7 @@ const char* xnn_dtype_name(XnnDType dtype);
 // Bits of one element; 0 for types whose bytes only XNNPACK knows (qpint8, pf32).
 int xnn_dtype_bits(XnnDType dtype);
 
+inline constexpr char kXnnBackendId[] = "XnnpackBackend";  // of delegates with such payloads
 inline constexpr uint32_t kXnnNoValue = 0xffffffff;
 inline constexpr int kXnnRankMax = 6;
 inline constexpr uint32_t kXnnExternalInput = 1, kXnnExternalOutput = 2;

@@ -37,20 +37,7 @@ struct CallArgument {
 XnnGraph compare_with_eval(const std::string& text, double tolerance = 2e-6) {
   auto program = parse_completed(text);
   EXPECT_FALSE(program->methods.empty());
-  // What the text left out is drawn by lot.
-  std::mt19937 random(3);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  for (ConstantData& constant : program->constants) {
-    if (!constant.omitted) continue;
-    auto bytes = std::make_shared<std::vector<uint8_t>>(constant.bytes.size());
-    for (size_t i = 0; i + 4 <= bytes->size(); i += 4) {
-      float x = uniform(random);
-      memcpy(bytes->data() + i, &x, 4);
-    }
-    constant.bytes = *bytes;
-    constant.owned = bytes;
-    constant.omitted = 0;
-  }
+  draw_omitted_constants(*program);
   const Graph& graph = program->methods[0].graph;
   for (NodeId id : graph.order)
     EXPECT_TRUE(xnn_can_lower(*program, graph, graph.nodes[size_t(id)]))
@@ -89,16 +76,7 @@ XnnGraph compare_with_eval(const std::string& text, double tolerance = 2e-6) {
     const EvalTensor& right = std::get<EvalTensor>((*wanted)[o]);
     for (size_t r = 0; r < lowered->outputs.size(); r++) {
       if (lowered->outputs[r] != graph.outputs[o]) continue;
-      const CallArgument& result = *arguments[lowered->inputs.size() + r];
-      for (size_t i = 0; i < right.bytes / 4; i++) {
-        float a, b;
-        memcpy(&a, right.data + 4 * i, 4);
-        memcpy(&b, result.data.data() + 4 * i, 4);
-        if (a == b || (a != a && b != b)) continue;
-        EXPECT_NEAR(a, b, tolerance * std::max(1.0f, std::fabs(a)))
-            << "output " << o << ", element " << i;
-        if (std::fabs(a - b) > 1) break;
-      }
+      expect_near(right, arguments[lowered->inputs.size() + r]->data.data(), tolerance, o);
     }
   }
   return std::move(lowered->graph);

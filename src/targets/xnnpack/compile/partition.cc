@@ -11,7 +11,6 @@
 namespace sconce {
 namespace {
 
-constexpr const char* kBackendId = "XnnpackBackend";
 constexpr float kHidden = -1e30f;             // far below any score, and still finite
 constexpr uint64_t kWeightBytes = 2'500'000;  // of a payload, about: see split()
 
@@ -116,7 +115,7 @@ Result<void> partition_for_xnnpack(Program& program, Graph& graph) {
     for (const std::vector<NodeId>& piece : split(program, graph, level.taken)) {
       TRY(XnnRegion region, xnn_lower(program, graph, piece));
       order.push_back(calls.replace(
-          piece, {kBackendId, write_xnnpack(region.graph), std::move(region.constants),
+          piece, {kXnnBackendId, write_xnnpack(region.graph), std::move(region.constants),
                   std::move(region.inputs), std::move(region.outputs)}));
     }
   }

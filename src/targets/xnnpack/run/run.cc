@@ -98,6 +98,7 @@ struct XnnRunner::Call {
   }
   Call& tensor(View& view) { return add(Value::of(&view.tensor)); }
   Call& none() { return add(Value()); }
+  Call& optional(View* view) { return view ? tensor(*view) : none(); }
   Call& number(double x) { return add(Value::of(x)); }
   Call& integer(int64_t x) { return add(Value::of(x)); }
   Call& boolean(bool x) { return add(Value::of(x)); }
@@ -382,11 +383,7 @@ Result<void> XnnRunner::run_product(const XnnNode& node) {
     int32_t channels[1] = {sizes[0]};
     View b(bias ? bias->data : nullptr, dtype, channels);
     Call arguments;
-    arguments.tensor(x).tensor(w);
-    if (bias)
-      arguments.tensor(b);
-    else
-      arguments.none();
+    arguments.tensor(x).tensor(w).optional(bias ? &b : nullptr);
     return call(kernel_linear, arguments, y.tensor);
   }
   // Our kernel pads both ends alike and wants the window to fit once.
@@ -412,11 +409,7 @@ Result<void> XnnRunner::run_product(const XnnNode& node) {
   int32_t channels[1] = {w_sizes[0]};
   View b(bias ? bias->data : nullptr, dtype, channels);
   Call arguments;
-  arguments.tensor(x).tensor(w);
-  if (bias)
-    arguments.tensor(b);
-  else
-    arguments.none();
+  arguments.tensor(x).tensor(w).optional(bias ? &b : nullptr);
   arguments.integers({t.stride[0], t.stride[1]})
       .integers({t.padding[0], t.padding[1]})
       .integers({t.dilation[0], t.dilation[1]})

@@ -33,6 +33,6 @@ void unload(void* state) { delete static_cast<XnnRunner*>(state); }
 
 }  // namespace
 
-const DelegateType kXnnpackDelegate = {"XnnpackBackend", nullptr, load, execute, unload};
+const DelegateType kXnnpackDelegate = {kXnnBackendId, nullptr, load, execute, unload};
 
 }  // namespace sconce
