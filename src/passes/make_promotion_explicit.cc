@@ -178,7 +178,6 @@ class Promoter {
 }  // namespace
 
 Result<void> make_promotion_explicit(Program& program, Graph& graph, const PassContext& context) {
-  if (!context.explicit_promotion) return {};
   return Promoter(program, graph, context).run();
 }
 

@@ -14,8 +14,6 @@ namespace sconce {
 struct PassContext {
   // True when the target runs this node as it stands.
   std::function<bool(const Op&, const Program&, const Graph&, const Node&)> has_node;
-  // True when every number in a tensor position must become a tensor, and mixed types explicit.
-  bool explicit_promotion = true;
 };
 
 struct Pass {

@@ -14,8 +14,6 @@ struct Target {
   const char* description;  // one line for --help
   // True when the target runs this node as it stands.
   bool (*has_node)(const Op& op, const Program& program, const Graph& graph, const Node& node);
-  // True when numbers in tensor positions and mixed element types must be made explicit.
-  bool explicit_promotion;
   // Makes calls of a backend of the nodes that it takes; the others are for kernels. Null: none.
   Result<void> (*partition)(Program& program, Graph& graph);
 };

@@ -19,13 +19,36 @@ bool results_are_static(const Graph& graph, const Node& node) {
   return true;
 }
 
+// Operands that a kernel of stock's does not take, though it has the operator.
+bool stock_takes(const Op& op, const Graph& graph, const Node& node) {
+  std::string_view name = op.kernel->name;
+  if (op.kernel->signature[strlen(op.kernel->signature) - 1] == 'v' &&
+      !results_are_static(graph, node))
+    return false;
+  // Stock's transform of real numbers gives one side of the spectrum only.
+  if (name == "aten::_fft_r2c.out") {
+    auto* onesided = std::get_if<bool>(&node.arguments[3]);
+    return !onesided || *onesided;
+  }
+  // Stock's padding adds and does not take away.
+  if (name == "aten::constant_pad_nd.out") {
+    auto* pad = std::get_if<std::vector<IntItem>>(&node.arguments[1]);
+    return !pad || std::none_of(pad->begin(), pad->end(),
+                                [](const IntItem& n) { return n.is_known() && n.known < 0; });
+  }
+  // Stock's convolution knows one and two spatial dimensions.
+  if (name == "aten::convolution.out") {
+    auto* weight = std::get_if<ValueRef>(&node.arguments[1]);
+    return !weight || graph.type(weight->id).tensor.sizes.size() <= 4;
+  }
+  return true;
+}
+
 // A linear stays whole when its weight is used elsewhere too, as a tied embedding is: its parts
 // would need a transposed copy. Otherwise the portable kernels do, which every build of ExecuTorch
 // has.
 bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& node) {
-  if (!op.kernel || !stock_has_kernel(op.kernel->name)) return false;
-  if (op.kernel->signature[strlen(op.kernel->signature) - 1] == 'v' &&
-      !results_are_static(graph, node))
+  if (!op.kernel || !stock_has_kernel(op.kernel->name) || !stock_takes(op, graph, node))
     return false;
   if (std::string_view(op.kernel->name) == "aten::linear.out") {
     auto* weight = std::get_if<ValueRef>(&node.arguments[1]);
@@ -36,28 +59,13 @@ bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& 
         Graph::for_each_use(other, [&](ValueId used) { uses += used == weight->id; });
     return uses > 1 && graph.type(weight->id).tensor.dtype == DType::f32;
   }
-  // Stock's transform of real numbers gives one side of the spectrum only.
-  if (std::string_view(op.kernel->name) == "aten::_fft_r2c.out") {
-    auto* onesided = std::get_if<bool>(&node.arguments[3]);
-    return !onesided || *onesided;
-  }
-  // Stock's padding adds and does not take away.
-  if (std::string_view(op.kernel->name) == "aten::constant_pad_nd.out") {
-    auto* pad = std::get_if<std::vector<IntItem>>(&node.arguments[1]);
-    return !pad || std::none_of(pad->begin(), pad->end(), [](const IntItem& n) {
-      return n.is_known() && n.known < 0;
-    });
-  }
-  // Stock's convolution knows one and two spatial dimensions.
-  if (std::string_view(op.kernel->name) == "aten::convolution.out") {
-    auto* weight = std::get_if<ValueRef>(&node.arguments[1]);
-    return !weight || graph.type(weight->id).tensor.sizes.size() <= 4;
-  }
   return true;
 }
 
-bool cpu_has(const Op& op, const Program&, const Graph&, const Node&) {
-  return op.kernel != nullptr;
+// On stock ExecuTorch our library adds kernels under names that stock has none for; where it has
+// one, that one runs there.
+bool cpu_has(const Op& op, const Program&, const Graph& graph, const Node& node) {
+  return op.kernel && (!stock_has_kernel(op.kernel->name) || stock_takes(op, graph, node));
 }
 
 // Left whole for XNNPACK; what it lacks is for stock's kernels.
@@ -67,11 +75,11 @@ bool xnnpack_has(const Op& op, const Program& program, const Graph& graph, const
 
 constexpr Target kTargets[] = {
     {"cpu", "our runtime on CPUs, fast: tile programs, and kernels where those do not reach",
-     cpu_has, false, partition_for_cpu},
+     cpu_has, partition_for_cpu},
     {"portable", "plain instructions that ExecuTorch 1.5 and our runtime both run", portable_has,
-     true, nullptr},
+     nullptr},
     {"xnnpack", "XNNPACK payloads and plain instructions, for stock ExecuTorch 1.5", xnnpack_has,
-     true, partition_for_xnnpack},
+     partition_for_xnnpack},
 };
 
 }  // namespace

@@ -1,7 +1,7 @@
 // sconce_optest: runs one operator on given arguments, for tests written in another language.
 //
-// A plain C interface. Paths of a call (kMode...): through the IR (a program with one node, typed by
-// the shape rule and run by the evaluator, composites decomposed), through the operator's own
+// A plain C interface. Paths of a call (kMode...): through the IR (a program with one node, typed
+// by the shape rule and run by the evaluator, composites decomposed), through the operator's own
 // decomposition, or straight to the kernel with chosen dim orders. See opinfo.py.
 #include <cstring>
 #include <deque>
@@ -15,7 +15,18 @@
 namespace sconce {
 namespace {
 
-enum Kind : int32_t { kNone, kInteger, kFloating, kBoolean, kString, kTensor, kIntegers, kFloats, kBooleans, kTensors };
+enum Kind : int32_t {
+  kNone,
+  kInteger,
+  kFloating,
+  kBoolean,
+  kString,
+  kTensor,
+  kIntegers,
+  kFloats,
+  kBooleans,
+  kTensors
+};
 
 struct OptestValue {
   int32_t kind;
@@ -31,7 +42,11 @@ struct OptestValue {
 // kModePortable: compiled for stock ExecuTorch's kernels, as `--target portable` does.
 // kModeFunctional: results of the form without side effects, then what each changed argument holds.
 enum Mode : int32_t {
-  kModeGraph = 0, kModeDecomposed = 1, kModeKernel = 2, kModeSymbolic = 3, kModeFunctional = 4,
+  kModeGraph = 0,
+  kModeDecomposed = 1,
+  kModeKernel = 2,
+  kModeSymbolic = 3,
+  kModeFunctional = 4,
   kModePortable = 5
 };
 
@@ -133,7 +148,8 @@ Result<std::vector<EvalValue>> run_graph(const Op& op, Span<const OptestValue> v
     node.op = op.name;
     node.arguments = arguments;
     auto parts = op.def->decompose(build, node);
-    if (!parts) return error(Code::unsupported, "{}: no decomposition for these arguments", op.name);
+    if (!parts)
+      return error(Code::unsupported, "{}: no decomposition for these arguments", op.name);
     results = *parts;
   } else if (mode == kModeFunctional) {
     Node node;
@@ -150,8 +166,7 @@ Result<std::vector<EvalValue>> run_graph(const Op& op, Span<const OptestValue> v
   graph.outputs = results;
   if (mode == kModePortable) {
     const Target* target = find_target("portable");
-    TRY_VOID(run_pipeline(inputs.program, {target->has_node, target->explicit_promotion},
-                          {.verify = true}));
+    TRY_VOID(run_pipeline(inputs.program, {target->has_node}, {.verify = true}));
     results = graph.outputs;
   }
   Evaluator evaluator(inputs.program);
@@ -192,7 +207,8 @@ Result<std::vector<EvalValue>> run_kernel(const Op& op, Span<const OptestValue> 
     values.push_back(value);
     return &values.back();
   };
-  auto add_tensor = [&](DType dtype, const std::vector<int64_t>& of, void* data, const uint8_t* order) {
+  auto add_tensor = [&](DType dtype, const std::vector<int64_t>& of, void* data,
+                        const uint8_t* order) {
     sizes.emplace_back(of.begin(), of.end());
     Tensor tensor;
     tensor.data = data;
@@ -215,7 +231,8 @@ Result<std::vector<EvalValue>> run_kernel(const Op& op, Span<const OptestValue> 
         value.string = static_cast<const char*>(v.data);
         break;
       case kTensor:
-        return Value::of(add_tensor(DType(v.dtype), std::vector<int64_t>(v.sizes, v.sizes + v.count),
+        return Value::of(add_tensor(DType(v.dtype),
+                                    std::vector<int64_t>(v.sizes, v.sizes + v.count),
                                     const_cast<void*>(v.data), v.dim_order));
       case kIntegers:
         lists.emplace_back();
@@ -259,7 +276,8 @@ Result<std::vector<EvalValue>> run_kernel(const Op& op, Span<const OptestValue> 
   std::vector<EvalTensor> memory;
   std::vector<Tensor*> outs;
   for (const OutMeta& meta : metas) {
-    memory.push_back(make_eval_tensor(meta.dtype, std::vector<int64_t>(meta.sizes, meta.sizes + meta.rank)));
+    memory.push_back(
+        make_eval_tensor(meta.dtype, std::vector<int64_t>(meta.sizes, meta.sizes + meta.rank)));
     bool ordered = meta.rank == int(out_order.size()) && meta.rank > 0;
     outs.push_back(add_tensor(meta.dtype, memory.back().sizes, memory.back().owner->data(),
                               ordered ? out_order.data() : nullptr));
@@ -285,7 +303,8 @@ Result<std::vector<EvalValue>> run_kernel(const Op& op, Span<const OptestValue> 
     for (int64_t n = 0, count = element_count(out); n < count; n++) {
       int64_t offset = 0;
       for (size_t i = 0; i < of.size(); i++) offset += index[i] * strides[int(i)];
-      memcpy(contiguous.owner->data() + size_t(n) * bytes, out.as<char>() + offset * int64_t(bytes), bytes);
+      memcpy(contiguous.owner->data() + size_t(n) * bytes, out.as<char>() + offset * int64_t(bytes),
+             bytes);
       for (size_t i = of.size(); i-- > 0;) {
         if (++index[i] < of[i]) break;
         index[i] = 0;
@@ -304,9 +323,10 @@ extern "C" {
 
 // Runs `op` with `count` arguments in the order of its schema. 0, and the results, which stay valid
 // until the next call of this thread; or a Code, with its text in `message`.
-OPTEST_API int sconce_optest_run(const char* op_name, const OptestValue* values, int32_t count, int32_t mode,
-                                 const uint8_t* out_order, int32_t out_rank, const OptestValue** results,
-                                 int32_t* result_count, char* message, uint64_t message_bytes) {
+OPTEST_API int sconce_optest_run(const char* op_name, const OptestValue* values, int32_t count,
+                                 int32_t mode, const uint8_t* out_order, int32_t out_rank,
+                                 const OptestValue** results, int32_t* result_count, char* message,
+                                 uint64_t message_bytes) {
   last = Results();
   auto refuse = [&](const Error& e) {
     snprintf(message, message_bytes, "%s", e.text.c_str());
@@ -315,7 +335,8 @@ OPTEST_API int sconce_optest_run(const char* op_name, const OptestValue* values,
   const Op* op = find_op(op_name);
   if (!op) return refuse(error(Code::not_found, "operator {} is not defined", op_name));
   if (size_t(count) != op->arguments.size())
-    return refuse(error(Code::invalid_argument, "{} arguments, {} are wanted", count, op->arguments.size()));
+    return refuse(
+        error(Code::invalid_argument, "{} arguments, {} are wanted", count, op->arguments.size()));
   Span<const OptestValue> given(values, size_t(count));
   Result<std::vector<EvalValue>> outputs =
       mode == kModeKernel
@@ -354,7 +375,8 @@ OPTEST_API const char* sconce_optest_list() {
   if (all_names.empty())
     for (const Op& op : all_ops())
       all_names += op.name + "\t" + (op.kernel ? op.kernel->name : "-") + "\t" +
-                   (op.def->decompose ? "decomposes" : "-") + "\t" + (op.def->random ? "random" : "-") + "\t" +
+                   (op.def->decompose ? "decomposes" : "-") + "\t" +
+                   (op.def->random ? "random" : "-") + "\t" +
                    (op.def->functionalize ? "functionalizes" : "-") + "\n";
   return all_names.c_str();
 }
