@@ -31,6 +31,9 @@ struct DelegateSource {
   void* context = nullptr;
   // Threads to work on, which outlive the delegate; null: the calling one alone.
   ThreadPool* threads = nullptr;
+
+  // Bytes of that name, in the program or outside; false when there are none.
+  bool find_data(const char* name, Bytes* found) const;
 };
 
 // Told after every step of a delegate that has any, while `on_step` is set.

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "runtime/delegate.h"
+
 namespace sconce {
 
 using namespace pte;  // NOLINT: tables are this file's vocabulary
@@ -86,6 +88,13 @@ SlotMeta MethodMeta::slot(unsigned list, uint32_t i) const {
   }
   slot.kind = slot.value.kind;
   return slot;
+}
+
+bool DelegateSource::find_data(const char* name, Bytes* found) const {
+  if (program && program->find_named_data(name, found)) return true;
+  if (!find_external) return false;
+  *found = find_external(context, name);
+  return !found->empty();
 }
 
 }  // namespace sconce

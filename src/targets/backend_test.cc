@@ -174,7 +174,7 @@ TEST(CpuBackend, a_file_without_a_constant_says_which) {
   Result<void> loaded = module->load_method("forward");
   ASSERT_FALSE(loaded.ok());
   EXPECT_EQ(loaded.error().text, "method forward: delegate 0 (SconceBackend): constant \"" + key +
-                                     "\" is not in the file");
+                                     "\" is neither in the file nor beside it");
 }
 
 TEST(CpuBackend, arguments_are_compared_with_the_payload) {

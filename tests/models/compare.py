@@ -106,10 +106,10 @@ class Bench:
     """One comparison run: where the files are, and the workers."""
 
     def __init__(self, models: pathlib.Path, work: pathlib.Path, sconce: pathlib.Path | None,
-                 target: str = "portable") -> None:
+                 target: str = "portable", plugin: pathlib.Path | None = None) -> None:
         self.models, self.work, self.sconce, self.target = models, work, sconce, target
         work.mkdir(parents=True, exist_ok=True)
-        self.oracle = Oracle(work / "stock.log")
+        self.oracle = Oracle(work / "stock.log", plugin)
 
     def meta(self, name: str) -> dict:
         return json.loads((self.models / f"{name}.json").read_text())

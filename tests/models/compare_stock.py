@@ -1,6 +1,7 @@
 """Our XNNPACK file and stock's, each on both runtimes: errors against torch, times, memory at load.
 
     python tests/models/compare_stock.py build/models/deit_tiny.pt2 ...
+    python tests/models/compare_stock.py --target cpu --plugin build/release/libsconce_executorch.so ...
 
 Beside MODEL.pt2 stand its inputs and torch's outputs (export_models.py makes all three). Times are the
 least of several calls; on stock's runtime the two files take turns in one process, on as many threads as
@@ -46,8 +47,8 @@ def time_on_ours(sconce, pte, model, runs) -> float:
     return json.loads(done.stdout)["min_ms"]
 
 
-def load_memory(pte) -> dict:
-    oracle = Oracle()
+def load_memory(pte, plugin) -> dict:
+    oracle = Oracle(plugin=plugin)
     try:
         return oracle.ask({"do": "load", "pte": str(pte)})
     finally:
@@ -60,6 +61,7 @@ def main() -> int:
     parser.add_argument("--sconce")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--target", default="xnnpack")
+    parser.add_argument("--plugin", type=pathlib.Path, help="libsconce_executorch.so, for --target cpu on stock")
     parser.add_argument("--no-ours", action="store_true", help="leave our runtime out (its plain kernels are slow)")
     parser.add_argument("--stock-files", type=pathlib.Path, help="a folder that keeps stock's files between runs")
     options = parser.parse_args()
@@ -71,7 +73,7 @@ def main() -> int:
         work = pathlib.Path(folder)
         kept = options.stock_files or work
         kept.mkdir(parents=True, exist_ok=True)
-        oracle = Oracle(work / "stock.log")
+        oracle = Oracle(work / "stock.log", options.plugin)
         for path in options.models:
             name = path.stem
             model = {"inputs": str(path.with_suffix(".inputs.safetensors")),
@@ -87,10 +89,10 @@ def main() -> int:
                 errors = [on_stock(oracle, pte, model, work)]
                 errors.append("-" if options.no_ours else on_ours(sconce, pte, model, work))
                 took = "-" if options.no_ours else f"{time_on_ours(sconce, pte, model, 3):.1f}"
-                memory = load_memory(pte)
+                memory = load_memory(pte, options.plugin)
                 wrong |= any(error.startswith("WRONG") for error in errors) and word == "ours"
                 calls = subprocess.run([str(sconce), "inspect", str(pte)], capture_output=True,
-                                       text=True).stdout.count("  delegate XnnpackBackend")
+                                       text=True).stdout.count("\n  delegate ")
                 speed = f"{times[1] / times[0]:.2f}" if word == "ours" else ""
                 print(f"{name:<16}{word:<7}{pte.stat().st_size / 1e6:>9.1f}{calls:>7}  {errors[0]:<16}{errors[1]:<16}"
                       f"{times[i] * 1e3:>12.2f}{speed:>6}{took:>12}{memory['peak'] / 1e6:>15.1f}"

@@ -8,8 +8,10 @@ one JSON object a line:
     {"do": "arena", "pte": P}
     {"do": "time", "ptes": [P...], "inputs": [leaf...], "from": A, "rounds": N}
     {"do": "load", "pte": P}
+With a plug-in the worker loads that library beside the runtime, as an app would.
 """
 
+import ctypes
 import json
 import os
 import pathlib
@@ -28,14 +30,15 @@ class OracleError(Exception):
 class Oracle:
     """Calls into one worker; `close` ends it."""
 
-    def __init__(self, log: pathlib.Path | None = None) -> None:
+    def __init__(self, log: pathlib.Path | None = None, plugin: pathlib.Path | None = None) -> None:
         self.process: subprocess.Popen | None = None
+        self.plugin = [str(plugin)] if plugin else []
         self.log = open(log, "a") if log else subprocess.DEVNULL
 
     def ask(self, request: dict, timeout_s: float = 900) -> dict:
         if self.process is None or self.process.poll() is not None:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", str(HERE)], stdin=subprocess.PIPE,
+                [sys.executable, "-W", "ignore", str(HERE), *self.plugin], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=self.log, text=True,
             )
         worker = self.process
@@ -173,4 +176,8 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
+    for library in sys.argv[1:]:
+        import executorch.runtime  # noqa: F401  the plug-in wants its library
+
+        ctypes.CDLL(library)
     serve()

@@ -8,7 +8,6 @@
 
 #include "platform/cpu.h"
 #include "platform/threads.h"
-#include "runtime/program.h"
 #include "tensor/tensor.h"
 #include "tile/program_bytes.h"
 #include "tile/vm.h"
@@ -59,8 +58,9 @@ Result<std::unique_ptr<State>> make_state(const DelegateSource& source) {
     const tile::Storage& storage = program.storages[s];
     if (storage.kind != tile::Storage::Kind::constant) continue;
     Bytes found;
-    if (!source.program->find_named_data(storage.name.c_str(), &found))
-      return error(Code::not_found, "constant \"{}\" is not in the file", storage.name);
+    if (!source.find_data(storage.name.c_str(), &found))
+      return error(Code::not_found, "constant \"{}\" is neither in the file nor beside it",
+                   storage.name);
     if (found.size() < storage.bytes)
       return error(Code::invalid_file, "constant \"{}\" has {} bytes; {} are wanted", storage.name,
                    found.size(), storage.bytes);

@@ -1,6 +1,5 @@
 #include "targets/xnnpack/run/xnnpack_delegate.h"
 
-#include "runtime/program.h"
 #include "targets/xnnpack/run/runner.h"
 
 namespace sconce {
@@ -15,8 +14,7 @@ Status failed(const Error& error, Diagnostic* diagnostic) {
 Status load(const DelegateSource& source, Span<uint8_t>, void** state, Diagnostic* diagnostic) {
   auto find = [&](const std::string& key) {
     Bytes bytes;
-    if (source.program && source.program->find_named_data(key.c_str(), &bytes)) return bytes;
-    return source.find_external ? source.find_external(source.context, key.c_str()) : Bytes();
+    return source.find_data(key.c_str(), &bytes) ? bytes : Bytes();
   };
   auto runner = XnnRunner::make(source.data, find);
   if (!runner.ok()) return failed(runner.error(), diagnostic);
