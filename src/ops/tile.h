@@ -37,6 +37,9 @@ class TileLowering {
                                          const std::vector<int>& permutation) = 0;
   virtual std::optional<int32_t> panels(ValueId tensor, const std::vector<int64_t>& sizes,
                                         const std::vector<int>& permutation, int32_t lead) = 0;
+  // The windows [columns, channels, 3, 3] of a convolution as Winograd's method multiplies them
+  // (ops/conv/winograd.h), packed: [points^2, channels, columns], the first dimension apart.
+  virtual std::optional<int32_t> winograd_panels(ValueId windows, int tile) = 0;
 
   // True when neighbours along this dimension are neighbours in memory.
   virtual bool is_innermost(ValueId tensor, int dim) const = 0;
@@ -55,6 +58,8 @@ class TileLowering {
 
   tile::Builder& build;
   const Graph& graph;
+  // What a rule with several elements a step keeps for the others of them.
+  std::vector<tile::ValueId> kept;
 };
 
 struct TileRule {
@@ -68,6 +73,9 @@ struct TileRule {
   // With axes: reads its operands at the index of the result, so they may be computed in its
   // kernel.
   bool in_step = false;
+  // How many elements, a square of so many in the last two dimensions, one step of the loops gives;
+  // axes() are then those of squares, and lower() is asked for each element of one. Null: one.
+  int (*square)(const TileLowering& l, const Node& node) = nullptr;
   // Runs along channels: its input, and what it gives, are best laid out with channels innermost.
   bool channels_last = false;
   // Sees zeros around its input, so that those which a pad puts there need not be made.

@@ -162,6 +162,34 @@ TEST(LowerForCpu, softmax_over_one_element_takes_what_it_reads) {
   EXPECT_EQ(region.program.steps.size(), 1u);
 }
 
+// Sizes that are no multiples of the squares, with all that may run in the kernel.
+TEST(LowerForCpu, large_convolutions_of_3_by_3_multiply_less) {
+  LoweredRegion fours = compare_with_eval(R"(
+    constant @w: f32[64, 64, 3, 3] = omitted 0000000000000001
+    constant @b: f32[64] = omitted 0000000000000002
+    method forward(%x: f32[1, 64, 23, 24] as x, %r: f32[1, 64, 23, 24] as r) {
+      %w = constant @w
+      %b = constant @b
+      %y: f32[1, 64, 23, 24] = aten::convolution(%x, %w, %b, [1, 1], [1, 1], [1, 1], false, [0, 0], 1)
+      %z: f32[1, 64, 23, 24] = aten::add.Tensor(%y, %r)
+      %a: f32[1, 64, 23, 24] = aten::relu(%z)
+      return %a
+    })",
+                                          3e-4);  // of results of up to 40
+  EXPECT_EQ(fours.program.steps.size(), 2u);  // one makes the input's channels innermost
+  EXPECT_EQ(fours.program.steps[1].operands.size(), 4u + 16u);
+  LoweredRegion twos = compare_with_eval(R"(
+    constant @w: f32[128, 128, 3, 3] = omitted 0000000000000001
+    method forward(%x: f32[1, 128, 11, 14] as x) {
+      %w = constant @w
+      %p: f32[1, 128, 12, 14] = aten::constant_pad_nd(%x, [0, 0, 1, 0], 0)
+      %y: f32[1, 128, 12, 12] = aten::convolution(%p, %w, none, [1, 1], [1, 0], [1, 1], false, [0, 0], 1)
+      return %y
+    })",
+                                         1e-4);
+  EXPECT_EQ(twos.program.steps[1].operands.size(), 2u + 4u);
+}
+
 TEST(LowerForCpu, zeros_around_a_convolution_are_not_made) {
   LoweredRegion region = compare_with_eval(R"(
     constant @w: f32[4, 3, 3, 3] = omitted 0000000000000001

@@ -171,6 +171,7 @@ struct BufferView {
   void* data = nullptr;
   std::vector<int64_t> sizes, strides;
   int64_t bytes = 0;  // how many may be touched from `data` on
+  bool operator==(const BufferView&) const = default;
 };
 
 // Sizes of all dims, by what the buffers say; an error names the two that differ. Checks that every

@@ -8,8 +8,8 @@ namespace sconce::tile {
 namespace {
 
 // Shapes are fixed, so the work of a step is known: a file may not ask for more than its buffers
-// are worth. Stores stay inside, which bounds parallel axes, and the others are not longer than
-// what there is to read.
+// are worth. Stores stay inside, or leave by one index (squares of results at an edge), which
+// bounds parallel axes, and the others are not longer than what there is to read.
 Result<void> check_work(const Kernel& kernel, Span<const int64_t> dims,
                         Span<const BufferView> views) {
   constexpr int64_t kWindowMax = 4096, kIterationsMax = int64_t(1) << 46;
@@ -39,7 +39,7 @@ Result<void> check_work(const Kernel& kernel, Span<const int64_t> dims,
         int64_t& side = reach < 0 ? low : high;
         overflow |= __builtin_add_overflow(side, reach, &side);
       }
-      if (!empty && (overflow || low < 0 || high >= views[size_t(i.buffer)].sizes[d]))
+      if (!empty && (overflow || low < 0 || high > views[size_t(i.buffer)].sizes[d]))
         return error(Code::invalid_file, "stores to {} to {} of a dimension of size {}", low, high,
                      views[size_t(i.buffer)].sizes[d]);
     }

@@ -1,4 +1,8 @@
-// Convolutions in the tile language: a dot over the window and the channels, in place.
+// Convolutions in the tile language: a dot over the window and the channels, in place; or, for 3 x
+// 3 windows, Winograd's method, where its fewer multiplications outweigh what it adds.
+#include <algorithm>
+
+#include "ops/conv/winograd.h"
 #include "ops/tile.h"
 
 namespace sconce {
@@ -44,10 +48,125 @@ std::optional<Convolution> read(const TileLowering& l, const Node& node) {
   return c;
 }
 
+// Squares of so many results a side by Winograd's method; 1: the direct way.
+int winograd_tile(const TileLowering& l, const Convolution& c, const std::vector<int64_t>& sizes) {
+  auto all = [](const std::vector<int64_t>& list, int64_t x) {
+    return std::all_of(list.begin(), list.end(), [&](int64_t y) { return y == x; });
+  };
+  if (c.dims != 2 || c.groups != 1 || !all(c.stride, 1) || !all(c.dilation, 1) ||
+      l.size(c.weight, 2) != kWinogradWindow || l.size(c.weight, 3) != kWinogradWindow ||
+      l.graph.values[size_t(c.weight)].origin != Origin::constant)
+    return 1;
+  // Costs in fused multiply-adds, from times measured on AVX-512 (docs/performance.md): reading a
+  // weight once costs as much as 10 of them, a square's transforms so many per channel in and out.
+  constexpr double kWeightCost = 10, kTransform2 = 450, kTransform4 = 1700;
+  double in = double(c.in_per_group), out = double(c.out_per_group);
+  auto cost = [&](int tile) {
+    double points = tile > 1 ? winograd(tile).points() : kWinogradWindow;
+    double places = double(sizes[0]);
+    for (size_t d : {size_t(2), size_t(3)}) places *= double((sizes[d] + tile - 1) / tile);
+    double transform = tile == 1 ? 0 : tile == 2 ? kTransform2 : kTransform4;
+    return points * points * in * out * (places + kWeightCost) + places * transform * (in + out);
+  };
+  // The weights become 1.8 or 4 times as large, in the file too: that must be worth it.
+  double direct = cost(1), two = cost(2), four = cost(4);
+  if (sizes[2] < 4 || sizes[3] < 4 || std::min(two, four) > 0.8 * direct) return 1;
+  return four < 0.85 * two ? 4 : 2;
+}
+
+int convolution_square(const TileLowering& l, const Node& node) {
+  auto c = read(l, node);
+  return c ? winograd_tile(l, *c, l.sizes(node.results[0])) : 1;
+}
+
+// rows * values, a matrix of numbers by one of values, either from the left or from the right
+// transposed: result[r][j] = sum over k of rows[r][k] * value(k, j).
+template <class F>
+std::vector<tile::ValueId> combined(TileLowering& l, Span<const double> rows, int columns,
+                                    int width, F value) {
+  std::vector<tile::ValueId> results;
+  auto& build = l.build;
+  for (size_t r = 0; r < rows.size() / size_t(columns); r++)
+    for (int j = 0; j < width; j++) {
+      // Ones first, so that most sums begin without a product.
+      std::vector<int> order;
+      for (int k = 0; k < columns; k++)
+        if (rows[r * size_t(columns) + size_t(k)] != 0) order.push_back(k);
+      auto factor = [&](int k) { return rows[r * size_t(columns) + size_t(k)]; };
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int a, int b) { return (factor(a) == 1) > (factor(b) == 1); });
+      tile::ValueId sum = tile::kNone;
+      for (int k : order) {
+        tile::ValueId x = value(k, j);
+        if (sum == tile::kNone)
+          sum = factor(k) == 1 ? x : build.mul(x, build.constant(factor(k)));
+        else if (factor(k) == 1)
+          sum = build.add(sum, x);
+        else if (factor(k) == -1)
+          sum = build.sub(sum, x);
+        else
+          sum = build.fma(x, build.constant(factor(k)), sum);
+      }
+      results.push_back(sum);
+    }
+  return results;
+}
+
+// M X M^T of a square X, row-major.
+std::vector<tile::ValueId> sandwich(TileLowering& l, Span<const double> m, int side,
+                                    const std::vector<tile::ValueId>& x) {
+  int rows = int(m.size()) / side;
+  auto half = combined(l, m, side, side, [&](int k, int j) { return x[size_t(k * side + j)]; });
+  auto across =
+      combined(l, m, side, rows, [&](int k, int j) { return half[size_t(j * side + k)]; });
+  // That is the transpose of what is wanted.
+  std::vector<tile::ValueId> result(across.size());
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < rows; j++) result[size_t(j * rows + i)] = across[size_t(i * rows + j)];
+  return result;
+}
+
+// Element `at` of the square that the step gives; all of them are computed for the first.
+std::optional<tile::ValueId> winograd_convolution(TileLowering& l, const Convolution& c, int tile,
+                                                  const TileIndex& at) {
+  const Winograd& method = winograd(tile);
+  int points = method.points();
+  size_t row = size_t(at[2].offset), column = size_t(at[3].offset);
+  if (l.kept.empty()) {
+    tile::AxisId channel = l.build.span(tile::known(c.in_per_group));
+    std::vector<tile::ValueId> inputs;
+    for (int i = 0; i < points; i++)
+      for (int j = 0; j < points; j++) {
+        TileIndex from{at[0], tile::along(channel), at[2], at[3]};
+        from[2].offset += i - int64_t(row) - c.padding[0];
+        from[3].offset += j - int64_t(column) - c.padding[1];
+        auto x = l.at(c.input, from);
+        if (!x) return std::nullopt;
+        inputs.push_back(*x);
+      }
+    inputs = sandwich(l, method.input, points, inputs);
+    auto weights = l.winograd_panels(c.weight, tile);
+    tile::ValueId zero = l.build.constant(0);
+    std::optional<tile::ValueId> bias = c.bias ? l.at(*c.bias, {at[1]}) : zero;
+    if (!weights || !bias) return std::nullopt;
+    std::vector<tile::ValueId> products;
+    for (int p = 0; p < points * points; p++) {
+      tile::ValueId w = l.build.load(*weights, {tile::at(p), tile::along(channel), at[1]});
+      // The product at (1, 1) is in every result once, and so is what it begins with.
+      bool in_all = p == points + 1;
+      products.push_back(l.build.dot(in_all ? *bias : zero, inputs[size_t(p)], w, {channel}));
+    }
+    l.kept = sandwich(l, method.output, points, products);
+  }
+  return l.kept[row * size_t(tile) + column];
+}
+
 std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
   auto c = read(l, node);
   if (!c) return std::nullopt;
   auto sizes = l.sizes(node.results[0]);
+  if (int tile = winograd_tile(l, *c, sizes); tile > 1)
+    for (size_t d : {size_t(2), size_t(3)}) sizes[d] = (sizes[d] + tile - 1) / tile;
   TileIndex at{l.each(sizes[0])};
   if (c->is_depthwise() || c->groups == 1) {
     at.push_back(l.parallel(sizes[1]));
@@ -63,6 +182,8 @@ std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
 std::optional<tile::ValueId> convolution(TileLowering& l, const Node& node, const TileIndex& at) {
   auto c = read(l, node);
   if (!c || at.size() != size_t(c->dims) + 2) return std::nullopt;
+  if (int tile = winograd_tile(l, *c, l.sizes(node.results[0])); tile > 1)
+    return winograd_convolution(l, *c, tile, at);
   // Which group and which column of it: the two terms that convolution_axes made.
   bool grouped = c->groups > 1 && !c->is_depthwise();
   tile::Index group = tile::at(0), column = at[1];
@@ -144,6 +265,7 @@ std::optional<tile::ValueId> convolution(TileLowering& l, const Node& node, cons
 TILE(convolution) = {.op = "aten::convolution",
                      .lower = convolution,
                      .axes = convolution_axes,
+                     .square = convolution_square,
                      .channels_last = true,
                      .zeros_around = true};
 

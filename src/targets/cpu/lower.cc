@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "base/file.h"
+#include "ops/conv/winograd.h"
 #include "ops/tile.h"
 #include "plan/plan.h"
 #include "targets/cpu/pack.h"
@@ -104,8 +105,11 @@ class KernelLowering : public TileLowering {
   KernelLowering(const Program& program, const Graph& graph, tile::Builder& build, Places& places)
       : TileLowering(graph, build), program_(program), places_(places) {}
 
-  // The index of the kernel's result; what is inlined is computed there and nowhere else.
-  TileIndex result;
+  // Goes on to another element of the result; what is inlined is computed there and nowhere else.
+  void begin_element(const TileIndex& index) {
+    result_ = index;
+    computed_.clear();
+  }
   std::vector<KernelOperand> operands;
 
   std::optional<tile::ValueId> at(ValueId tensor, const TileIndex& index, double outside) override {
@@ -120,7 +124,7 @@ class KernelLowering : public TileLowering {
       if (auto found = computed_.find(tensor); found != computed_.end()) return found->second;
       if (!is_result(index, tensor)) return std::nullopt;
       const TileRule* rule = find_tile_rule(node->op);
-      auto value = rule->lower(*this, *node, result);
+      auto value = rule->lower(*this, *node, result_);
       if (value) computed_[tensor] = *value;
       return value;
     }
@@ -157,6 +161,16 @@ class KernelLowering : public TileLowering {
     return prepared(tensor, sizes, permutation, lead);
   }
 
+  std::optional<int32_t> winograd_panels(ValueId windows, int tile) override {
+    int64_t columns = size(windows, 0), channels = size(windows, 1);
+    int64_t points = winograd(tile).points();
+    const ValueInfo& info = graph.values[size_t(windows)];
+    return made_constant(
+        windows, fmt::format("constant {} for Winograd's squares of {}", info.index, tile),
+        {points * points, channels, columns}, 1,
+        [&](Bytes data) { return winograd_panels_f32(data, columns, channels, tile); });
+  }
+
   bool is_innermost(ValueId tensor, int dim) const override {
     if (const Node* pad = places_.padded(tensor)) tensor = *tensor_argument(*pad, 0);
     auto view = places_.place(tensor);
@@ -168,9 +182,9 @@ class KernelLowering : public TileLowering {
   // True for the index of the kernel's result; a dimension of size 1 may be indexed by its axis or
   // not.
   bool is_result(const TileIndex& index, ValueId tensor) const {
-    if (index.size() != result.size()) return false;
+    if (index.size() != result_.size()) return false;
     for (size_t d = 0; d < index.size(); d++)
-      if (index[d] != result[d] && size(tensor, int(d)) != 1) return false;
+      if (index[d] != result_[d] && size(tensor, int(d)) != 1) return false;
     return true;
   }
 
@@ -188,16 +202,26 @@ class KernelLowering : public TileLowering {
   // A constant in another order, packed when lead >= 0.
   std::optional<int32_t> prepared(ValueId tensor, const std::vector<int64_t>& sizes,
                                   const std::vector<int>& permutation, int32_t lead) {
+    std::vector<int64_t> ordered;
+    for (int d : permutation) ordered.push_back(sizes[size_t(d)]);
+    int32_t index = graph.values[size_t(tensor)].index;
+    return made_constant(tensor, prepared_name(index, ordered, permutation, lead), ordered, lead,
+                         [&](Bytes data) {
+                           return lead < 0 ? permuted_f32(data, sizes, permutation)
+                                           : packed_panels_f32(data, sizes, permutation, lead);
+                         });
+  }
+
+  // A buffer of the bytes that `make` makes of a constant, once for each name.
+  template <class Make>
+  std::optional<int32_t> made_constant(ValueId tensor, const std::string& name,
+                                       const std::vector<int64_t>& ordered, int32_t lead,
+                                       Make make) {
     const ValueInfo& info = graph.values[size_t(tensor)];
     if (info.origin != Origin::constant || type(tensor).dtype != DType::f32) return std::nullopt;
     const ConstantData& constant = program_.constants[size_t(info.index)];
-    std::vector<int64_t> ordered;
-    for (int d : permutation) ordered.push_back(sizes[size_t(d)]);
-    std::string name = prepared_name(info.index, ordered, permutation, lead);
     if (!places_.find_constant(name)) {
-      auto bytes = std::make_shared<std::vector<uint8_t>>(
-          lead < 0 ? permuted_f32(constant.bytes, sizes, permutation)
-                   : packed_panels_f32(constant.bytes, sizes, permutation, lead));
+      auto bytes = std::make_shared<std::vector<uint8_t>>(make(constant.bytes));
       places_.add_constant(name, *bytes, bytes);
       release_pages(constant.bytes);  // the copy takes its place in the file
     }
@@ -211,6 +235,7 @@ class KernelLowering : public TileLowering {
 
   const Program& program_;
   Places& places_;
+  TileIndex result_;  // of the element that is being computed
   std::unordered_map<ValueId, tile::ValueId> computed_;
   std::unordered_map<ValueId, int32_t> buffers_;
   std::vector<std::pair<std::pair<int32_t, TileIndex>, tile::ValueId>> loaded_;
@@ -227,22 +252,41 @@ std::optional<MadeKernel> make_kernel(const Program& program, const Graph& graph
   tile::Builder build("k");
   KernelLowering l(program, graph, build, places);
   std::vector<int64_t> sizes = known_sizes(graph, value);
+  TileIndex loops;
+  int square = 1;
   if (anchor) {
-    auto axes = find_tile_rule(anchor->op)->axes(l, *anchor);
+    const TileRule* rule = find_tile_rule(anchor->op);
+    auto axes = rule->axes(l, *anchor);
     if (!axes) return std::nullopt;
-    l.result = *axes;
+    loops = *axes;
+    if (rule->square) square = rule->square(l, *anchor);
   } else {
-    for (int64_t size : sizes) l.result.push_back(l.parallel(size));
+    for (int64_t size : sizes) loops.push_back(l.parallel(size));
   }
-  if (l.result.size() != sizes.size()) return std::nullopt;
-  std::optional<tile::ValueId> computed =
-      root ? find_tile_rule(root->op)->lower(l, *root, l.result) : l.at(value, l.result, 0);
-  if (!computed) return std::nullopt;
-  std::vector<tile::Extent> dims;
-  for (int64_t size : sizes) dims.push_back(tile::known(size));
-  int32_t output = build.output(graph.type(value).tensor.dtype, dims);
-  l.operands.push_back({result, {}});
-  build.store(output, l.result, *computed);
+  if (loops.size() != sizes.size()) return std::nullopt;
+  for (int element = 0; element < square * square; element++) {
+    // Every element of a square goes to a buffer of its own: a view of each so many-th one.
+    int offsets[] = {element / square, element % square};
+    TileIndex index = loops;
+    ElementView part = result;
+    for (size_t k = 0; square > 1 && k < 2; k++) {
+      size_t d = sizes.size() - 2 + k;
+      for (tile::Term& term : index[d].terms) term.factor *= square;
+      index[d].offset += offsets[k];
+      part.offset += offsets[k] * part.strides[d];
+      part.sizes[d] = (part.sizes[d] - offsets[k] + square - 1) / square;
+      part.strides[d] *= square;
+    }
+    l.begin_element(index);
+    std::optional<tile::ValueId> computed =
+        root ? find_tile_rule(root->op)->lower(l, *root, index) : l.at(value, index, 0);
+    if (!computed) return std::nullopt;
+    std::vector<tile::Extent> dims;
+    for (int64_t size : part.sizes) dims.push_back(tile::known(size));
+    int32_t output = build.output(graph.type(value).tensor.dtype, dims);
+    l.operands.push_back({part, {}});
+    build.store(output, loops, *computed);
+  }
   Result<tile::Kernel> kernel = build.finish();
   if (!kernel.ok()) return std::nullopt;
   return MadeKernel{std::move(*kernel), std::move(l.operands)};

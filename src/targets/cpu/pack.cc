@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/conv/winograd.h"
 #include "tile/ir.h"
 
 namespace sconce {
@@ -87,6 +88,32 @@ std::vector<uint8_t> packed_panels_f32(Bytes data, const std::vector<int64_t>& s
       }
   });
   return result;
+}
+
+std::vector<uint8_t> winograd_panels_f32(Bytes data, int64_t columns, int64_t channels, int tile) {
+  const Winograd& method = winograd(tile);
+  size_t points = size_t(method.points());
+  size_t count = size_t(columns * channels);
+  std::vector<float> transformed(points * points * count);  // [points^2][columns, channels]
+  constexpr size_t kWindow = kWinogradWindow;
+  for (size_t i = 0; i < count; i++) {
+    float window[kWindow * kWindow];
+    memcpy(window, data.data() + i * sizeof(window), sizeof(window));
+    std::vector<double> half(points * kWindow, 0);  // G g
+    for (size_t r = 0; r < points; r++)
+      for (size_t c = 0; c < kWindow; c++)
+        for (size_t k = 0; k < kWindow; k++)
+          half[r * kWindow + c] += method.weight[r * kWindow + k] * double(window[k * kWindow + c]);
+    for (size_t r = 0; r < points; r++)
+      for (size_t c = 0; c < points; c++) {
+        double sum = 0;
+        for (size_t k = 0; k < kWindow; k++)
+          sum += half[r * kWindow + k] * method.weight[c * kWindow + k];
+        transformed[(r * points + c) * count + i] = float(sum);
+      }
+  }
+  Bytes bytes(reinterpret_cast<const uint8_t*>(transformed.data()), transformed.size() * 4);
+  return packed_panels_f32(bytes, {int64_t(points * points), columns, channels}, {0, 2, 1}, 1);
 }
 
 std::string prepared_name(int32_t constant, const std::vector<int64_t>& sizes,

@@ -14,6 +14,9 @@ std::vector<uint8_t> permuted_f32(Bytes data, const std::vector<int64_t>& sizes,
 // The same packed for dot (tile::Layout::panels): [lead...][ceil(N / 16)][k...][16].
 std::vector<uint8_t> packed_panels_f32(Bytes data, const std::vector<int64_t>& sizes,
                                        const std::vector<int>& permutation, int32_t lead);
+// Windows [columns, channels, 3, 3] for Winograd's method with squares of `tile`
+// (ops/conv/winograd.h): panels of [points^2][channels, columns], computed in f64 and rounded once.
+std::vector<uint8_t> winograd_panels_f32(Bytes data, int64_t columns, int64_t channels, int tile);
 // A name that is equal when constant, sizes, order and packing are.
 std::string prepared_name(int32_t constant, const std::vector<int64_t>& sizes,
                           const std::vector<int>& permutation, int32_t lead);

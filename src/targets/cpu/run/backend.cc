@@ -21,8 +21,15 @@ struct FreeDeleter {
   void operator()(uint8_t* at) const { free(at); }
 };
 
-struct Step {
+// Steps of one kernel over buffers of one shape, such as those of equal layers, share a plan.
+struct ShapedPlan {
+  uint32_t kernel;
+  std::vector<tile::BufferView> shapes;
   tile::Plan plan;
+};
+
+struct Step {
+  size_t plan;                     // in State::plans
   std::vector<uint32_t> storages;  // by buffer of the kernel
   std::vector<uint64_t> offsets;
   std::vector<uint8_t*> data;  // filled for each call
@@ -30,6 +37,7 @@ struct Step {
 
 struct State {
   tile::Program program;
+  std::vector<ShapedPlan> plans;
   std::vector<Step> steps;
   std::vector<uint8_t*> storages;  // where each begins in this call
   std::unique_ptr<uint8_t, FreeDeleter> scratch;
@@ -80,13 +88,19 @@ Result<std::unique_ptr<State>> make_state(const DelegateSource& source) {
       storages.push_back(operand.storage);
       offsets.push_back(operand.offset);
     }
-    Result<tile::Plan> plan = tile::Plan::make(program.kernels[from.kernel], shapes,
-                                               tile::kernels_for(isa), state->threads->size());
-    if (!plan.ok()) return std::move(plan.error()).with_context(fmt::format("step {}", i));
-    scratch = std::max(scratch, plan->scratch_bytes());
+    auto shaped = std::find_if(state->plans.begin(), state->plans.end(), [&](const ShapedPlan& p) {
+      return p.kernel == from.kernel && p.shapes == shapes;
+    });
+    size_t index = size_t(shaped - state->plans.begin());
+    if (shaped == state->plans.end()) {
+      Result<tile::Plan> plan = tile::Plan::make(program.kernels[from.kernel], shapes,
+                                                 tile::kernels_for(isa), state->threads->size());
+      if (!plan.ok()) return std::move(plan.error()).with_context(fmt::format("step {}", i));
+      scratch = std::max(scratch, plan->scratch_bytes());
+      state->plans.push_back({from.kernel, std::move(shapes), std::move(*plan)});
+    }
     std::vector<uint8_t*> data(storages.size());
-    state->steps.push_back(
-        {std::move(*plan), std::move(storages), std::move(offsets), std::move(data)});
+    state->steps.push_back({index, std::move(storages), std::move(offsets), std::move(data)});
   }
   uint64_t bytes = 0;
   if (__builtin_mul_overflow(scratch, uint64_t(state->threads->size()), &bytes) ||
@@ -183,7 +197,8 @@ Status execute(void* opaque, Span<const Value* const> args, KernelContext& conte
       step.data[b] = state.storages[step.storages[b]] + step.offsets[b];
     std::chrono::steady_clock::time_point start;
     if (profile) start = std::chrono::steady_clock::now();
-    Result<void> done = step.plan.run(step.data, state.scratch.get(), *state.threads);
+    Result<void> done =
+        state.plans[step.plan].plan.run(step.data, state.scratch.get(), *state.threads);
     if (!done.ok()) {
       const std::string& where = program.steps[i].source;
       return SCONCE_FAIL(done.error().code, diagnostic, "%s%s%s", where.c_str(),
