@@ -3,7 +3,7 @@
 #include <map>
 
 #include "cli.h"
-#include "model_inputs.h"
+#include "model_tensors.h"
 
 namespace sconce::cli {
 namespace {
@@ -64,7 +64,7 @@ void add_bench(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "bench", "Time a program: median and spread, and a table of its operators");
-  command->add_option("model", options->model, "A .pte")->required();
+  command->add_option("model", options->model, "A .pte or .bpte")->required();
   command->add_option("--inputs", options->inputs,
                       "Input tensors as for run; made up at the largest sizes when left out");
   command->add_option("--method", options->method, "Which method")->capture_default_str();

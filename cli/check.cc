@@ -3,11 +3,14 @@
 #include <map>
 
 #include "base/file.h"
+#include "check_bundle.h"
 #include "cli.h"
+#include "formats/bpte/bpte.h"
 #include "formats/pte/pte.h"
 #include "formats/xnnpack/xnnpack.h"
 #include "ops/kernel.h"
 #include "ops/prim/prim.h"
+#include "pte_text.h"
 #include "sconce/runtime.h"
 #include "targets/portable/stock_kernels.h"
 
@@ -45,7 +48,7 @@ std::vector<Finding> missing_operators(const PteMethod& method, Has has) {
       auto* call = std::get_if<PteKernelCall>(&chain.instructions[k]);
       if (!call) continue;
       const PteOperator& op = method.operators[size_t(call->operator_index)];
-      std::string name = op.overload.empty() ? op.name : op.name + "." + op.overload;
+      std::string name = operator_text(op);
       if (has(name) || found.count(name)) continue;
       std::string where = fmt::format("instruction {}", k);
       if (k < chain.stacks.size() && !chain.stacks[k].empty()) {
@@ -67,21 +70,45 @@ void add_check(CLI::App& app) {
   struct Options {
     std::string model;
     uint64_t ram = 0;
-    bool json = false;
+    BundleCheck bundle;
+    bool cases = false, json = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "check",
       "Will a .pte run here, on stock ExecuTorch, on a small target? Exit code 1 when not here");
-  command->add_option("model", options->model, "A .pte")->required();
+  command->add_option("model", options->model, "A .pte or .bpte")->required();
   command->add_option("--ram", options->ram,
                       "Bytes of memory that the small target has; 0 = only say what is needed");
+  command->add_flag("--bundle", options->cases,
+                    "Of a .bpte: run its test cases here and compare; exit code 1 when one fails");
+  command
+      ->add_option("--rtol", options->bundle.rtol,
+                   "Tolerance of a case, relative to the largest value of each expected tensor; "
+                   "integers and bools have to be equal")
+      ->capture_default_str();
+  command->add_option("--atol", options->bundle.atol, "Absolute tolerance, added to it")
+      ->capture_default_str();
+  command->add_option(
+      "--data", options->bundle.module.data_files,
+      "With --bundle: a .ptd with weights that the program does not hold; repeatable");
+  command->add_option("--threads", options->bundle.module.threads, kThreadsHelp)
+      ->check(CLI::Range(0, 256))
+      ->capture_default_str();
   command->add_flag("--json", options->json, "As JSON");
-  command->footer("Example:\n  sconce check model.pte --ram 262144");
+  command->footer(
+      "Examples:\n"
+      "  sconce check model.pte --ram 262144\n"
+      "  sconce check model.bpte --bundle --rtol 1e-4");
   command->callback([options] {
     bool json = options->json;
     MappedFile file = value_or_exit(map_file(options->model), json);
-    PteProgram program = value_or_exit(read_pte(file.bytes()).with_context(options->model), json);
+    if (options->cases) {
+      if (!check_bundle(options->model, file.bytes(), options->bundle, json)) exit(1);
+      return;
+    }
+    Bytes inside = value_or_exit(program_in(file.bytes()).with_context(options->model), json);
+    PteProgram program = value_or_exit(read_pte(inside).with_context(options->model), json);
     std::vector<Finding> here, stock, small;
     auto append = [](std::vector<Finding>& to, std::vector<Finding> from) {
       to.insert(to.end(), from.begin(), from.end());
@@ -95,8 +122,9 @@ void add_check(CLI::App& app) {
         bool ours = we_have_delegate(delegate.id);
         if (!ours) here.push_back({method.name, "delegate " + delegate.id + " is not built in"});
         if (delegate.id != kXnnBackendId)  // the one that stock's wheel has
-          stock.push_back({method.name, "delegate " + delegate.id + (ours ? " needs our library linked in"
-                                                                          : " is not part of it")});
+          stock.push_back(
+              {method.name, "delegate " + delegate.id +
+                                (ours ? " needs our library linked in" : " is not part of it")});
         small.push_back(
             {method.name, "delegate " + delegate.id + " has no build for small targets"});
       }

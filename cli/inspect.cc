@@ -4,45 +4,15 @@
 
 #include "base/file.h"
 #include "cli.h"
+#include "formats/bpte/bpte.h"
 #include "formats/pt2/pt2.h"
 #include "formats/pte/pte.h"
 #include "formats/xnnpack/xnnpack.h"
 #include "named_tensors.h"
+#include "pte_text.h"
 
 namespace sconce::cli {
 namespace {
-
-std::string scalar_type(int8_t code) {
-  return is_dtype(code) ? dtype_name(DType(code)) : fmt::format("type {}", code);
-}
-
-std::string tensor_text(const PteTensor& t) {
-  std::string text =
-      fmt::format("{}[{}{}]", scalar_type(t.scalar_type),
-                  t.dynamism == PteDynamism::fixed ? "" : "<= ", fmt::join(t.sizes, ", "));
-  bool plain = true;
-  for (size_t i = 0; i < t.dim_order.size(); i++) plain &= t.dim_order[i] == i;
-  if (!plain) text += fmt::format(" dim order {}", fmt::join(t.dim_order, ""));
-  return text;
-}
-
-std::string value_text(const PteValue& value) {
-  static const char* const kinds[] = {
-      "none", "int",    "bool",  "float",   "tensor",          "string",
-      "ints", "floats", "bools", "tensors", "optional tensors"};
-  if (auto* t = std::get_if<PteTensor>(&value)) return tensor_text(*t);
-  if (auto* i = std::get_if<int64_t>(&value)) return fmt::format("int {}", *i);
-  if (auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
-  if (auto* d = std::get_if<double>(&value)) return fmt::format("float {}", *d);
-  if (auto* s = std::get_if<std::string>(&value)) return json_string(*s);
-  return kinds[value.index()];
-}
-
-uint64_t tensor_size(const PteTensor& t) {
-  uint64_t bytes = is_dtype(t.scalar_type) ? dtype_bytes(DType(t.scalar_type)) : 1;
-  for (int32_t s : t.sizes) bytes *= uint64_t(s);
-  return bytes;
-}
 
 struct MapRow {
   uint64_t offset, bytes;
@@ -137,8 +107,7 @@ void inspect_pte(const std::string& path, Bytes bytes, bool json, bool map, bool
       fmt::print("], \"operators\": [");
       inner = "";
       for (const PteOperator& op : m.operators) {
-        fmt::print("{}{}", inner,
-                   json_string(op.overload.empty() ? op.name : op.name + "." + op.overload));
+        fmt::print("{}{}", inner, json_string(operator_text(op)));
         inner = ", ";
       }
       fmt::print("], \"delegates\": [");
@@ -196,8 +165,7 @@ void inspect_pte(const std::string& path, Bytes bytes, bool json, bool map, bool
       for (const PteInstruction& i : c.instructions)
         if (auto* call = std::get_if<PteKernelCall>(&i)) uses[size_t(call->operator_index)]++;
     for (size_t i = 0; i < uses.size(); i++)
-      fmt::print("  {:6} x {}{}{}\n", uses[i], m.operators[i].name,
-                 m.operators[i].overload.empty() ? "" : ".", m.operators[i].overload);
+      fmt::print("  {:6} x {}\n", uses[i], operator_text(m.operators[i]));
     if (instructions) {
       size_t step = 0;
       for (const PteChain& c : m.chains)
@@ -205,8 +173,7 @@ void inspect_pte(const std::string& path, Bytes bytes, bool json, bool map, bool
           const PteInstruction& instruction = c.instructions[k];
           fmt::print("  {:5}  ", step);
           if (auto* call = std::get_if<PteKernelCall>(&instruction)) {
-            fmt::print("{}.{}(", m.operators[size_t(call->operator_index)].name,
-                       m.operators[size_t(call->operator_index)].overload);
+            fmt::print("{}(", operator_text(m.operators[size_t(call->operator_index)]));
             for (size_t a = 0; a < call->args.size(); a++)
               fmt::print("{}{}: {}", a ? ", " : "", call->args[a],
                          value_text(m.values[size_t(call->args[a])]));
@@ -243,6 +210,54 @@ void inspect_pte(const std::string& path, Bytes bytes, bool json, bool map, bool
   }
   for (const PteNamedData& d : program.named_data)
     fmt::print("named data {}: {}\n", d.key, human_bytes(d.data.size()));
+}
+
+std::string value_text(const BpteValue& value) {
+  if (auto* i = std::get_if<int64_t>(&value)) return fmt::format("int {}", *i);
+  if (auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
+  if (auto* d = std::get_if<double>(&value)) return fmt::format("float {}", *d);
+  const auto& tensor = std::get<BpteTensor>(value);
+  return tensor_text(
+      {.scalar_type = int8_t(tensor.dtype), .sizes = tensor.sizes, .dim_order = tensor.dim_order});
+}
+
+void inspect_bpte(const std::string& path, Bytes bytes, bool json, bool map, bool instructions) {
+  BpteFile bundle = value_or_exit(read_bpte(bytes).with_context(path), json);
+  auto list = [](const std::vector<BpteValue>& values, auto text) {
+    std::string all;
+    for (const BpteValue& value : values) all += (all.empty() ? "" : ", ") + text(value);
+    return all;
+  };
+  auto quoted = [](const BpteValue& value) { return json_string(value_text(value)); };
+  auto plain = [](const BpteValue& value) { return value_text(value); };
+  if (json)
+    fmt::print("{{\"format\": \"bpte\", \"bytes\": {}, \"suites\": [", bytes.size());
+  else
+    fmt::print("{}: bundle of a program with test cases, {}\n", path, human_bytes(bytes.size()));
+  const char* comma = "";
+  for (const BpteSuite& suite : bundle.suites) {
+    if (json)
+      fmt::print("{}{{\"method\": {}, \"cases\": [", comma, json_string(suite.method));
+    else
+      fmt::print("method {}: {} case{}\n", suite.method, suite.cases.size(),
+                 suite.cases.size() == 1 ? "" : "s");
+    const char* inner = "";
+    for (size_t i = 0; i < suite.cases.size(); i++) {
+      const BpteCase& test = suite.cases[i];
+      if (json)
+        fmt::print("{}{{\"inputs\": [{}], \"outputs\": [{}]}}", inner, list(test.inputs, quoted),
+                   list(test.outputs, quoted));
+      else
+        fmt::print("  case {:<4} {} -> {}\n", i, list(test.inputs, plain),
+                   test.outputs.empty() ? "nothing is expected" : list(test.outputs, plain));
+      inner = ", ";
+    }
+    if (json) fmt::print("]}}");
+    comma = ", ";
+  }
+  fmt::print("{}", json ? "], \"program\": " : "\n");
+  inspect_pte(path, bundle.program, json, map, instructions);
+  if (json) fmt::print("}}\n");
 }
 
 std::string meta_text(const pt2::TensorMeta& meta) {
@@ -310,7 +325,7 @@ void add_inspect(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command =
-      app.add_subcommand("inspect", "Show what is in a .pte, .pt2, .safetensors or .npy");
+      app.add_subcommand("inspect", "Show what is in a .pte, .bpte, .pt2, .safetensors or .npy");
   command->add_option("file", options->file, "The file")->required();
   command->add_flag("--memory-map", options->map,
                     "Of a .pte: which tensor lies where, and when it is alive");
@@ -322,6 +337,8 @@ void add_inspect(CLI::App& app) {
     const std::string& path = options->file;
     MappedFile file = value_or_exit(map_file(path), options->json);
     Bytes bytes = file.bytes();
+    if (is_bpte(bytes))
+      return inspect_bpte(path, bytes, options->json, options->map, options->instructions);
     if (bytes.size() >= 8 && memcmp(bytes.data() + 4, "ET", 2) == 0)
       return inspect_pte(path, bytes, options->json, options->map, options->instructions);
     if (bytes.size() >= 4 && memcmp(bytes.data(), "PK\3\4", 4) == 0)

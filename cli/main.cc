@@ -92,6 +92,7 @@ int main(int argc, char** argv) {
   add_compare(app);
   add_bench(app);
   add_check(app);
+  add_bundle(app);
   add_tensors(app);
   try {
     app.parse(argc, argv);

@@ -11,7 +11,7 @@ Result<TensorFile> load_tensors(const std::string& path) {
   if (path.ends_with(".npy")) {
     auto array = read_npy(result.file.bytes());
     if (!array.ok()) return std::move(array.error()).with_context(path);
-    NamedTensor tensor{"input.0", array->dtype, array->sizes, array->bytes,
+    NamedTensor tensor{kNpyName, array->dtype, array->sizes, array->bytes,
                        std::move(array->converted)};
     if (!tensor.owned.empty()) tensor.bytes = tensor.owned;
     result.tensors.push_back(std::move(tensor));

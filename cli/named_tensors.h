@@ -9,8 +9,11 @@
 
 namespace sconce::cli {
 
+// A .npy has one tensor and no names: this one stands for it.
+inline constexpr char kNpyName[] = "input.0";
+
 struct NamedTensor {
-  std::string name;  // .npy: "input.0"
+  std::string name;
   DType dtype = DType::f32;
   std::vector<int64_t> sizes;
   Bytes bytes;

@@ -1,65 +1,8 @@
 // sconce run: a .pte and tensors in, tensors out.
-#include <cstring>
-
 #include "cli.h"
-#include "model_inputs.h"
+#include "model_tensors.h"
 
 namespace sconce::cli {
-namespace {
-
-// Results as named tensors. Tensors are counted as inputs are; a number is a 0-dim tensor named for
-// its position among all results; None has no tensor.
-std::vector<NamedTensor> named_results(const std::vector<Argument>& results) {
-  std::vector<NamedTensor> outputs;
-  size_t tensor_index = 0;
-  for (size_t position = 0; position < results.size(); position++) {
-    const Argument& result = results[position];
-    NamedTensor tensor;
-    tensor.name = result.is_tensor() ? fmt::format("output.{}", tensor_index++)
-                                     : fmt::format("number.{}", position);
-    auto take = [&](DType dtype, const void* bytes) {
-      tensor.dtype = dtype;
-      tensor.owned.assign(static_cast<const uint8_t*>(bytes),
-                          static_cast<const uint8_t*>(bytes) + dtype_bytes(dtype));
-    };
-    if (result.is_tensor()) {
-      tensor.dtype = result.tensor.dtype;
-      tensor.sizes.assign(result.sizes.begin(), result.sizes.end());
-      tensor.bytes = result.bytes();
-      if (!is_contiguous(result.tensor)) {  // the file holds row-major tensors
-        tensor.owned.resize(tensor.bytes.size());
-        Strides strides = strides_of(result.tensor);
-        size_t element = dtype_bytes(tensor.dtype), count = tensor.bytes.size() / element;
-        std::vector<int64_t> index(tensor.sizes.size(), 0);
-        for (size_t k = 0; k < count; k++) {
-          int64_t offset = 0;
-          for (size_t d = 0; d < index.size(); d++) offset += index[d] * strides[int(d)];
-          memcpy(tensor.owned.data() + k * element, tensor.bytes.data() + size_t(offset) * element,
-                 element);
-          for (size_t d = index.size(); d-- > 0;) {
-            if (++index[d] < tensor.sizes[d]) break;
-            index[d] = 0;
-          }
-        }
-      }
-    } else if (result.value.kind == Value::Kind::integer) {
-      take(DType::i64, &result.value.integer);
-    } else if (result.value.kind == Value::Kind::floating) {
-      take(DType::f64, &result.value.floating);
-    } else if (result.value.kind == Value::Kind::boolean) {
-      take(DType::b8, &result.value.boolean);
-    } else {
-      continue;
-    }
-    outputs.push_back(std::move(tensor));
-  }
-  for (NamedTensor& tensor : outputs)
-    if (!tensor.owned.empty()) tensor.bytes = tensor.owned;
-  return outputs;
-}
-
-}  // namespace
-
 void add_run(CLI::App& app) {
   struct Options {
     std::string model;
@@ -70,7 +13,7 @@ void add_run(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("run", "Run a program on input tensors");
-  command->add_option("model", options->model, "A .pte")->required();
+  command->add_option("model", options->model, "A .pte or .bpte")->required();
   command->add_option(
       "--inputs", options->inputs,
       "A .safetensors with input.0, input.1, ... (the tensor inputs in order), or a .npy for one; "

@@ -58,7 +58,7 @@ struct Argument {
 
 class Module {
  public:
-  // Maps `path` and verifies the whole file.
+  // Maps `path` and verifies the whole file: a .pte, or a .bpte, of which it takes the program.
   static Result<Module> load(const std::string& path, const ModuleOptions& options = {});
   // The same over bytes that live as long as the Module (copied when not aligned to 16).
   static Result<Module> load(Bytes file, const ModuleOptions& options = {});

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "base/file.h"
+#include "formats/bpte/bpte.h"
 #include "formats/ptd/ptd.h"
 #include "platform/threads.h"
 #include "sconce/runtime.h"
@@ -215,7 +216,8 @@ Result<Module> Module::load(const std::string& path, const ModuleOptions& option
   auto state = std::make_unique<State>();
   state->options = options;
   TRY(state->file, map_file(path));
-  TRY_VOID(state->open(state->file.bytes()).with_context(path));
+  TRY(Bytes program, program_in(state->file.bytes()).with_context(path));
+  TRY_VOID(state->open(program).with_context(path));
   return Module(std::move(state));
 }
 

@@ -1,0 +1,223 @@
+"""The tools round ExecuTorch's files, with stock's own devtools as oracle: bundles."""
+
+import json
+import subprocess
+import warnings
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("executorch")
+
+from executorch.devtools import BundledProgram
+from executorch.devtools.bundled_program.config import MethodTestCase, MethodTestSuite
+from executorch.devtools.bundled_program.serialize import (
+    deserialize_from_flatbuffer_to_bundled_program, serialize_from_bundled_program_to_flatbuffer)
+from executorch.exir import to_edge
+from safetensors.torch import save_file
+
+warnings.filterwarnings("ignore")
+
+
+class Scale(torch.nn.Module):
+    def forward(self, x, count: int, flag: bool, factor: float):
+        return (x + count) * (factor if flag else 1.0), x.argmax(1)
+
+
+class Counter(torch.nn.Module):
+    """State: every case has to start from 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("state", torch.zeros(2))
+
+    def forward(self, x):
+        self.state.add_(x)
+        return self.state * 1
+
+
+class Image(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+def lower(modules, dynamic=None):
+    """modules: {method: (module, example inputs)}."""
+    exported = {}
+    for method, (module, example) in modules.items():
+        module.eval().requires_grad_(False)
+        exported[method] = torch.export.export(module, example, strict=True,
+                                               dynamic_shapes=(dynamic or {}).get(method))
+    return to_edge(exported).to_executorch()
+
+
+def bundle_of(program, cases):
+    """cases: [(method, inputs, answers or None)], as stock writes them."""
+    suites = {}
+    for method, inputs, answers in cases:
+        suites.setdefault(method, []).append(MethodTestCase(inputs=inputs, expected_outputs=answers))
+    return serialize_from_bundled_program_to_flatbuffer(
+        BundledProgram(program, [MethodTestSuite(name, made) for name, made in suites.items()]))
+
+
+def run(sconce, *args, code=0):
+    done = subprocess.run([sconce, *map(str, args)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def run_json(sconce, *args, code=0):
+    return json.loads(run(sconce, *args, "--json", code=code).stdout)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """Two methods, numbers, integers as answers, sizes that vary, a case without answers."""
+    torch.manual_seed(0)
+    scale = (torch.randn(2, 3), 3, True, 0.5)
+    rows = torch.nn.Linear(3, 2)
+    program = lower({"forward": (Scale(), scale), "rows": (rows, (torch.randn(5, 3),))},
+                    {"rows": ({0: torch.export.Dim("n", max=5)},)})
+    cases = [("forward", scale, Scale()(*scale))]
+    for n in (1, 5, 2):
+        x = torch.randn(n, 3)
+        cases.append(("rows", (x,), rows(x)))
+    cases.append(("rows", (torch.randn(3, 3),), None))
+    path = tmp_path_factory.mktemp("several") / "several.bpte"
+    path.write_bytes(bundle_of(program, cases))
+    return path
+
+
+def test_runs_every_case_of_stocks_bundle(sconce, several):
+    report = run_json(sconce, "check", several, "--bundle", "--rtol", "1e-6")
+    assert report["passed"]
+    assert [(c["method"], c["case"], c["compared"]) for c in report["cases"]] == [
+        ("forward", 0, True), ("rows", 0, True), ("rows", 1, True), ("rows", 2, True), ("rows", 3, False)]
+    text = run(sconce, "check", several, "--bundle").stdout
+    assert "5 cases: 5 passed, 0 failed" in text
+
+
+def test_starts_every_case_from_the_methods_own_state(sconce, tmp_path):
+    program = lower({"forward": (Counter(), (torch.ones(2),))})
+    x = torch.tensor([1.0, 2.0])
+    (tmp_path / "state.bpte").write_bytes(bundle_of(program, [("forward", (x,), x)] * 3))
+    assert run_json(sconce, "check", tmp_path / "state.bpte", "--bundle", "--rtol", "0")["passed"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool])
+def test_takes_any_element_type(sconce, tmp_path, dtype):
+    class Both(torch.nn.Module):
+        def forward(self, x):
+            return torch.cat([x, x]), x.flip(0)
+
+    x = (torch.randn(3, 2) * 9).to(dtype)
+    program = lower({"forward": (Both(), (x,))})
+    (tmp_path / "any.bpte").write_bytes(bundle_of(program, [("forward", (x,), Both()(x))]))
+    report = run_json(sconce, "check", tmp_path / "any.bpte", "--bundle", "--rtol", "0")
+    assert report["cases"][0]["error_max"] == 0
+
+
+def test_gives_a_method_its_images_channels_last(sconce, tmp_path):
+    image = Image()
+    x = torch.randn(1, 3, 6, 5).to(memory_format=torch.channels_last)
+    program = lower({"forward": (image, (x,))})
+    (tmp_path / "image.bpte").write_bytes(bundle_of(program, [("forward", (x,), image(x))]))
+    report = run_json(sconce, "check", tmp_path / "image.bpte", "--bundle", "--rtol", "1e-6")
+    assert report["passed"], report
+
+
+def test_says_which_case_fails_and_by_how_much(sconce, tmp_path):
+    program = lower({"forward": (Scale(), (torch.zeros(2, 3), 3, True, 0.5))})
+    inputs = (torch.arange(6.0).reshape(2, 3), 3, True, 0.5)
+    answers = [t.clone() for t in Scale()(*inputs)]
+    good, off, index = answers, [t.clone() for t in answers], [t.clone() for t in answers]
+    off[0][1, 2] += 0.25
+    index[1][0] = 1
+    short = answers[:1]
+    number = (inputs[0], 4, True, 0.5)
+    (tmp_path / "wrong.bpte").write_bytes(bundle_of(program, [
+        ("forward", inputs, given) for given in (good, off, index, short)]))
+    report = run_json(sconce, "check", tmp_path / "wrong.bpte", "--bundle", code=1)
+    assert [c["passed"] for c in report["cases"]] == [True, False, False, False]
+    assert report["cases"][1]["error_max"] == 0.25
+    assert report["cases"][2]["outputs"][1]["mismatches"] == 1
+    assert report["cases"][3]["problem"] == "1 expected outputs, the method gives 2"
+    assert run_json(sconce, "check", tmp_path / "wrong.bpte", "--bundle", "--atol", "0.25",
+                    code=1)["cases"][1]["passed"]
+    text = run(sconce, "check", tmp_path / "wrong.bpte", "--bundle", code=1).stdout
+    assert "4 cases: 1 passed, 3 failed" in text
+    (tmp_path / "number.bpte").write_bytes(bundle_of(program, [("forward", number, answers)]))
+    report = run_json(sconce, "check", tmp_path / "number.bpte", "--bundle", code=1)
+    assert "is 4, was fixed to 3 at export" in report["cases"][0]["problem"]
+
+
+def test_shows_what_is_in_a_bundle_and_runs_its_program(sconce, several, tmp_path):
+    shown = run_json(sconce, "inspect", several)
+    assert [s["method"] for s in shown["suites"]] == ["forward", "rows"]
+    assert shown["suites"][0]["cases"][0]["inputs"] == ["f32[2, 3]", "int 3", "true", "float 0.5"]
+    assert [m["name"] for m in shown["program"]["methods"]] == ["forward", "rows"]
+    assert "nothing is expected" in run(sconce, "inspect", several).stdout
+    save_file({"input.0": torch.zeros(2, 3)}, tmp_path / "in.safetensors")
+    run(sconce, "run", several, "--method", "rows", "--inputs", tmp_path / "in.safetensors",
+        "--outputs", tmp_path / "out.npy")
+    assert run_json(sconce, "check", several)["executorch"]["runs"]
+    run(sconce, "bench", several, "--runs", "1", "--warmup", "0")
+
+
+def test_refuses_what_is_no_bundle(sconce, several, tmp_path):
+    whole = several.read_bytes()
+    (tmp_path / "cut.bpte").write_bytes(whole[:-64])
+    for command in (["check", "--bundle"], ["inspect"], ["check"], ["bench"]):
+        assert "tables leave" in run(sconce, *command, tmp_path / "cut.bpte", code=4).stderr
+    (tmp_path / "other.bpte").write_bytes(b"\0" * 100)
+    assert "BP08 is wanted" in run(sconce, "check", "--bundle", tmp_path / "other.bpte", code=4).stderr
+
+
+def test_stock_reads_and_verifies_our_bundles(sconce, tmp_path):
+    from executorch.extension.pybindings.portable_lib import _load_bundled_program_from_buffer
+
+    torch.manual_seed(1)
+    rows = torch.nn.Linear(3, 2)
+    program = lower({"forward": (Scale(), (torch.zeros(2, 3), 3, True, 0.5)), "rows": (rows, (torch.randn(5, 3),))},
+                    {"rows": ({0: torch.export.Dim("n", max=5)},)})
+    (tmp_path / "m.pte").write_bytes(program.buffer)
+    x, y = torch.randn(2, 3), torch.randn(4, 3)
+    save_file({"input.0": x}, tmp_path / "x.safetensors")
+    save_file({f"output.{i}": t.contiguous() for i, t in enumerate(Scale()(x, 3, True, 0.5))}, tmp_path / "fx.safetensors")
+    save_file({"input.0": y}, tmp_path / "y.safetensors")
+    save_file({"output.0": rows(y)}, tmp_path / "fy.safetensors")
+    made = run_json(sconce, "bundle", tmp_path / "m.pte",
+                    "--method", "rows", "--inputs", tmp_path / "y.safetensors", "--outputs", tmp_path / "fy.safetensors",
+                    "--method", "forward", "--inputs", tmp_path / "x.safetensors", "--outputs", tmp_path / "fx.safetensors",
+                    "-o", tmp_path / "m.bpte")
+    assert made["cases"] == 2
+    written = (tmp_path / "m.bpte").read_bytes()
+    stock = bundle_of(program, [("forward", (x, 3, True, 0.5), Scale()(x, 3, True, 0.5)), ("rows", (y,), rows(y))])
+    assert deserialize_from_flatbuffer_to_bundled_program(written) == deserialize_from_flatbuffer_to_bundled_program(stock)
+    bundle = _load_bundled_program_from_buffer(written)
+    for method in ("forward", "rows"):
+        bundle.verify_result_with_bundled_expected_output(method, 0, 1e-5, 1e-6)
+    # More cases go into a bundle that is there, and ours reads its own.
+    run(sconce, "bundle", tmp_path / "m.bpte", "--method", "rows", "--inputs", tmp_path / "y.safetensors",
+        "-o", tmp_path / "m.bpte")
+    assert len(run_json(sconce, "check", tmp_path / "m.bpte", "--bundle")["cases"]) == 3
+
+
+def test_refuses_cases_that_do_not_fit_the_method(sconce, several, tmp_path):
+    save_file({"input.0": torch.zeros(2, 3)}, tmp_path / "in.safetensors")
+    save_file({"output.0": torch.zeros(2, 3)}, tmp_path / "one.safetensors")
+    save_file({f"output.{i}": torch.zeros(2) for i in range(3)}, tmp_path / "three.safetensors")
+    out = ["-o", tmp_path / "no.bpte"]
+    done = run(sconce, "bundle", several, "--inputs", tmp_path / "one.safetensors", *out, code=3)
+    assert 'tensor "input.0" is missing' in done.stderr
+    done = run(sconce, "bundle", several, "--inputs", tmp_path / "in.safetensors", "--outputs", tmp_path / "one.safetensors",
+               *out, code=3)
+    assert 'tensor "output.1" is missing' in done.stderr
+    done = run(sconce, "bundle", several, "--inputs", tmp_path / "in.safetensors", "--outputs",
+               tmp_path / "three.safetensors", *out, code=3)
+    assert "3 tensors, the method gives 2" in done.stderr
+    assert not (tmp_path / "no.bpte").exists()
