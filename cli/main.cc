@@ -93,6 +93,7 @@ int main(int argc, char** argv) {
   add_bench(app);
   add_check(app);
   add_bundle(app);
+  add_diff(app);
   add_tensors(app);
   try {
     app.parse(argc, argv);

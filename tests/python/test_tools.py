@@ -1,4 +1,4 @@
-"""The tools round ExecuTorch's files, with stock's own devtools as oracle: bundles."""
+"""The tools round ExecuTorch's files, with stock's own devtools as oracle: bundles, differences."""
 
 import json
 import subprocess
@@ -13,7 +13,8 @@ from executorch.devtools import BundledProgram
 from executorch.devtools.bundled_program.config import MethodTestCase, MethodTestSuite
 from executorch.devtools.bundled_program.serialize import (
     deserialize_from_flatbuffer_to_bundled_program, serialize_from_bundled_program_to_flatbuffer)
-from executorch.exir import to_edge
+from executorch.exir import ExecutorchBackendConfig, to_edge, to_edge_transform_and_lower
+from executorch.exir.passes import MemoryPlanningPass
 from safetensors.torch import save_file
 
 warnings.filterwarnings("ignore")
@@ -45,14 +46,20 @@ class Image(torch.nn.Module):
         return self.conv(x)
 
 
-def lower(modules, dynamic=None):
+def lower(modules, dynamic=None, xnnpack=False, **options):
     """modules: {method: (module, example inputs)}."""
     exported = {}
     for method, (module, example) in modules.items():
         module.eval().requires_grad_(False)
         exported[method] = torch.export.export(module, example, strict=True,
                                                dynamic_shapes=(dynamic or {}).get(method))
-    return to_edge(exported).to_executorch()
+    if xnnpack:
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+        edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    else:
+        edge = to_edge(exported)
+    return edge.to_executorch(ExecutorchBackendConfig(**options))
 
 
 def bundle_of(program, cases):
@@ -221,3 +228,113 @@ def test_refuses_cases_that_do_not_fit_the_method(sconce, several, tmp_path):
                tmp_path / "three.safetensors", *out, code=3)
     assert "3 tensors, the method gives 2" in done.stderr
     assert not (tmp_path / "no.bpte").exists()
+
+
+# Differences
+
+
+class Layers(torch.nn.Module):
+    def __init__(self, activation=torch.relu, change=0.0):
+        super().__init__()
+        torch.manual_seed(3)
+        self.one, self.two = torch.nn.Linear(4, 6), torch.nn.Linear(6, 2)
+        self.activation = activation
+        with torch.no_grad():
+            self.two.weight[1, 3] += change
+
+    def forward(self, x):
+        return self.two(self.activation(self.one(x)))
+
+
+X = (torch.ones(3, 4),)
+
+
+@pytest.fixture
+def diff(sconce, tmp_path):
+    """The report about two programs, which are lowered here."""
+
+    def compare(a, b, same=False):
+        for name, program in (("a", a), ("b", b)):
+            (tmp_path / f"{name}.pte").write_bytes(program.buffer)
+        code = 0 if same else 1
+        text = run(sconce, "diff", tmp_path / "a.pte", tmp_path / "b.pte", code=code).stdout
+        return run_json(sconce, "diff", tmp_path / "a.pte", tmp_path / "b.pte", code=code), text
+
+    return compare
+
+
+def of(report, what):
+    """The only difference about something."""
+    found = [d for d in report["differences"] if what in f"{d['where']}: {d['what']}"]
+    assert len(found) == 1, report["differences"]
+    return found[0]
+
+
+def test_finds_no_difference_between_equal_programs(diff):
+    report, text = diff(lower({"forward": (Layers(), X)}), lower({"forward": (Layers(), X)}), same=True)
+    assert report["equal"] and report["same_bytes"] and report["constants"]["equal"] == 4
+    assert "the files are equal" in text
+
+
+def test_tells_equal_programs_in_files_laid_out_differently(diff):
+    report, text = diff(lower({"forward": (Layers(), X)}), lower({"forward": (Layers(), X)}, segment_alignment=4096),
+                        same=True)
+    assert report["equal"] and not report["same_bytes"] and report["constants"]["moved"] == 4
+    assert "laid out differently" in text
+
+
+def test_says_which_weight_changed_and_by_how_much(diff):
+    report, text = diff(lower({"forward": (Layers(), X)}), lower({"forward": (Layers(change=0.5), X)}))
+    assert report["constants"] == {"equal": 3, "moved": 0, "changed": 1, "only_a": 0, "only_b": 0}
+    (change,) = report["differences"]
+    assert change["where"] == "constants" and change["a"] == change["b"] and abs(change["error_max"] - 0.5) < 1e-6
+    assert "values differ by up to 0.5" in text and "3 equal, 1 changed" in text
+
+
+def test_shows_instructions_that_came_and_went(diff):
+    report, text = diff(lower({"forward": (Layers(), X)}), lower({"forward": (Layers(torch.sigmoid), X)}))
+    lines = of(report, "what the instructions do")["lines"]
+    assert [line[:18] for line in lines if line[0] in "-+"] == ["- aten::relu.out(f", "+ aten::sigmoid.ou"]
+    assert of(report, "calls of aten::sigmoid.out")["b"] == "1"
+    assert report["constants"]["equal"] == 4 and "aten::sigmoid.out: 0 -> 1" in text
+
+
+def test_sees_the_same_instructions_on_other_values(diff):
+    class Less(torch.nn.Module):
+        def __init__(self, swap):
+            super().__init__()
+            self.swap = swap
+
+        def forward(self, x, y):
+            return y - x if self.swap else x - y
+
+    pair = (torch.ones(2), torch.zeros(2))
+    report, _ = diff(lower({"forward": (Less(False), pair)}), lower({"forward": (Less(True), pair)}))
+    (only,) = report["differences"]
+    assert only["what"].startswith("instruction 0 works on other values: aten::sub.out")
+
+
+def test_compares_inputs_methods_and_the_memory_plan(diff):
+    many = torch.export.Dim("n", max=7)
+    a = lower({"forward": (Layers(), X)})
+    b = lower({"forward": (Layers(), X), "more": (Scale(), (torch.zeros(2, 3), 3, True, 0.5))},
+              {"forward": ({0: many},)}, memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False))
+    report, text = diff(a, b)
+    assert of(report, "method forward: input 0")["b"] == "f32[<= 7, 4]"
+    assert of(report, "file: method more")["a"] == ""
+    assert of(report, "planned memory")["a"] != of(report, "planned memory")["b"]
+    assert "method more: 5 instructions, only in the second" in text or "only in the second" in text
+    plan = lower({"forward": (Layers(), X)}, memory_planning_pass=MemoryPlanningPass(alignment=64))
+    report, _ = diff(a, plan)
+    assert {d["where"] for d in report["differences"]} == {"method forward"}
+    assert "planned tensors lie elsewhere" in str(report["differences"])
+
+
+def test_looks_into_xnnpack_payloads(diff):
+    a = lower({"forward": (Layers(), X)}, xnnpack=True)
+    report, text = diff(a, lower({"forward": (Layers(change=0.5), X)}, xnnpack=True))
+    payload = of(report, "delegate 0")
+    assert len(payload["lines"]) == 1 and "f32[2, 6] changed, by up to 0.5" in payload["lines"][0]
+    assert report["named_data"] == {"equal": 3, "moved": 0, "changed": 0, "only_a": 1, "only_b": 1}
+    report, _ = diff(a, lower({"forward": (Layers(torch.sigmoid), X)}, xnnpack=True))
+    assert any(line.startswith("+ ") and "sigmoid" in line for line in of(report, "delegate 0")["lines"])
