@@ -50,6 +50,7 @@ void add_compare(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_check(CLI::App& app);
 void add_bundle(CLI::App& app);
+void add_extract(CLI::App& app);
 void add_diff(CLI::App& app);
 void add_tensors(CLI::App& app);  // a group: tensors/tensors.h
 

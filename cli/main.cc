@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "cli.h"
+#include "formats/checkpoint/utf8.h"
 
 namespace sconce::cli {
 
@@ -49,22 +50,31 @@ std::string human_bytes(uint64_t bytes) {
   return fmt::format("{:.{}f} {}", value, value < 10 ? 2 : value < 100 ? 1 : 0, unit);
 }
 
-std::string json_string(std::string_view s) {
-  std::string out = "\"";
+static void append_escaped(std::string_view s, std::string* out) {
   for (char c : s) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\t': out += "\\t"; break;
-      case '\r': out += "\\r"; break;
+      case '"': *out += "\\\""; break;
+      case '\\': *out += "\\\\"; break;
+      case '\n': *out += "\\n"; break;
+      case '\t': *out += "\\t"; break;
+      case '\r': *out += "\\r"; break;
       default:
         if (static_cast<unsigned char>(c) < 0x20)
-          out += fmt::format("\\u{:04x}", int(c));
+          *out += fmt::format("\\u{:04x}", int(c));
         else
-          out += c;
+          *out += c;
     }
   }
+}
+
+std::string json_string(std::string_view s) {
+  std::string out = "\"";
+  // Names of hostile files need not be UTF-8; JSON has to be.
+  for (size_t bad; (bad = find_invalid_utf8(s)) < s.size(); s = s.substr(bad + 1)) {
+    append_escaped(s.substr(0, bad), &out);
+    out += "\\ufffd";
+  }
+  append_escaped(s, &out);
   return out + "\"";
 }
 
@@ -93,6 +103,7 @@ int main(int argc, char** argv) {
   add_bench(app);
   add_check(app);
   add_bundle(app);
+  add_extract(app);
   add_diff(app);
   add_tensors(app);
   try {

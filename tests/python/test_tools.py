@@ -1,4 +1,4 @@
-"""The tools round ExecuTorch's files, with stock's own devtools as oracle: bundles, differences."""
+"""The tools round ExecuTorch's files, with stock's own devtools as oracle: bundles, differences, parts."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from executorch.devtools.bundled_program.serialize import (
     deserialize_from_flatbuffer_to_bundled_program, serialize_from_bundled_program_to_flatbuffer)
 from executorch.exir import ExecutorchBackendConfig, to_edge, to_edge_transform_and_lower
 from executorch.exir.passes import MemoryPlanningPass
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 warnings.filterwarnings("ignore")
 
@@ -338,3 +338,100 @@ def test_looks_into_xnnpack_payloads(diff):
     assert report["named_data"] == {"equal": 3, "moved": 0, "changed": 0, "only_a": 1, "only_b": 1}
     report, _ = diff(a, lower({"forward": (Layers(torch.sigmoid), X)}, xnnpack=True))
     assert any(line.startswith("+ ") and "sigmoid" in line for line in of(report, "delegate 0")["lines"])
+
+
+# Parts
+
+
+def extract(sconce, tmp_path, program, name="m.pte"):
+    (tmp_path / name).write_bytes(program if isinstance(program, bytes) else program.buffer)
+    report = run_json(sconce, "extract", tmp_path / name, "-o", tmp_path / "parts", "--weights", tmp_path / "w.safetensors")
+    manifest = json.loads((tmp_path / "parts" / "manifest.json").read_text())
+    assert manifest["files"] == report["files"]
+    assert {f["file"] for f in manifest["files"]} | {"manifest.json"} == {p.name for p in (tmp_path / "parts").iterdir()}
+    for file in manifest["files"]:
+        assert (tmp_path / "parts" / file["file"]).stat().st_size == file["bytes"]
+    return report, load_file(tmp_path / "w.safetensors")
+
+
+def assert_same_tensors(found, wanted):
+    found, wanted = (sorted((str(t.dtype), tuple(t.shape), t.contiguous().numpy().tobytes()) for t in tensors)
+                     for tensors in (found, wanted))
+    assert found == wanted
+
+
+def test_extracts_constants_with_their_bytes_and_types(sconce, tmp_path):
+    class Typed(torch.nn.Module):
+        def forward(self, x):
+            return x + torch.tensor([0.5, 1.5], dtype=torch.float16), x > torch.tensor([True, False])
+
+    report, weights = extract(sconce, tmp_path, lower({"forward": (Typed(), (torch.ones(2, dtype=torch.float16),))}))
+    assert_same_tensors(weights.values(), [torch.tensor([0.5, 1.5], dtype=torch.float16), torch.tensor([True, False])])
+    assert report["files"] == []
+
+
+def test_extracts_weights_by_the_models_names_from_our_files(sconce, tmp_path):
+    layers = Layers()
+    torch.export.save(torch.export.export(layers, X), tmp_path / "m.pt2")
+    run(sconce, "compile", tmp_path / "m.pt2", "--target", "portable", "-o", tmp_path / "ours.pte")
+    _, weights = extract(sconce, tmp_path, (tmp_path / "ours.pte").read_bytes())
+    state = layers.state_dict()
+    for name in ("one.bias", "two.bias"):
+        assert torch.equal(weights[name], state[name])
+    assert len(weights) == 4
+
+
+def test_extracts_payloads_and_the_weights_they_name(sconce, tmp_path):
+    from executorch.exir._serialize._program import deserialize_pte_binary
+
+    layers = Layers()
+    program = lower({"forward": (layers, X)}, xnnpack=True)
+    report, weights = extract(sconce, tmp_path, program)
+    stock = deserialize_pte_binary(program.buffer)
+    stock = getattr(stock, "program", stock)
+    delegates = [f for f in report["files"] if f["what"] == "delegate"]
+    assert [f["name"] for f in delegates] == ["forward: 0 XnnpackBackend"]
+    assert (tmp_path / "parts" / delegates[0]["file"]).read_bytes() == bytes(stock.backend_delegate_data[0].data)
+    assert_same_tensors(weights.values(), layers.state_dict().values())
+    assert sum(f["what"] == "named data" for f in report["files"]) == 4
+
+
+def test_extracts_a_data_file_and_initial_values(sconce, tmp_path):
+    layers = Layers()
+    program = lower({"forward": (layers, X)}, external_constants=True)
+    (blob,) = program._tensor_data.values()
+    report, weights = extract(sconce, tmp_path, bytes(blob), "w.ptd")
+    assert report["files"] == [] and len(weights) == 4
+    for name, value in layers.state_dict().items():
+        assert torch.equal(weights[name], value)
+
+
+def test_takes_the_program_out_of_a_bundle(sconce, several, tmp_path):
+    extract(sconce, tmp_path, several.read_bytes(), "m.bpte")
+    bundle = deserialize_from_flatbuffer_to_bundled_program(several.read_bytes())
+    assert (tmp_path / "parts" / "program.pte").read_bytes() == bytes(bundle.program)
+
+
+def test_names_in_a_file_are_no_paths(sconce, tmp_path):
+    bytes_ = lower({"forward": (Layers(), X)}, xnnpack=True).buffer
+    for name, path in ((b"forward", b"../../x"), (b"XnnpackBackend", b"/../../../abc\xff")):
+        assert name in bytes_
+        bytes_ = bytes_.replace(name, path)
+    (tmp_path / "inner").mkdir()
+    report, _ = extract(sconce, tmp_path / "inner", bytes_)
+    (payload,) = [f for f in report["files"] if f["what"] == "delegate"]
+    assert payload["file"] == "delegate.0..._.._x.0._.._.._.._abc_.bin"
+    assert payload["name"] == "../../x: 0 /../../../abc\ufffd"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["inner"]
+
+
+def test_leaves_a_folder_that_is_there_alone(sconce, several, tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "mine").write_text("x")
+    done = run(sconce, "extract", several, "-o", tmp_path / "parts", code=3)
+    assert "is no empty folder" in done.stderr
+    assert [p.name for p in tmp_path.rglob("*")] == ["parts", "mine"]
+    assert "nothing to write" in run(sconce, "extract", several, code=3).stderr
+    (tmp_path / "cut.pte").write_bytes(several.read_bytes()[:200])
+    run(sconce, "extract", tmp_path / "cut.pte", "-o", tmp_path / "new", code=4)
+    assert not (tmp_path / "new").exists()
