@@ -4,49 +4,56 @@
 
 #include "cli.h"
 #include "model_tensors.h"
+#include "profiler.h"
 
 namespace sconce::cli {
 namespace {
+
+// Runs that are recorded for the tables.
+constexpr int kProfiledRunsMax = 10;
 
 struct OpTime {
   int64_t calls = 0;
   double seconds = 0;
 };
 
-// Collects the time of every instruction of one run.
-struct Observer {
-  double start = 0;
-  std::map<std::string, OpTime>* ops = nullptr;
-  static void before(void* context, const Step&) {
-    static_cast<Observer*>(context)->start = seconds_now();
-  }
-  static void after(void* context, const Step& step) {
-    auto* self = static_cast<Observer*>(context);
-    double seconds = seconds_now() - self->start;
-    std::string name = step.name && *step.name ? step.name : "control flow";
-    if (step.overload && *step.overload) name += std::string(".") + step.overload;
-    OpTime& op = (*self->ops)[name];
+// Of the quickest run, by name.
+std::map<std::string, OpTime> operator_times(const std::vector<ProfileRun>& runs) {
+  std::map<std::string, OpTime> ops;
+  const ProfileRun* quickest = nullptr;
+  for (const ProfileRun& run : runs)
+    if (!run.is_load && (!quickest || run.seconds() < quickest->seconds())) quickest = &run;
+  if (!quickest) return ops;
+  for (const ProfileEvent& event : quickest->events) {
+    if (event.is_step) continue;
+    std::string name = *event.name ? event.name : "control flow";
+    if (*event.overload) name += std::string(".") + event.overload;
+    OpTime& op = ops[name];
     op.calls++;
-    op.seconds += seconds;
+    op.seconds += event.seconds();
   }
+  return ops;
+}
+
+struct StepTime {
+  std::string name, source;
+  double seconds = 0;
 };
 
 // Steps of backends in the order in which they ran, each with the least of its times.
-struct Steps {
-  struct Step {
-    std::string name, source;
-    double seconds = 0;
-  };
-  std::vector<Step> steps;
-  size_t next = 0;
-  static void on_step(void* context, const DelegateStep& step) {
-    auto* self = static_cast<Steps*>(context);
-    if (self->next == self->steps.size())
-      self->steps.push_back({step.name, step.source, step.seconds});
-    Step& known = self->steps[self->next++];
-    known.seconds = std::min(known.seconds, step.seconds);
+std::vector<StepTime> step_times(const std::vector<ProfileRun>& runs) {
+  std::vector<StepTime> steps;
+  for (const ProfileRun& run : runs) {
+    size_t next = 0;
+    for (const ProfileEvent& event : run.events) {
+      if (!event.is_step) continue;
+      if (next == steps.size()) steps.push_back({event.name, event.source, event.seconds()});
+      StepTime& known = steps[next++];
+      known.seconds = std::min(known.seconds, event.seconds());
+    }
   }
-};
+  return steps;
+}
 
 double quantile(const std::vector<double>& sorted, double q) {
   return sorted[std::min(sorted.size() - 1, size_t(q * double(sorted.size())))];
@@ -59,6 +66,7 @@ void add_bench(CLI::App& app) {
     std::string model, inputs, method = "forward";
     int runs = 10, warmup = 2, rows = 20;
     ModuleOptions module;
+    ProfileFiles profile;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
@@ -80,8 +88,11 @@ void add_bench(CLI::App& app) {
   command->add_option("--rows", options->rows, "Rows of the table of a backend's slowest steps")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
+  add_profile_options(command, options->profile);
   command->add_flag("--json", options->json, "As JSON");
-  command->footer("Example:\n  sconce bench model.pte --runs 20");
+  command->footer(
+      "Example:\n  sconce bench model.pte --runs 20 --trace trace.json\nThe profile is of further "
+      "runs, after those that are timed.");
   command->callback([options] {
     bool json = options->json;
     Progress progress;
@@ -97,9 +108,13 @@ void add_bench(CLI::App& app) {
       file = value_or_exit(load_tensors(options->inputs), json);
       inputs = value_or_exit(method_inputs(meta, file).with_context(options->inputs), json);
     }
-    double load_start = seconds_now();
-    done_or_exit(module.load_method(options->method).with_context(options->model), json);
-    double load_seconds = seconds_now() - load_start;
+    std::vector<ProfileRun> profiled;
+    {
+      Profiler profiler(module);
+      done_or_exit(profiler.load_method(options->method).with_context(options->model), json);
+      profiled = profiler.runs();
+    }
+    double load_seconds = profiled[0].seconds();
     std::vector<double> times;
     int total = options->warmup + options->runs;
     for (int run = 0; run < total; run++) {
@@ -108,20 +123,15 @@ void add_bench(CLI::App& app) {
       if (run >= options->warmup) times.push_back(seconds_now() - start);
       progress.show("timing", double(run + 1) / double(total + 1));
     }
-    std::map<std::string, OpTime> ops;
-    Observer observer;
-    observer.ops = &ops;
-    module.set_observer(Observer::before, Observer::after, &observer);
-    value_or_exit(module.execute(options->method, inputs).with_context(options->model), json);
-    module.set_observer(nullptr, nullptr, nullptr);
-    Steps steps;
-    module.set_step_observer(Steps::on_step, &steps);
-    for (int run = 0; run < std::min(options->runs, 10); run++) {
-      steps.next = 0;
-      value_or_exit(module.execute(options->method, inputs).with_context(options->model), json);
-      if (steps.steps.empty()) break;
+    {
+      Profiler profiler(module);
+      for (int run = 0; run < std::min(options->runs, kProfiledRunsMax); run++)
+        value_or_exit(profiler.execute(options->method, inputs).with_context(options->model), json);
+      profiled.insert(profiled.end(), profiler.runs().begin(), profiler.runs().end());
     }
-    module.set_step_observer(nullptr, nullptr);
+    std::map<std::string, OpTime> ops = operator_times(profiled);
+    std::vector<StepTime> steps = step_times(profiled);
+    done_or_exit(options->profile.save(profiled), json);
     progress.clear();
     std::sort(times.begin(), times.end());
     std::vector<std::pair<std::string, OpTime>> rows(ops.begin(), ops.end());
@@ -144,7 +154,7 @@ void add_bench(CLI::App& app) {
       }
       fmt::print("], \"steps\": [");
       comma = "";
-      for (const Steps::Step& step : steps.steps) {
+      for (const StepTime& step : steps) {
         fmt::print("{}{{\"name\": {}, \"source\": {}, \"ms\": {:.4f}}}", comma,
                    json_string(step.name), json_string(step.source), step.seconds * 1e3);
         comma = ", ";
@@ -161,16 +171,16 @@ void add_bench(CLI::App& app) {
     for (const auto& [name, op] : rows)
       fmt::print("  {:5.1f} %  {:10.3f} ms  {:6} x  {}\n", op.seconds / sum * 100, op.seconds * 1e3,
                  op.calls, name);
-    if (steps.steps.empty() || options->rows == 0) return;
+    if (steps.empty() || options->rows == 0) return;
     double total_seconds = 0;
-    for (const Steps::Step& step : steps.steps) total_seconds += step.seconds;
-    std::vector<Steps::Step> slowest = steps.steps;
+    for (const StepTime& step : steps) total_seconds += step.seconds;
+    std::vector<StepTime> slowest = steps;
     std::stable_sort(slowest.begin(), slowest.end(),
                      [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
     slowest.resize(std::min(slowest.size(), size_t(options->rows)));
-    fmt::print("{} steps, least times {:.3f} ms together; the slowest:\n", steps.steps.size(),
+    fmt::print("{} steps, least times {:.3f} ms together; the slowest:\n", steps.size(),
                total_seconds * 1e3);
-    for (const Steps::Step& step : slowest)
+    for (const StepTime& step : slowest)
       fmt::print("  {:5.1f} %  {:10.3f} ms  {:6}  {}\n", step.seconds / total_seconds * 100,
                  step.seconds * 1e3, step.name, step.source);
   });

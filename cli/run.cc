@@ -1,6 +1,10 @@
 // sconce run: a .pte and tensors in, tensors out.
+#include <optional>
+#include <set>
+
 #include "cli.h"
 #include "model_tensors.h"
+#include "profiler.h"
 
 namespace sconce::cli {
 void add_run(CLI::App& app) {
@@ -9,6 +13,7 @@ void add_run(CLI::App& app) {
     std::vector<std::string> methods = {"forward"};
     std::vector<std::string> inputs, outputs;
     ModuleOptions module;
+    ProfileFiles profile;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
@@ -34,9 +39,11 @@ void add_run(CLI::App& app) {
   command->add_option("--threads", options->module.threads, kThreadsHelp)
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
+  add_profile_options(command, options->profile);
   command->add_flag("--json", options->json, "Report as JSON");
   command->footer(
-      "Example:\n  sconce run model.pte --inputs in.safetensors --outputs out.safetensors");
+      "Example:\n  sconce run model.pte --inputs in.safetensors --outputs out.safetensors\n"
+      "  sconce run model.pte --inputs in.safetensors --outputs out.safetensors --trace t.json");
   command->callback([options] {
     bool json = options->json;
     size_t calls = options->outputs.size();
@@ -54,8 +61,15 @@ void add_run(CLI::App& app) {
                 json);
     Progress progress;
     Module module = value_or_exit(Module::load(options->model, options->module), json);
+    std::optional<Profiler> profiler;
+    if (options->profile.wanted()) profiler.emplace(module);
+    auto load = [&](const std::string& method) {
+      return profiler ? profiler->load_method(method) : module.load_method(method);
+    };
+    std::set<std::string> loaded;
     for (const std::string& method : methods)
-      done_or_exit(module.load_method(method).with_context(options->model), json);
+      if (loaded.insert(method).second)
+        done_or_exit(load(method).with_context(options->model), json);
     if (json) fmt::print("[");
     for (size_t call = 0; call < calls; call++) {
       const std::string& method = methods[call];
@@ -68,8 +82,10 @@ void add_run(CLI::App& app) {
           value_or_exit(method_inputs(meta, file).with_context(from), json);
       progress.show("running", double(call) / double(calls));
       double start = seconds_now();
-      std::vector<Argument> results =
-          value_or_exit(module.execute(method, inputs).with_context(options->model), json);
+      std::vector<Argument> results = value_or_exit(
+          (profiler ? profiler->execute(method, inputs) : module.execute(method, inputs))
+              .with_context(options->model),
+          json);
       double seconds = seconds_now() - start;
       progress.clear();
       std::vector<NamedTensor> outputs = named_results(results);
@@ -90,6 +106,7 @@ void add_run(CLI::App& app) {
       for (const NamedTensor& t : outputs)
         fmt::print("  {} {}[{}]\n", t.name, dtype_name(t.dtype), fmt::join(t.sizes, ", "));
     }
+    if (profiler) done_or_exit(options->profile.save(profiler->runs()), json);
     if (json) fmt::print("]\n");
   });
 }

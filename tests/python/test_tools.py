@@ -1,4 +1,4 @@
-"""The tools round ExecuTorch's files, with stock's own devtools as oracle: bundles, differences, parts."""
+"""The tools round ExecuTorch's files, with stock's own devtools as oracle: bundles, differences, parts, profiles."""
 
 import json
 import subprocess
@@ -435,3 +435,84 @@ def test_leaves_a_folder_that_is_there_alone(sconce, several, tmp_path):
     (tmp_path / "cut.pte").write_bytes(several.read_bytes()[:200])
     run(sconce, "extract", tmp_path / "cut.pte", "-o", tmp_path / "new", code=4)
     assert not (tmp_path / "new").exists()
+
+
+# Profiles
+
+
+def profile(sconce, tmp_path, program, calls=2, *more):
+    (tmp_path / "m.pte").write_bytes(program.buffer)
+    save_file({"input.0": X[0]}, tmp_path / "x.safetensors")
+    call = ["--inputs", tmp_path / "x.safetensors", "--outputs", tmp_path / "out.safetensors"]
+    run(sconce, "run", tmp_path / "m.pte", *call * calls, "--etdump", tmp_path / "m.etdp", "--trace", tmp_path / "m.json")
+    return tmp_path / "m.etdp", json.loads((tmp_path / "m.json").read_text())["traceEvents"]
+
+
+def inspect(path):
+    """Events by run: {name of the run: [(name, instruction, times of the runs in ms), ...]}."""
+    from executorch.devtools import Inspector
+    from executorch.devtools.inspector import TimeScale
+
+    inspector = Inspector(etdump_path=str(path), source_time_scale=TimeScale.NS, target_time_scale=TimeScale.MS)
+    return {block.name: [(event.name, event._instruction_id, event.perf_data.raw) for event in block.events]
+            for block in inspector.event_blocks}
+
+
+def stocks_profile(tmp_path, program, calls=2):
+    from executorch.extension.pybindings.portable_lib import _load_for_executorch_from_buffer
+
+    module = _load_for_executorch_from_buffer(program.buffer, enable_etdump=True)
+    for _ in range(calls):
+        module.forward(X)
+    module.write_etdump_result_to_file(str(tmp_path / "stock.etdp"), None)
+    return inspect(tmp_path / "stock.etdp")
+
+
+@pytest.mark.parametrize("xnnpack", [False, True], ids=["portable", "xnnpack"])
+def test_stocks_inspector_finds_in_our_profile_what_it_finds_in_its_own(sconce, tmp_path, xnnpack):
+    class Model(Layers):
+        def forward(self, x):
+            return super().forward(x).cumsum(0)
+
+    program = lower({"forward": (Model(), X)}, xnnpack=xnnpack)
+    path, trace = profile(sconce, tmp_path, program)
+    ours, stock = inspect(path), stocks_profile(tmp_path, program)
+    assert ours.keys() == stock.keys()
+
+    def instructions(events):  # backends tell of steps of their own
+        return [event[:2] for event in events if event[0].isupper() or "::" in event[0] or event[0].startswith("native")]
+
+    for name in ours:
+        assert instructions(ours[name]) == instructions(stock[name])
+    for name, _, times in ours["Execute"]:
+        assert len(times) == 2 and all(t >= 0 for t in times), name
+    steps = [event[0] for event in ours["Execute"] if "#" in event[0]]
+    assert steps == (["fully_connected #1", "fully_connected #2"] if xnnpack else [])
+    # The trace has the same events, each inside the one that it belongs to.
+    runs = [event for event in trace if event["cat"] == "method"]
+    assert [event["name"] for event in runs] == ["load forward", "run forward", "run forward"]
+    assert all(event["ph"] == "X" and event["dur"] >= 0 for event in trace)
+    inner = [event for event in trace if event["cat"] != "method"]
+    assert len(inner) == 2 * (sum(e[0] in ("OPERATOR_CALL", "DELEGATE_CALL") for e in ours["Execute"]) + len(steps))
+    for event in inner:
+        assert any(r["ts"] <= event["ts"] + 1e-3 and event["ts"] + event["dur"] <= r["ts"] + r["dur"] + 2e-3 for r in runs)
+
+
+def test_profiles_tile_programs_and_bench_runs(sconce, tmp_path):
+    torch.export.save(torch.export.export(Layers(), X), tmp_path / "m.pt2")
+    run(sconce, "compile", tmp_path / "m.pt2", "-o", tmp_path / "m.pte")
+    table = run_json(sconce, "bench", tmp_path / "m.pte", "--runs", "3", "--etdump", tmp_path / "m.etdp")
+    found = inspect(tmp_path / "m.etdp")["Execute"]
+    steps = [event for event in found if "#" in event[0]]
+    assert len(steps) == len(table["steps"]) > 0
+    assert all(len(times) == 3 for _, _, times in found)
+    assert ("DELEGATE_CALL", 0) in [event[:2] for event in found]
+
+
+def test_a_call_that_fails_leaves_no_profile(sconce, tmp_path):
+    program = lower({"forward": (Layers(), X)})
+    (tmp_path / "m.pte").write_bytes(program.buffer)
+    save_file({"input.0": torch.zeros(3, 5)}, tmp_path / "x.safetensors")
+    run(sconce, "run", tmp_path / "m.pte", "--inputs", tmp_path / "x.safetensors", "--outputs", tmp_path / "o.safetensors",
+        "--etdump", tmp_path / "m.etdp", code=3)
+    assert not (tmp_path / "m.etdp").exists()

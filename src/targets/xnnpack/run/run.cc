@@ -1,6 +1,7 @@
 // One call: inputs are bound, then node after node gets its shape, its memory and its numbers.
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <deque>
@@ -211,6 +212,7 @@ Result<void> XnnRunner::place(uint32_t index, Span<const Value* const> args) {
 
 Result<void> XnnRunner::execute(Span<const Value* const> args) {
   TRY_VOID(bind_inputs(args));
+  const DelegateProfile* profile = profile_ && profile_->on_step ? profile_ : nullptr;
   for (size_t n = 0; n < graph_.nodes.size(); n++) {
     const XnnNode& node = graph_.nodes[n];
     auto step = [&]() -> Result<void> {
@@ -220,7 +222,13 @@ Result<void> XnnRunner::execute(Span<const Value* const> args) {
       apply_limits(node, out(node));
       return {};
     };
+    std::chrono::steady_clock::time_point start;
+    if (profile) start = std::chrono::steady_clock::now();
     TRY_VOID(step().with_context(fmt::format("node {} ({})", n, xnn_node_name(node.kind))));
+    if (profile) {
+      std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+      profile->on_step(profile->context, {xnn_node_name(node.kind), "", time.count()});
+    }
   }
   for (size_t v = 0; v < values_.size(); v++) {
     const XnnValue& declared = graph_.values[v];

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "ops/kernel.h"
+#include "runtime/delegate.h"
 #include "targets/xnnpack/run/multiply.h"
 #include "targets/xnnpack/run/value.h"
 
@@ -26,6 +27,8 @@ class XnnRunner {
                                                  uint64_t bytes_max = uint64_t(1) << 36);
   // `args` by external id. One thread at a time.
   Result<void> execute(Span<const Value* const> args);
+  // Told of every node while its on_step is set; outlives the runner.
+  void set_profile(const DelegateProfile* profile) { profile_ = profile; }
 
  private:
   // Memory that grows and starts at a multiple of 64.
@@ -75,6 +78,7 @@ class XnnRunner {
     return node.inputs[i] == kXnnNoValue ? nullptr : &values_[node.inputs[i]];
   }
 
+  const DelegateProfile* profile_ = nullptr;
   XnnGraph graph_;
   std::vector<RunValue> values_;  // by position in the graph
   std::vector<std::unique_ptr<Block>> kept_;

@@ -29,8 +29,17 @@ Status execute(void* state, Span<const Value* const> args, KernelContext& contex
 
 void unload(void* state) { delete static_cast<XnnRunner*>(state); }
 
+void set_profile(void* state, const DelegateProfile* profile) {
+  static_cast<XnnRunner*>(state)->set_profile(profile);
+}
+
 }  // namespace
 
-const DelegateType kXnnpackDelegate = {kXnnBackendId, nullptr, load, execute, unload};
+const DelegateType kXnnpackDelegate = {.id = kXnnBackendId,
+                                       .arena_bytes = nullptr,
+                                       .load = load,
+                                       .execute = execute,
+                                       .unload = unload,
+                                       .set_profile = set_profile};
 
 }  // namespace sconce
