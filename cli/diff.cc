@@ -436,7 +436,7 @@ void compare_delegates(const Side& a, const Side& b, const PteMethod& x, const P
     if (!same_specs)
       report.differences.push_back({where, what + " compile specs", specs(*p), specs(*q), {}});
     // Named constants of equal payloads may differ.
-    if (p->id == "XnnpackBackend")
+    if (p->id == kXnnBackendId)
       compare_xnnpack(a, b, p->data, q->data, where, what, report);
     else if (!equal(p->data, q->data))
       report.differences.push_back({where, what, text(p), text(q), {}});

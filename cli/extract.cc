@@ -143,7 +143,7 @@ class Collector {
     blob(fmt::format("delegate.{}.{}.{}.{}.bin", delegates_++, file_part(method.name), index,
                      file_part(from.id)),
          "delegate", fmt::format("{}: {} {}", method.name, index, from.id), from.data);
-    if (from.id != "XnnpackBackend") return;
+    if (from.id != kXnnBackendId) return;
     auto graph = read_xnnpack(from.data);
     if (!graph.ok()) return;  // its bytes are there all the same
     for (const XnnValue& value : graph->values) {

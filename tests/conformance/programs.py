@@ -3,7 +3,8 @@
 Each function makes one: modules by method name, calls on one loaded file in order, and how stock
 lowers it. Together they hold unplanned and dynamic inputs, numbers as inputs, several methods,
 state (in one method, and shared by several), caches indexed by a position, constant methods,
-weights in a file of their own, and gradients.
+weights in a file of their own, and gradients. Its samples for demonstration backends (AddMul, SubLarge
+and others, delegated to a stub or a demo compiler) have no meaning outside its own tests.
 """
 
 from dataclasses import dataclass, field
@@ -70,6 +71,12 @@ def basic() -> Program:
 
 
 @program
+def largest_of_all() -> Program:
+    """A result of rank 0, of an operator without a dimension."""
+    return single(Function(lambda x: torch.sin(x).max()), (torch.randn(100),))
+
+
+@program
 def add() -> Program:
     class Add(nn.Module):
         def forward(self, x, y, alpha):
@@ -82,6 +89,15 @@ def add() -> Program:
 def add_half() -> Program:
     a, b = torch.randn(2, 2, dtype=torch.float16), torch.randn(2, 2, dtype=torch.float16)
     return single(Function(lambda x, y: torch.add(x, y)), (a, b), (b, b))
+
+
+@program
+def add_half_scaled() -> Program:
+    class Add(nn.Module):
+        def forward(self, x, y, alpha):
+            return torch.add(x, y, alpha=alpha)
+
+    return single(Add(), (torch.randn(2, 2).half(), torch.randn(2, 2).half(), 1.0))
 
 
 @program
@@ -106,6 +122,12 @@ def linear() -> Program:
 @program
 def index() -> Program:
     return single(Function(lambda x: x[[[0, 2], [1, 0]], 1:, 0]), (torch.randn(3, 4, 2),))
+
+
+@program
+def index_with_none() -> Program:
+    """One index of two: the list of the operator has None at the place of the other."""
+    return single(Function(lambda x: x[1::2, torch.tensor([1, 2])]), (torch.randn(10, 10, 10),))
 
 
 @program
@@ -174,7 +196,33 @@ def multiple_entry() -> Program:
     )
 
 
+@program
+def methods_of_one_module() -> Program:
+    """Constants that two methods share."""
+    a, b = torch.full((2, 2), 3.0), torch.full((2, 2), 2.0)
+    x = torch.ones(2, 2)
+    return Program({"forward": Method(Function(lambda x: x + a), (x,)),
+                    "forward2": Method(Function(lambda x: x + a + b), (x,))},
+                   [("forward", x), ("forward2", x), ("forward2", torch.randn(2, 2)), ("forward", torch.randn(2, 2))])
+
+
 # State
+
+
+@program
+def stateful_integer() -> Program:
+    """A counter of int32, added to floats."""
+
+    class Count(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("state", torch.zeros(1, dtype=torch.int32))
+
+        def forward(self, x):
+            self.state.add_(1)
+            return x + self.state
+
+    return single(Count(), *[(torch.full((1,), float(i)),) for i in range(3)])
 
 
 class Counter(nn.Module):
@@ -270,6 +318,40 @@ def no_kv_cache() -> Program:
     return single(Attention(False, False), (torch.randn(1, 3, 4),), (torch.randn(1, 3, 4),))
 
 
+# Tokens: integers in, floats within
+
+
+class Tokens(nn.Module):
+    """What a language model does with tokens and positions, without the language."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, tokens, position=None):
+        made = self.linear(tokens.to(torch.float))
+        return made if position is None else (made.to(torch.long) + position).to(torch.float)
+
+
+def tokens() -> torch.Tensor:
+    return torch.randint(100, [1, 3])
+
+
+@program
+def tokens_with_input_position() -> Program:
+    return single(Tokens(), *[(tokens(), torch.tensor([i])) for i in (0, 1, 7)])
+
+
+@program
+def tokens_with_cache_positions() -> Program:
+    return single(Tokens(), (tokens(), torch.arange(3)), (tokens(), torch.arange(5, 8)))
+
+
+@program
+def tokens_alone() -> Program:
+    return single(Tokens(), (tokens(),), (tokens(),))
+
+
 # Weights elsewhere
 
 
@@ -277,6 +359,14 @@ def no_kv_cache() -> Program:
 def linear_external() -> Program:
     return single(nn.Linear(5, 3), (torch.randn(2, 5),), external=True,
                   ours_cannot="our compiler writes no .ptd")
+
+
+@program
+def constants_external() -> Program:
+    """Tensors that are no parameters go there too."""
+    a, b = torch.full((2, 2), 3.0), torch.full((2, 2), 2.0)
+    return single(Function(lambda x: torch.mul(a, x) + b), (torch.ones(2, 2),), (torch.randn(2, 2),),
+                  external=True, ours_cannot="our compiler writes no .ptd")
 
 
 @program

@@ -1,5 +1,6 @@
 """The tools round ExecuTorch's files, with stock's own devtools as oracle: bundles, differences, parts, profiles."""
 
+import functools
 import json
 import subprocess
 import warnings
@@ -249,6 +250,11 @@ class Layers(torch.nn.Module):
 X = (torch.ones(3, 4),)
 
 
+@functools.cache
+def layers(activation=torch.relu, change=0.0, xnnpack=False):
+    return lower({"forward": (Layers(activation, change), X)}, xnnpack=xnnpack)
+
+
 @pytest.fixture
 def diff(sconce, tmp_path):
     """The report about two programs, which are lowered here."""
@@ -271,20 +277,20 @@ def of(report, what):
 
 
 def test_finds_no_difference_between_equal_programs(diff):
-    report, text = diff(lower({"forward": (Layers(), X)}), lower({"forward": (Layers(), X)}), same=True)
+    report, text = diff(layers(), layers(), same=True)
     assert report["equal"] and report["same_bytes"] and report["constants"]["equal"] == 4
     assert "the files are equal" in text
 
 
 def test_tells_equal_programs_in_files_laid_out_differently(diff):
-    report, text = diff(lower({"forward": (Layers(), X)}), lower({"forward": (Layers(), X)}, segment_alignment=4096),
+    report, text = diff(layers(), lower({"forward": (Layers(), X)}, segment_alignment=4096),
                         same=True)
     assert report["equal"] and not report["same_bytes"] and report["constants"]["moved"] == 4
     assert "laid out differently" in text
 
 
 def test_says_which_weight_changed_and_by_how_much(diff):
-    report, text = diff(lower({"forward": (Layers(), X)}), lower({"forward": (Layers(change=0.5), X)}))
+    report, text = diff(layers(), layers(change=0.5))
     assert report["constants"] == {"equal": 3, "moved": 0, "changed": 1, "only_a": 0, "only_b": 0}
     (change,) = report["differences"]
     assert change["where"] == "constants" and change["a"] == change["b"] and abs(change["error_max"] - 0.5) < 1e-6
@@ -292,7 +298,7 @@ def test_says_which_weight_changed_and_by_how_much(diff):
 
 
 def test_shows_instructions_that_came_and_went(diff):
-    report, text = diff(lower({"forward": (Layers(), X)}), lower({"forward": (Layers(torch.sigmoid), X)}))
+    report, text = diff(layers(), layers(torch.sigmoid))
     lines = of(report, "what the instructions do")["lines"]
     assert [line[:18] for line in lines if line[0] in "-+"] == ["- aten::relu.out(f", "+ aten::sigmoid.ou"]
     assert of(report, "calls of aten::sigmoid.out")["b"] == "1"
@@ -316,7 +322,7 @@ def test_sees_the_same_instructions_on_other_values(diff):
 
 def test_compares_inputs_methods_and_the_memory_plan(diff):
     many = torch.export.Dim("n", max=7)
-    a = lower({"forward": (Layers(), X)})
+    a = layers()
     b = lower({"forward": (Layers(), X), "more": (Scale(), (torch.zeros(2, 3), 3, True, 0.5))},
               {"forward": ({0: many},)}, memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False))
     report, text = diff(a, b)
@@ -331,12 +337,12 @@ def test_compares_inputs_methods_and_the_memory_plan(diff):
 
 
 def test_looks_into_xnnpack_payloads(diff):
-    a = lower({"forward": (Layers(), X)}, xnnpack=True)
-    report, text = diff(a, lower({"forward": (Layers(change=0.5), X)}, xnnpack=True))
+    a = layers(xnnpack=True)
+    report, text = diff(a, layers(change=0.5, xnnpack=True))
     payload = of(report, "delegate 0")
     assert len(payload["lines"]) == 1 and "f32[2, 6] changed, by up to 0.5" in payload["lines"][0]
     assert report["named_data"] == {"equal": 3, "moved": 0, "changed": 0, "only_a": 1, "only_b": 1}
-    report, _ = diff(a, lower({"forward": (Layers(torch.sigmoid), X)}, xnnpack=True))
+    report, _ = diff(a, layers(torch.sigmoid, xnnpack=True))
     assert any(line.startswith("+ ") and "sigmoid" in line for line in of(report, "delegate 0")["lines"])
 
 
@@ -371,11 +377,10 @@ def test_extracts_constants_with_their_bytes_and_types(sconce, tmp_path):
 
 
 def test_extracts_weights_by_the_models_names_from_our_files(sconce, tmp_path):
-    layers = Layers()
-    torch.export.save(torch.export.export(layers, X), tmp_path / "m.pt2")
+    torch.export.save(torch.export.export(Layers(), X), tmp_path / "m.pt2")
     run(sconce, "compile", tmp_path / "m.pt2", "--target", "portable", "-o", tmp_path / "ours.pte")
     _, weights = extract(sconce, tmp_path, (tmp_path / "ours.pte").read_bytes())
-    state = layers.state_dict()
+    state = Layers().state_dict()
     for name in ("one.bias", "two.bias"):
         assert torch.equal(weights[name], state[name])
     assert len(weights) == 4
@@ -384,25 +389,23 @@ def test_extracts_weights_by_the_models_names_from_our_files(sconce, tmp_path):
 def test_extracts_payloads_and_the_weights_they_name(sconce, tmp_path):
     from executorch.exir._serialize._program import deserialize_pte_binary
 
-    layers = Layers()
-    program = lower({"forward": (layers, X)}, xnnpack=True)
+    program = layers(xnnpack=True)
     report, weights = extract(sconce, tmp_path, program)
     stock = deserialize_pte_binary(program.buffer)
     stock = getattr(stock, "program", stock)
     delegates = [f for f in report["files"] if f["what"] == "delegate"]
     assert [f["name"] for f in delegates] == ["forward: 0 XnnpackBackend"]
     assert (tmp_path / "parts" / delegates[0]["file"]).read_bytes() == bytes(stock.backend_delegate_data[0].data)
-    assert_same_tensors(weights.values(), layers.state_dict().values())
+    assert_same_tensors(weights.values(), Layers().state_dict().values())
     assert sum(f["what"] == "named data" for f in report["files"]) == 4
 
 
 def test_extracts_a_data_file_and_initial_values(sconce, tmp_path):
-    layers = Layers()
-    program = lower({"forward": (layers, X)}, external_constants=True)
+    program = lower({"forward": (Layers(), X)}, external_constants=True)
     (blob,) = program._tensor_data.values()
     report, weights = extract(sconce, tmp_path, bytes(blob), "w.ptd")
     assert report["files"] == [] and len(weights) == 4
-    for name, value in layers.state_dict().items():
+    for name, value in Layers().state_dict().items():
         assert torch.equal(weights[name], value)
 
 
@@ -413,7 +416,7 @@ def test_takes_the_program_out_of_a_bundle(sconce, several, tmp_path):
 
 
 def test_names_in_a_file_are_no_paths(sconce, tmp_path):
-    bytes_ = lower({"forward": (Layers(), X)}, xnnpack=True).buffer
+    bytes_ = layers(xnnpack=True).buffer
     for name, path in ((b"forward", b"../../x"), (b"XnnpackBackend", b"/../../../abc\xff")):
         assert name in bytes_
         bytes_ = bytes_.replace(name, path)
@@ -510,7 +513,7 @@ def test_profiles_tile_programs_and_bench_runs(sconce, tmp_path):
 
 
 def test_a_call_that_fails_leaves_no_profile(sconce, tmp_path):
-    program = lower({"forward": (Layers(), X)})
+    program = layers()
     (tmp_path / "m.pte").write_bytes(program.buffer)
     save_file({"input.0": torch.zeros(3, 5)}, tmp_path / "x.safetensors")
     run(sconce, "run", tmp_path / "m.pte", "--inputs", tmp_path / "x.safetensors", "--outputs", tmp_path / "o.safetensors",
