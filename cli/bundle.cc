@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include <fmt/ranges.h>
+
 #include "base/file.h"
 #include "cli.h"
 #include "formats/bpte/bpte.h"
@@ -22,11 +24,25 @@ BpteValue value_of(const Argument& argument) {
   return tensor;
 }
 
+// A tensor that the method could never take or give is no part of a case for it.
+Result<void> check_fits(const Argument& given, const SlotMeta& slot, const std::string& name) {
+  bool fits = given.tensor.dtype == slot.dtype && given.sizes.size() == slot.rank;
+  for (int d = 0; fits && d < slot.rank; d++)
+    fits = slot.dynamic ? given.sizes[size_t(d)] <= slot.sizes[d]
+                        : given.sizes[size_t(d)] == slot.sizes[d];
+  if (fits) return {};
+  return error(Code::invalid_argument, "\"{}\" is {}[{}], the method has {} there", name,
+               dtype_name(given.tensor.dtype), fmt::join(given.sizes, ", "), slot_text(slot));
+}
+
 // Numbers that the method was exported with are part of a case.
 Result<std::vector<BpteValue>> inputs_of(const MethodMeta& meta, TensorFile& file) {
   TRY(std::vector<Argument> arguments, method_inputs(meta, file));
   std::vector<BpteValue> values;
+  size_t tensor_index = 0;
   for (uint32_t i = 0; i < arguments.size(); i++) {
+    if (arguments[i].is_tensor())
+      TRY_VOID(check_fits(arguments[i], meta.input(i), fmt::format("input.{}", tensor_index++)));
     if (!arguments[i].is_tensor()) arguments[i].value = meta.input(i).value;
     if (!arguments[i].is_tensor() && !arguments[i].value.is_number())
       return error(Code::unsupported,
@@ -74,7 +90,9 @@ Result<std::vector<BpteValue>> outputs_of(const MethodMeta& meta, const TensorFi
       sizes.push_back(int32_t(size));
     }
     if (is_tensor) {
-      values.push_back(value_of(Argument::of(found->bytes.data(), found->dtype, std::move(sizes))));
+      Argument given = Argument::of(found->bytes.data(), found->dtype, std::move(sizes));
+      TRY_VOID(check_fits(given, slot, name));
+      values.push_back(value_of(given));
       continue;
     }
     TRY(BpteValue number, number_of(*found));

@@ -83,7 +83,7 @@ Result<void> run_case(Module& module, const BpteCase& test, const BundleCheck& o
   row.compared = true;
   for (size_t i = 0; i < found.size(); i++) {
     NamedTensor expected = expected_tensor(test.outputs[i], i);
-    bool exact = !is_floating(expected.dtype);
+    bool exact = is_integral(expected.dtype);
     TensorDifference d =
         compare_tensors(found[i], expected, exact ? 0 : options.rtol, exact ? 0 : options.atol);
     d.name = expected.name;

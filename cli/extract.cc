@@ -1,6 +1,7 @@
 // sconce extract: payloads, named data and weights out of a program or a .ptd.
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -243,7 +244,7 @@ void add_extract(CLI::App& app) {
                 json);
     MappedFile file = value_or_exit(map_file(options->file), json);
     Bytes bytes = file.bytes();
-    bool is_ptd = bytes.size() >= 8 && memcmp(bytes.data() + 4, "FT01", 4) == 0;
+    bool is_ptd = bytes.size() >= 8 && memcmp(bytes.data() + 4, "FT", 2) == 0;
     Collector collector;
     Contents contents = value_or_exit(is_ptd ? collector.data_file(bytes, options->file)
                                              : collector.program(bytes, options->file),

@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "formats/bpte/bpte.h"
 #include "formats/pt2/pt2.h"
+#include "formats/ptd/ptd.h"
 #include "formats/pte/pte.h"
 #include "formats/xnnpack/xnnpack.h"
 #include "named_tensors.h"
@@ -260,6 +261,29 @@ void inspect_bpte(const std::string& path, Bytes bytes, bool json, bool map, boo
   if (json) fmt::print("}}\n");
 }
 
+void inspect_ptd(const std::string& path, Bytes bytes, bool json) {
+  std::vector<PtdEntry> entries = value_or_exit(read_ptd(bytes).with_context(path), json);
+  if (json)
+    fmt::print("{{\"format\": \"ptd\", \"bytes\": {}, \"entries\": [", bytes.size());
+  else
+    fmt::print("{}: ExecuTorch data, {} entries, {}\n", path, entries.size(),
+               human_bytes(bytes.size()));
+  const char* comma = "";
+  for (const PtdEntry& entry : entries) {
+    std::string type = entry.is_tensor ? tensor_text({.scalar_type = int8_t(entry.dtype),
+                                                      .sizes = entry.sizes,
+                                                      .dim_order = entry.dim_order})
+                                       : std::string("opaque");
+    if (json)
+      fmt::print("{}{{\"key\": {}, \"type\": {}, \"bytes\": {}}}", comma, json_string(entry.key),
+                 json_string(type), entry.bytes.size());
+    else
+      fmt::print("  {:40} {}  {}\n", entry.key, type, human_bytes(entry.bytes.size()));
+    comma = ", ";
+  }
+  if (json) fmt::print("]}}\n");
+}
+
 std::string meta_text(const pt2::TensorMeta& meta) {
   std::string text = fmt::format("{}[", dtype_name(meta.dtype));
   for (size_t i = 0; i < meta.sizes.size(); i++) {
@@ -324,8 +348,8 @@ void add_inspect(CLI::App& app) {
     bool json = false, map = false, instructions = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("inspect", "Show what is in a .pte, .bpte, .pt2, .safetensors or .npy");
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Show what is in a .pte, .bpte, .ptd, .pt2, .safetensors or .npy");
   command->add_option("file", options->file, "The file")->required();
   command->add_flag("--memory-map", options->map,
                     "Of a .pte: which tensor lies where, and when it is alive");
@@ -339,6 +363,8 @@ void add_inspect(CLI::App& app) {
     Bytes bytes = file.bytes();
     if (is_bpte(bytes))
       return inspect_bpte(path, bytes, options->json, options->map, options->instructions);
+    if (bytes.size() >= 8 && memcmp(bytes.data() + 4, "FT", 2) == 0)
+      return inspect_ptd(path, bytes, options->json);
     if (bytes.size() >= 8 && memcmp(bytes.data() + 4, "ET", 2) == 0)
       return inspect_pte(path, bytes, options->json, options->map, options->instructions);
     if (bytes.size() >= 4 && memcmp(bytes.data(), "PK\3\4", 4) == 0)

@@ -11,7 +11,7 @@ struct TensorDifference {
   double scale = 0;           // max |b| of the tensor: errors are judged against it
   double relative = 0;        // error_max / scale
   int64_t mismatches = 0;     // elements past the tolerance
-  int64_t count = 0;
+  int64_t count = 0;          // elements; two for a complex number
   bool passed = true;
 };
 

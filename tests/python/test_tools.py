@@ -116,7 +116,7 @@ def test_starts_every_case_from_the_methods_own_state(sconce, tmp_path):
     assert run_json(sconce, "check", tmp_path / "state.bpte", "--bundle", "--rtol", "0")["passed"]
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8, torch.bool])
 def test_takes_any_element_type(sconce, tmp_path, dtype):
     class Both(torch.nn.Module):
         def forward(self, x):
@@ -227,6 +227,14 @@ def test_refuses_cases_that_do_not_fit_the_method(sconce, several, tmp_path):
     assert 'tensor "output.1" is missing' in done.stderr
     done = run(sconce, "bundle", several, "--inputs", tmp_path / "in.safetensors", "--outputs",
                tmp_path / "three.safetensors", *out, code=3)
+    assert '"output.0" is f32[2], the method has f32[2, 3] there' in done.stderr
+    save_file({"input.0": torch.zeros(2, 4)}, tmp_path / "wide.safetensors")
+    done = run(sconce, "bundle", several, "--inputs", tmp_path / "wide.safetensors", *out, code=3)
+    assert '"input.0" is f32[2, 4], the method has f32[2, 3] there' in done.stderr
+    good = {"output.0": torch.zeros(2, 3), "output.1": torch.zeros(2, dtype=torch.int64), "output.2": torch.zeros(1)}
+    save_file(good, tmp_path / "more.safetensors")
+    done = run(sconce, "bundle", several, "--inputs", tmp_path / "in.safetensors", "--outputs",
+               tmp_path / "more.safetensors", *out, code=3)
     assert "3 tensors, the method gives 2" in done.stderr
     assert not (tmp_path / "no.bpte").exists()
 
@@ -405,6 +413,8 @@ def test_extracts_a_data_file_and_initial_values(sconce, tmp_path):
     (blob,) = program._tensor_data.values()
     report, weights = extract(sconce, tmp_path, bytes(blob), "w.ptd")
     assert report["files"] == [] and len(weights) == 4
+    assert {e["type"] for e in run_json(sconce, "inspect", tmp_path / "w.ptd")["entries"]} == {
+        "f32[6, 4]", "f32[6]", "f32[2, 6]", "f32[2]"}
     for name, value in Layers().state_dict().items():
         assert torch.equal(weights[name], value)
 
