@@ -108,6 +108,8 @@ std::string argument_text(const PteMethod& method, int32_t index) {
   const PteValue& value = method.values[size_t(index)];
   std::string text;
   auto item = [&](const std::string& one) { text += (text.empty() ? "" : ", ") + one; };
+  if (auto* tensor = std::get_if<PteTensor>(&value); tensor && tensor->external)
+    return fmt::format("{} called \"{}\"", tensor_text(*tensor), tensor->name);
   if (auto* list = std::get_if<PteIntList>(&value)) {
     for (int64_t v : list->items) {
       auto* number = std::get_if<int64_t>(&method.values[size_t(v)]);
@@ -194,8 +196,9 @@ struct Pairing {
       return pair_lists(list->items, std::get<PteOptionalTensorList>(other).items);
     auto* tensor = std::get_if<PteTensor>(&value);
     if (!tensor) return true;
-    bool constant = tensor->data_index && !tensor->placement;
-    if (constant) {  // one file may hold twice what the other holds once
+    auto is_constant = [](const PteTensor& t) { return t.data_index && !t.placement; };
+    if (is_constant(*tensor) != is_constant(std::get<PteTensor>(other))) return false;
+    if (is_constant(*tensor)) {  // one file may hold twice what the other holds once
       to_b.emplace(x, y);
       return true;
     }
@@ -241,7 +244,7 @@ std::map<uint32_t, Stored> stored_tensors(const Side& side, bool initial) {
       Stored& stored = all[tensor->data_index];
       stored.bytes =
           (initial ? side.program->initial_values : side.program->constants)[tensor->data_index];
-      stored.offset = uint64_t(stored.bytes.data() - side.file.data());
+      if (!stored.bytes.empty()) stored.offset = uint64_t(stored.bytes.data() - side.file.data());
       if (!stored.tensor || tensor_size(*tensor) > tensor_size(*stored.tensor))
         stored.tensor = tensor;
       if (stored.name.empty()) stored.name = tensor->name;
@@ -404,7 +407,11 @@ void compare_xnnpack(const Side& a, const Side& b, Bytes x, Bytes y, const std::
         difference.lines.push_back(line);
       }
       if (difference.lines.empty() && equal(x, y)) return;
+      if (difference.lines.empty())
+        difference.lines.push_back("nodes and weights are equal: scales or layout differ");
     }
+  } else if (equal(x, y)) {
+    return;
   }
   report.differences.push_back(std::move(difference));
 }
@@ -677,7 +684,8 @@ void add_diff(CLI::App& app) {
   command->footer(
       "Example:\n  sconce diff before.pte after.pte\nCompared: methods, their inputs and outputs, "
       "instructions, planned memory, delegates and\nXNNPACK graphs in them, constants by content, "
-      "initial values of state, named data. Not compared:\nwhere in the file things lie, and "
+      "initial values of state, named data. Not compared:\nwhere in the file things lie, devices, "
+      "and "
       "source "
       "lines.");
   command->callback([options] {

@@ -328,6 +328,32 @@ def test_sees_the_same_instructions_on_other_values(diff):
     assert only["what"].startswith("instruction 0 works on other values: aten::sub.out")
 
 
+def test_tells_a_constant_from_a_computed_value(diff):
+    weight = torch.full((2,), 3.0)
+
+    class Twice(torch.nn.Module):
+        def __init__(self, second):
+            super().__init__()
+            self.second = second
+
+        def forward(self, x):
+            return x + weight, x + (weight if self.second else x)
+
+    pair = (torch.ones(2),)
+    report, _ = diff(lower({"forward": (Twice(True), pair)}), lower({"forward": (Twice(False), pair)}))
+    assert any("works on other values" in d["what"] for d in report["differences"]), report
+
+
+def test_compares_payloads_that_it_cannot_read_by_their_bytes(sconce, tmp_path):
+    program = layers(xnnpack=True).buffer
+    assert program.count(b"XN01") == 1
+    (tmp_path / "a.pte").write_bytes(program.replace(b"XN01", b"XN09"))
+    assert run_json(sconce, "diff", tmp_path / "a.pte", tmp_path / "a.pte")["equal"]
+    (tmp_path / "b.pte").write_bytes(program.replace(b"XN01", b"XN08"))
+    (only,) = run_json(sconce, "diff", tmp_path / "a.pte", tmp_path / "b.pte", code=1)["differences"]
+    assert only["what"] == "delegate 0" and "XN" in only["a"]
+
+
 def test_compares_inputs_methods_and_the_memory_plan(diff):
     many = torch.export.Dim("n", max=7)
     a = layers()
