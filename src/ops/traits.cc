@@ -102,6 +102,11 @@ bool may_run_in_place(const Op& op) {
   return kBases.count(kernel_base(op)) > 0;
 }
 
+bool widens_weights(const Op& op) {
+  return op.name.starts_with("quantized_decomposed::dequantize_") ||
+         op.name == "torchao::dequantize_affine";
+}
+
 bool is_pointwise(const Op& op) {
   static const std::unordered_set<std::string_view> kMore = {"eq",
                                                              "ne",

@@ -21,6 +21,10 @@ std::vector<int64_t> permutation_of(std::string_view op, Span<const Argument> ar
 // may take the memory of an operand of the same type and sizes.
 bool may_run_in_place(const Op& op);
 
+// Makes numbers of quantised weights: folded, they would take four times the space, and what reads
+// integers would not find them.
+bool widens_weights(const Op& op);
+
 // Element i of the result depends on element i of the operands only, which broadcast.
 bool is_pointwise(const Op& op);
 

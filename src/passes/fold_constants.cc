@@ -3,7 +3,8 @@
 // What they make is stored in the file, so size is watched: a result may be twice as large as the
 // constants it comes from, or take from a small allowance (masks, tables of positions). A large
 // constant is not stored a second time in another form while something still uses the first.
-// Intermediate results are dropped as soon as all who use them are folded.
+// Intermediate results are dropped as soon as all who use them are folded. Quantised weights stay
+// integers.
 #include <algorithm>
 #include <cstring>
 
@@ -11,6 +12,7 @@
 #include "eval/eval.h"
 #include "ops/def.h"
 #include "ops/prim/prim.h"
+#include "ops/traits.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -100,7 +102,7 @@ class Folder {
     const Op* op = find_op(node.op);
     if (!op) return find_prim(node.op.data(), node.op.size()) != nullptr;
     return !op->def->random && op->kernel && !op->kernel->data_dependent &&
-           !node.op.starts_with("aten::empty");
+           !node.op.starts_with("aten::empty") && !widens_weights(*op);
   }
 
   // Bytes of all results; nullopt when they are not fixed.

@@ -30,6 +30,18 @@ method forward() {
   EXPECT_TRUE(program->methods[0].graph.order.empty());
 }
 
+TEST(FoldConstants, keeps_quantised_weights_as_integers) {
+  EXPECT_EQ(ops_after(fold_constants, R"(
+constant @w: i8[3] = {1, 2, -3}
+method forward(%x: f32[3]) {
+  %w = constant @w
+  %n: f32[3] = quantized_decomposed::dequantize_per_tensor(%w, 0.5, 0, -127, 127, 1, none)
+  %y: f32[3] = aten::mul.Tensor(%x, %n)
+  return %y
+})"),
+            "dequantize_per_tensor mul.Tensor");
+}
+
 TEST(FoldConstants, leaves_random_numbers_and_buffers) {
   auto program = parse_completed(R"(
 buffer @state: f32[2] = {1, 2}

@@ -73,6 +73,7 @@ class Oracle:
 
 def run(request: dict) -> dict:
     import torch
+    import executorch.kernels.quantized  # noqa: F401: its kernels register themselves
     from executorch.runtime import Runtime
     from safetensors.torch import load_file, save_file
 
@@ -126,6 +127,7 @@ def arena(request: dict) -> dict:
 
 def time_calls(request: dict) -> dict:
     """The least time of a call, for each of several files whose calls take turns."""
+    import executorch.kernels.quantized  # noqa: F401: its kernels register themselves
     from executorch.runtime import Runtime
     from safetensors.torch import load_file
 

@@ -6,7 +6,7 @@
 namespace sconce {
 namespace {
 
-// Read from the runtime of the executorch 1.5.1 wheel (portable and optimized kernels); the command
+// Read from the runtime of the executorch 1.5.1 wheel (portable, optimized and quantized kernels); the command
 // is in stock_kernels.md. Sorted.
 constexpr const char* kStockKernels[] = {
     "aten::_adaptive_avg_pool2d.out",
@@ -222,6 +222,25 @@ constexpr const char* kStockKernels[] = {
     "dim_order_ops::_clone_dim_order.out",
     "dim_order_ops::_empty_dim_order.out",
     "dim_order_ops::_to_dim_order_copy.out",
+    "quantized_decomposed::add.out",
+    "quantized_decomposed::choose_qparams.Tensor_out",
+    "quantized_decomposed::choose_qparams_per_token_asymmetric.out",
+    "quantized_decomposed::dequantize_per_channel.out",
+    "quantized_decomposed::dequantize_per_tensor.Tensor_out",
+    "quantized_decomposed::dequantize_per_tensor.out",
+    "quantized_decomposed::dequantize_per_token.out",
+    "quantized_decomposed::embedding_2bit.dtype_out",
+    "quantized_decomposed::embedding_2bit.out",
+    "quantized_decomposed::embedding_4bit.dtype_out",
+    "quantized_decomposed::embedding_4bit.out",
+    "quantized_decomposed::embedding_byte.dtype_out",
+    "quantized_decomposed::embedding_byte.out",
+    "quantized_decomposed::mixed_linear.out",
+    "quantized_decomposed::mixed_mm.out",
+    "quantized_decomposed::quantize_per_channel.out",
+    "quantized_decomposed::quantize_per_tensor.Tensor_out",
+    "quantized_decomposed::quantize_per_tensor.out",
+    "quantized_decomposed::quantize_per_token.out",
 };
 
 }  // namespace
