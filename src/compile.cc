@@ -62,7 +62,7 @@ Result<void> compile(const std::vector<CompileInput>& inputs,
 
   // Improve it, and rewrite what the target lacks.
   stages.begin("passes", 0.2);
-  PassContext context{target->has_node};
+  PassContext context{target->has_node, target->quantized};
   PipelineOptions pipeline_options;
   std::vector<PassRun> runs;
   pipeline_options.runs = &runs;

@@ -21,6 +21,13 @@ std::vector<int64_t> permutation_of(std::string_view op, Span<const Argument> ar
 // may take the memory of an operand of the same type and sizes.
 bool may_run_in_place(const Op& op);
 
+// What a target makes of graphs that torch quantised.
+enum class QuantizedGraphs : uint8_t {
+  as_they_are,  // quantize and dequantize run as instructions
+  integers,     // what stands between dequantize and quantize becomes operators on integers
+  numbers,      // quantised weights become numbers when the model is compiled
+};
+
 // Makes numbers of quantised weights: folded, they would take four times the space, and what reads
 // integers would not find them.
 bool widens_weights(const Op& op);

@@ -4,7 +4,7 @@
 // constants it comes from, or take from a small allowance (masks, tables of positions). A large
 // constant is not stored a second time in another form while something still uses the first.
 // Intermediate results are dropped as soon as all who use them are folded. Quantised weights stay
-// integers.
+// integers, but for targets that compute with numbers.
 #include <algorithm>
 #include <cstring>
 
@@ -13,7 +13,7 @@
 #include "ops/def.h"
 #include "ops/prim/prim.h"
 #include "ops/traits.h"
-#include "passes/passes.h"
+#include "passes/pipeline.h"
 #include "passes/rewrite.h"
 
 namespace sconce {
@@ -25,7 +25,7 @@ constexpr uint64_t kAllowanceBytes =
 
 class Folder {
  public:
-  Folder(Program& program, Graph& graph)
+  Folder(Program& program, Graph& graph, bool keeps_integers)
       : program_(program),
         graph_(graph),
         evaluator_(program, false),
@@ -33,7 +33,8 @@ class Folder {
         known_(graph.values.size(), 0),
         from_bytes_(graph.values.size(), 0),
         uses_(graph.use_counts()),
-        replacements_(graph) {}
+        replacements_(graph),
+        keeps_integers_(keeps_integers) {}
 
   void run() {
     uint64_t total = 0;
@@ -97,12 +98,13 @@ class Folder {
     return false;
   }
 
-  static bool may_fold(const Node& node) {
+  bool may_fold(const Node& node) const {
     if (!is_operator(node) || node.results.empty()) return false;
     const Op* op = find_op(node.op);
     if (!op) return find_prim(node.op.data(), node.op.size()) != nullptr;
     return !op->def->random && op->kernel && !op->kernel->data_dependent &&
-           !node.op.starts_with("aten::empty") && !widens_weights(*op);
+           !node.op.starts_with("aten::empty") &&
+           !(keeps_integers_ && widens_weights(*op));
   }
 
   // Bytes of all results; nullopt when they are not fixed.
@@ -168,7 +170,8 @@ class Folder {
     uint64_t growth = 0;
     if (*bytes > kSmallBytes) {
       if (shares_large(node, *bytes)) return false;
-      if (*bytes > 2 * from) growth = *bytes;
+      const Op* op = find_op(node.op);
+      if (*bytes > 2 * from && !(op && widens_weights(*op))) growth = *bytes;
       if (growth > allowance_) return false;
     }
     Result<std::vector<EvalValue>> results = evaluator_.run_node(graph_, node, values_);
@@ -257,13 +260,14 @@ class Folder {
   std::vector<uint64_t> from_bytes_;  // of the constants that a value was made from
   std::vector<int32_t> uses_;         // by nodes that are not folded
   Replacements replacements_;
+  bool keeps_integers_;
   uint64_t allowance_ = 0;
 };
 
 }  // namespace
 
-Result<void> fold_constants(Program& program, Graph& graph, const PassContext&) {
-  Folder(program, graph).run();
+Result<void> fold_constants(Program& program, Graph& graph, const PassContext& context) {
+  Folder(program, graph, context.quantized != QuantizedGraphs::numbers).run();
   return {};
 }
 

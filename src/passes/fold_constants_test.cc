@@ -39,7 +39,7 @@ method forward(%x: f32[3]) {
   %y: f32[3] = aten::mul.Tensor(%x, %n)
   return %y
 })"),
-            "dequantize_per_tensor mul.Tensor");
+            "quantized_decomposed::dequantize_per_tensor mul.Tensor");
 }
 
 TEST(FoldConstants, leaves_random_numbers_and_buffers) {

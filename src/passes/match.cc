@@ -210,7 +210,8 @@ void Matcher::release(ValueId id) {
   Graph::for_each_use(node, [&](ValueId used) { release(used); });
 }
 
-bool Matcher::replace(NodeId root, std::string_view name, std::vector<Argument> arguments) {
+bool Matcher::replace(NodeId root, std::string_view name, std::vector<Argument> arguments,
+                      bool ask) {
   const Op* op = find_op(name);
   if (!op) return false;
   for (size_t i = arguments.size(); i < op->arguments.size(); i++) {
@@ -218,7 +219,7 @@ bool Matcher::replace(NodeId root, std::string_view name, std::vector<Argument> 
     arguments.push_back(op->arguments[i].has_default ? op->arguments[i].default_value
                                                      : Argument(None{}));
   }
-  if (!closed_at(root) || !target_has(name, arguments)) return false;
+  if (!closed_at(root) || (ask && !target_has(name, arguments))) return false;
   Node& node = graph_.nodes[size_t(root)];
   Node before = node;
   node.op = op->name;
@@ -229,10 +230,11 @@ bool Matcher::replace(NodeId root, std::string_view name, std::vector<Argument> 
   return true;
 }
 
-ValueId Matcher::add(std::string op, std::vector<Argument> arguments, Type type, const Node& like) {
+ValueId Matcher::add(std::string op, std::vector<Argument> arguments, std::vector<Type> types,
+                     const Node& like) {
   std::string source = like.source;  // `like` may move
   NodeId id =
-      graph_.add_node(std::move(op), std::move(arguments), {std::move(type)}, std::move(source));
+      graph_.add_node(std::move(op), std::move(arguments), std::move(types), std::move(source));
   graph_.order.pop_back();
   placed_.push_back(id);
   count(graph_.nodes[size_t(id)], 1);

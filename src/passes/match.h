@@ -60,9 +60,20 @@ class Matcher {
   bool target_has(std::string_view op, const std::vector<Argument>& arguments);
   // Makes the node compute `op` instead, when nobody outside the pattern sees its inside and the
   // target has the operator. Missing trailing arguments take their defaults.
-  bool replace(NodeId root, std::string_view op, std::vector<Argument> arguments);
+  bool replace(NodeId root, std::string_view op, std::vector<Argument> arguments) {
+    return replace(root, op, std::move(arguments), true);
+  }
+  // The same for an operator that the target need not have as it stands: legalize rewrites it.
+  bool replace_anyway(NodeId root, std::string_view op, std::vector<Argument> arguments) {
+    return replace(root, op, std::move(arguments), false);
+  }
   // A new node before the one that is looked at.
-  ValueId add(std::string op, std::vector<Argument> arguments, Type type, const Node& like);
+  ValueId add(std::string op, std::vector<Argument> arguments, Type type, const Node& like) {
+    return add(std::move(op), std::move(arguments), std::vector<Type>{std::move(type)}, like);
+  }
+  // The same with several results, of which the first is given back.
+  ValueId add(std::string op, std::vector<Argument> arguments, std::vector<Type> types,
+              const Node& like);
   // Sizes as an argument: nodes that compute what is not known are added.
   Argument ints(const std::vector<SymInt>& sizes, const Node& like);
   // A value for a constant of the program.
@@ -74,6 +85,7 @@ class Matcher {
  private:
   template <class F>
   friend void for_each_root(Matcher& matcher, F f);
+  bool replace(NodeId root, std::string_view op, std::vector<Argument> arguments, bool ask);
   bool add_factors(const Node& node, int sign, Product* out, int depth);
   bool add_factor(ValueId id, int sign, Product* out, int depth);
   void count(const Node& node, int32_t change);

@@ -17,6 +17,8 @@ static constexpr Pass kPipeline[] = {
     {"fold_padding", fold_padding},
     {"cancel_permutes", cancel_permutes},
     {"fold_batch_norm", fold_batch_norm},
+    {"fold_quantization", fold_quantization},
+    {"remove_dead_integers", remove_dead_code},
     {"legalize", legalize},
     {"make_promotion_explicit", make_promotion_explicit},
     {"remove_no_ops_again", remove_no_ops},

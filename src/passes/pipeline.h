@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/def.h"
+#include "ops/traits.h"
 #include "passes/passes.h"
 
 namespace sconce {
@@ -14,6 +14,7 @@ namespace sconce {
 struct PassContext {
   // True when the target runs this node as it stands.
   std::function<bool(const Op&, const Program&, const Graph&, const Node&)> has_node;
+  QuantizedGraphs quantized = QuantizedGraphs::as_they_are;
 };
 
 struct Pass {

@@ -8,7 +8,7 @@ namespace sconce {
 CompiledForTest compile_for_cpu(const std::string& text) {
   std::shared_ptr<Program> program = parse_completed(text);
   const Target& target = *find_target("cpu");
-  Result<void> done = run_pipeline(*program, {target.has_node}, {});
+  Result<void> done = run_pipeline(*program, {target.has_node, target.quantized}, {});
   EXPECT_TRUE(done.ok()) << done.error().text;
   for (Method& method : program->methods) {
     done = target.partition(*program, method.graph);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "ir/graph.h"
-#include "ops/def.h"
+#include "ops/traits.h"
 
 namespace sconce {
 
@@ -14,6 +14,7 @@ struct Target {
   const char* description;  // one line for --help
   // True when the target runs this node as it stands.
   bool (*has_node)(const Op& op, const Program& program, const Graph& graph, const Node& node);
+  QuantizedGraphs quantized;
   // Makes calls of a backend of the nodes that it takes; the others are for kernels. Null: none.
   Result<void> (*partition)(Program& program, Graph& graph);
 };

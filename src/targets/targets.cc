@@ -75,11 +75,11 @@ bool xnnpack_has(const Op& op, const Program& program, const Graph& graph, const
 
 constexpr Target kTargets[] = {
     {"cpu", "our runtime on CPUs, fast: tile programs, and kernels where those do not reach",
-     cpu_has, partition_for_cpu},
+     cpu_has, QuantizedGraphs::numbers, partition_for_cpu},
     {"portable", "plain instructions that ExecuTorch 1.5 and our runtime both run", portable_has,
-     nullptr},
+     QuantizedGraphs::as_they_are, nullptr},
     {"xnnpack", "XNNPACK payloads and plain instructions, for stock ExecuTorch 1.5", xnnpack_has,
-     partition_for_xnnpack},
+     QuantizedGraphs::integers, partition_for_xnnpack},
 };
 
 }  // namespace

@@ -90,9 +90,10 @@ def stocks_xnnpack_file(flow: str, model, inputs, dynamic_shapes) -> routes.Stoc
         if made.quantize:
             tester.quantize(made.quantize_stage_factory())
         tester.export(tester._get_default_stage(StageType.EXPORT, dynamic_shapes=dynamic_shapes))
+        exported = tester.stages[StageType.EXPORT].artifact
         tester.to_edge_transform_and_lower()
         tester.to_executorch()
-        return routes.StocksFile(tester.get_artifact().buffer)
+        return routes.StocksFile(tester.get_artifact().buffer, exported=exported)
     except Exception as error:
         raise routes.NotOurs(f"stock cannot lower it: {routes.first_line(error)}") from error
 
@@ -112,8 +113,9 @@ def run_test(model, inputs, flow, test_name, test_base_name, subtest_index, para
     try:
         if isinstance(case, routes.NotOurs):
             raise case
-        if flow.name in routes.XNNPACK_ROUTES:
-            lower = lambda: stocks_xnnpack_file(flow.name, model, inputs, dynamic_shapes)
+        stocks_flow = routes.OUR_INT8_ROUTES.get(flow.name, flow.name)
+        if stocks_flow in routes.XNNPACK_ROUTES:
+            lower = lambda: stocks_xnnpack_file(stocks_flow, model, inputs, dynamic_shapes)
         else:
             lower = lambda: stocks_file(case.methods["forward"])
         worst = state.bench.run(flow.name, case, lower)

@@ -6,12 +6,14 @@
     ours_on_stock   our compiler (`--target portable`), stock's runtime
     ours_on_ours    our compiler (`--target cpu`), our runtime
     our_xnnpack_on_stock, our_xnnpack_on_ours    our compiler (`--target xnnpack`), either runtime
+    our_xnnpack_*int8*_on_stock, _on_ours        the same of programs that stock's quantizer changed
 
 A result is right when `compare.error_of` says so: same number of tensors, dtypes and shapes, and the
 largest error of an output is within 1e-4 of that output's largest magnitude (f16 2e-3, bf16 1.6e-2;
 integers exact; NaN and infinity at the same places). The XNNPACK flows are held against stock's own
 runtime instead of torch, and quantised ones may be two steps of 8 bits away: XNNPACK's vector kernels
-multiply with fewer bits than its reference.
+multiply with fewer bits than its reference. So are our files of quantised programs, against stock's
+own file of the same program on stock's runtime.
 
 Both of ours run as the command line in processes of their own, stock's runtime in oracle.py's
 worker, so that whatever crashes is one failed case.
@@ -34,7 +36,10 @@ OUR_XNNPACK_ROUTES = ("our_xnnpack_on_stock", "our_xnnpack_on_ours")
 # Names of stock's flows.
 XNNPACK_ROUTES = ("xnnpack", "xnnpack_static_int8_per_channel", "xnnpack_static_int8_per_tensor",
                   "xnnpack_dynamic_int8_per_channel")
-ALL_ROUTES = (*ROUTES, *OUR_XNNPACK_ROUTES, *XNNPACK_ROUTES)
+# Our files of what stock's flow of that name quantises.
+OUR_INT8_ROUTES = {f"our_{flow}_on_{runtime}": flow for flow in XNNPACK_ROUTES[1:]
+                   for runtime in ("stock", "ours")}
+ALL_ROUTES = (*ROUTES, *OUR_XNNPACK_ROUTES, *XNNPACK_ROUTES, *OUR_INT8_ROUTES)
 QUANTIZED_ERROR = 2 / 255
 
 
@@ -87,6 +92,7 @@ class StocksFile:
     program: bytes
     data: list[bytes] = field(default_factory=list)  # of .ptd files
     changed: list[int] = field(default_factory=list)  # arguments changed in place, its first results
+    exported: object = None  # what it was lowered from, if stock's quantizer changed that
 
 
 class Bench:
@@ -148,6 +154,31 @@ class Bench:
                           "--outputs", files["got"]]
         compare.run_cli(self.sconce, "run", pte, *arguments, timeout_s=self.timeout_s)
         return max(map(self.judge, made))
+
+    def check_ours_of_quantised(self, made: StocksFile, case: Exported, on_stock: bool) -> float:
+        """Our file of a program that stock's quantizer changed, against stock's own on stock's
+        runtime."""
+        ours = self.compile(Exported({"forward": made.exported}, []), "xnnpack")
+        (self.work / "stock.pte").write_bytes(made.program)
+        worst = 0.0
+        for number, call in enumerate(case.calls):
+            files = self.files(call, number)
+
+            def run_on_stock(pte: pathlib.Path, to: str) -> None:
+                self.oracle.ask({"do": "run", "pte": str(pte), "method": call.method,
+                                 "calls": [{"inputs": files["leaves"], "from": str(files["inputs"]),
+                                            "to": str(files[to])}]}, timeout_s=self.timeout_s)
+            try:
+                run_on_stock(self.work / "stock.pte", "expected")
+            except OracleError as error:
+                raise NotOurs(f"stock cannot run its file: {first_line(error)}") from None
+            if on_stock:
+                run_on_stock(ours, "got")
+            else:
+                compare.run_cli(self.sconce, "run", ours, "--method", call.method, "--inputs",
+                                files["inputs"], "--outputs", files["got"], timeout_s=self.timeout_s)
+            worst = max(worst, self.judge(files, QUANTIZED_ERROR))
+        return worst
 
     def on_stock(self, pte: pathlib.Path, case: Exported) -> float:
         """Methods one after the other: each keeps its own state over its calls."""
@@ -213,6 +244,8 @@ class Bench:
         if route in XNNPACK_ROUTES:
             limit = None if route == "xnnpack" else QUANTIZED_ERROR
             return self.check_against_stock(lower().program, case, limit)
+        if route in OUR_INT8_ROUTES:
+            return self.check_ours_of_quantised(lower(), case, route.endswith("_on_stock"))
         if route == "ours_on_stock":
             return self.on_stock(self.compile(case, "portable"), case)
         if route == "our_xnnpack_on_stock":

@@ -11,6 +11,8 @@ Flows (routes.py says what counts as right):
     our_xnnpack_on_stock, our_xnnpack_on_ours (when asked for): `--target xnnpack`, either runtime
     xnnpack, xnnpack_static_int8_per_channel, xnnpack_static_int8_per_tensor,
     xnnpack_dynamic_int8_per_channel (when asked for): stock's flows of that name, our runtime
+    our_xnnpack_static_int8_per_channel_on_stock, ..._on_ours and the like (when asked for): our file
+                    of what stock's flow quantises, either runtime
 
 Needs torch and executorch (`make venv`) and the sconce command line: --sconce, else $SCONCE_CLI,
 else build/release or build/dev. Prints a line for each case that did not pass and a table of the

@@ -166,7 +166,7 @@ Result<std::vector<EvalValue>> run_graph(const Op& op, Span<const OptestValue> v
   graph.outputs = results;
   if (mode == kModePortable) {
     const Target* target = find_target("portable");
-    TRY_VOID(run_pipeline(inputs.program, {target->has_node}, {.verify = true}));
+    TRY_VOID(run_pipeline(inputs.program, {target->has_node, target->quantized}, {.verify = true}));
     results = graph.outputs;
   }
   Evaluator evaluator(inputs.program);

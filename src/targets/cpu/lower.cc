@@ -61,6 +61,12 @@ bool is_stored(DType dtype) {
   }
 }
 
+// Integers of 8 bits are read and written where numbers come from and go to, nowhere else.
+bool takes(const Node& node, DType dtype) {
+  return is_stored(dtype) ||
+         (dtype == DType::i8 && node.op.starts_with("quantized_decomposed::"));
+}
+
 // How many zeros a node puts before each dimension of its operand; nothing when it does something
 // else, or takes some away.
 std::optional<std::vector<int64_t>> zeros_before(const Graph& graph, const Node& node) {
@@ -297,8 +303,7 @@ class PlainPlaces : public Places {
  public:
   explicit PlainPlaces(const Graph& graph) : graph_(graph) {}
   std::optional<ElementView> place(ValueId tensor) override {
-    if (!is_static_tensor(graph_, tensor) || !is_stored(graph_.type(tensor).tensor.dtype))
-      return std::nullopt;
+    if (!is_static_tensor(graph_, tensor)) return std::nullopt;
     std::vector<int64_t> sizes = known_sizes(graph_, tensor);
     return ElementView{tensor, 0, sizes, contiguous_strides(sizes)};
   }
@@ -737,10 +742,10 @@ bool can_lower(const Program& program, const Graph& graph, const Node& node) {
   if (node.results.empty()) return false;
   bool fits = true;
   Graph::for_each_use(node, [&](ValueId used) {
-    fits &= is_static_tensor(graph, used) && is_stored(graph.type(used).tensor.dtype);
+    fits &= is_static_tensor(graph, used) && takes(node, graph.type(used).tensor.dtype);
   });
   fits &= is_static_tensor(graph, node.results[0]) &&
-          is_stored(graph.type(node.results[0]).tensor.dtype);
+          takes(node, graph.type(node.results[0]).tensor.dtype);
   // Other results must be unused: a kernel gives the first one.
   if (fits && node.results.size() > 1) {
     std::vector<int32_t> uses = graph.use_counts();

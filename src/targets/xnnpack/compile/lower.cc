@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "targets/content_name.h"
+#include "tensor/half.h"
 
 namespace sconce {
 namespace {
@@ -75,7 +76,29 @@ std::optional<Dims> ints_argument(const Node& node, size_t i, size_t count) {
 
 class Lowering;
 using Rule = bool (*)(Lowering& l, const Node& node);
+struct XnnScale {
+  float scale;
+  int32_t zero;
+  bool operator==(const XnnScale&) const = default;
+};
 Rule find_rule(const std::string& op);
+
+// Where an operator on integers has its operands, each before its scale and zero point, and the
+// scale and zero point of its result.
+struct Int8Arguments {
+  const char* op;
+  std::vector<size_t> operands;
+  size_t result;
+};
+const Int8Arguments* find_int8(const std::string& op) {
+  static const auto* rows = new std::vector<Int8Arguments>{
+      {"int8::linear", {0}, 6}, {"int8::convolution", {0}, 12}, {"int8::add", {0, 3}, 6},
+      {"int8::sub", {0, 3}, 6}, {"int8::mul", {0, 3}, 6},       {"int8::mean", {0}, 5},
+      {"int8::clamp", {0}, 5}};
+  for (const Int8Arguments& row : *rows)
+    if (op == row.op) return &row;
+  return nullptr;
+}
 
 class Lowering {
  public:
@@ -88,6 +111,7 @@ class Lowering {
 
   Result<XnnRegion> run(Span<const NodeId> nodes) {
     find_uses(nodes);
+    find_scales();
     // Inputs first: their external ids come before those of outputs.
     for (size_t i = 0; i < region.inputs.size(); i++) {
       ValueId input = region.inputs[i];
@@ -113,13 +137,21 @@ class Lowering {
 
   bool is_f32(ValueId id) const {
     const Type& type = graph.type(id);
-    if (!type.is_tensor() || type.tensor.dtype != DType::f32 || !is_static(type.tensor) ||
-        type.tensor.sizes.size() > size_t(kXnnRankMax))
-      return false;
+    return type.is_tensor() && type.tensor.dtype == DType::f32 && has_xnn_shape(id);
+  }
+  bool has_xnn_shape(ValueId id) const {
+    const Type& type = graph.type(id);
+    if (!is_static(type.tensor) || type.tensor.sizes.size() > size_t(kXnnRankMax)) return false;
     // XNNPACK has no empty tensors, and counts dimensions as they lie.
     for (const SymInt& size : type.tensor.sizes)
       if (size.value < 1) return false;
     return type.tensor.dim_order.empty() || is_image(id) || is_in_order(id);
+  }
+  // Integers of 8 bits that stand for numbers: here values carry scale and zero point.
+  bool is_i8(ValueId id) const {
+    const Type& type = graph.type(id);
+    if (!type.is_tensor() || type.tensor.dtype != DType::i8) return false;
+    return has_xnn_shape(id);
   }
   bool is_constant(ValueId id) const { return graph.values[size_t(id)].origin == Origin::constant; }
   Dims dims(ValueId id) const {
@@ -162,6 +194,7 @@ class Lowering {
     return form.image;
   }
   void set(ValueId id, uint32_t value, bool as_image = false) {
+    if (graph.type(id).tensor.dtype == DType::i8) set_scale(value, scale_of(id));
     (as_image ? forms_[id].image : forms_[id].plain) = value;
   }
   // A convolution's input whose padding waits for it.
@@ -197,8 +230,14 @@ class Lowering {
     const auto& d = region.graph.values[value].dims;
     return Dims(d.begin(), d.end());
   }
+  // The result has the type of the first operand.
   XnnNode& add(Kind kind, std::vector<uint32_t> inputs, const Dims& out) {
     uint32_t to = add_value(out);
+    const XnnValue& like = region.graph.values[inputs[0]];
+    if (like.dtype == XnnDType::qint8 && !like.constant) {
+      region.graph.values[to].dtype = like.dtype;
+      region.graph.values[to].quantization = like.quantization;
+    }
     XnnNode& node = region.graph.nodes.emplace_back();
     node.kind = kind;
     node.inputs = std::move(inputs);
@@ -228,6 +267,90 @@ class Lowering {
   }
   uint32_t unary(Kind kind, uint32_t a) { return add(kind, {a}, dims_of(a)).outputs[0]; }
 
+  // --- integers ---
+
+  static constexpr XnnScale kNoScale = {1, 0};
+  void set_scale(uint32_t value, XnnScale scale) {
+    XnnValue& v = region.graph.values[value];
+    v.dtype = XnnDType::qint8;
+    v.quantization.kind = XnnQuantization::Kind::per_tensor;
+    v.quantization.scale = scale.scale;
+    v.quantization.zero_point = scale.zero;
+  }
+  XnnScale scale_of(ValueId id) const {
+    auto found = scales_.find(id);
+    return found == scales_.end() ? kNoScale : found->second;
+  }
+  // The value as numbers of another type: f32, or integers of a scale.
+  uint32_t converted(uint32_t from, std::optional<XnnScale> to) {
+    uint32_t made = add(Kind::convert, {from}, dims_of(from)).outputs[0];
+    if (to) {
+      set_scale(made, *to);
+    } else {
+      region.graph.values[made].dtype = XnnDType::f32;
+      region.graph.values[made].quantization = {};
+    }
+    return made;
+  }
+  // Rows quantised by their own range.
+  uint32_t dynamic(uint32_t from) {
+    uint32_t made = add(Kind::convert, {from}, dims_of(from)).outputs[0];
+    XnnValue& value = region.graph.values[made];
+    value.dtype = XnnDType::qdint8;
+    value.quantization.kind = XnnQuantization::Kind::per_token;
+    value.quantization.inner_dims = 1;
+    return made;
+  }
+  // Bytes under a name of their own; what number the payload knows them by.
+  uint32_t named(Bytes bytes, std::shared_ptr<const std::vector<uint8_t>> owned) {
+    if (trial) return 0;
+    std::string key = content_name(bytes);
+    auto [known, is_new] = constants_.try_emplace(key, uint32_t(region.graph.constants.size()));
+    if (is_new) {
+      region.graph.constants.push_back({key, true, bytes});
+      region.constants.push_back({key, bytes, std::move(owned), kConstantAlignment});
+    }
+    return known->second;
+  }
+  uint32_t named(std::vector<uint8_t> bytes) {
+    auto owned = std::make_shared<const std::vector<uint8_t>>(std::move(bytes));
+    return named(*owned, owned);
+  }
+  template <class T>
+  static std::vector<uint8_t> bytes_of(const std::vector<T>& numbers) {
+    std::vector<uint8_t> bytes(numbers.size() * sizeof(T));
+    if (!bytes.empty()) memcpy(bytes.data(), numbers.data(), bytes.size());
+    return bytes;
+  }
+  // A constant that XNNPACK packs, with a scale for all or one for each place along `channel_dim`.
+  uint32_t integers(XnnDType one, XnnDType each, uint32_t constant, const Dims& d,
+                    const std::vector<float>& scales, int32_t channel_dim) {
+    uint32_t made = add_value(d);
+    XnnValue& value = region.graph.values[made];
+    value.constant = constant;
+    value.dtype = scales.size() == 1 ? one : each;
+    if (scales.size() == 1) {
+      value.quantization.kind = XnnQuantization::Kind::per_tensor;
+      value.quantization.scale = scales[0];
+    } else {
+      value.quantization.kind = XnnQuantization::Kind::per_channel;
+      value.quantization.channel_dim = channel_dim;
+      value.quantization.scale_count = uint32_t(scales.size());
+      if (!trial) value.quantization.scale_constant = named(bytes_of(scales));
+    }
+    return made;
+  }
+  std::vector<float> scales_of(ValueId id) const {
+    return std::vector<float>(floats(id), floats(id) + product(dims(id)));
+  }
+  const int8_t* bytes_at(ValueId id) const {
+    return reinterpret_cast<const int8_t*>(
+        program.constants[size_t(graph.values[size_t(id)].index)].bytes.data());
+  }
+  const ConstantData& data_of(ValueId id) const {
+    return program.constants[size_t(graph.values[size_t(id)].index)];
+  }
+
   // A constant of f32; equal bytes of equal sizes are one value. But for filters and biases:
   // XNNPACK packs them, and stock then lets their bytes go, so that no other node may read the same
   // value.
@@ -236,17 +359,12 @@ class Lowering {
                     Use use = Use::read) {
     if (d.empty()) d = {1};
     if (trial) return add_value(d);
-    std::string key = content_name(bytes);
-    auto [known, is_new] = constants_.try_emplace(key, uint32_t(region.graph.constants.size()));
-    if (is_new) {
-      region.graph.constants.push_back({key, true, bytes});
-      region.constants.push_back({key, bytes, std::move(owned), kConstantAlignment});
-    }
-    auto& same = constant_values_[{key, use}];
+    uint32_t constant = named(bytes, std::move(owned));
+    auto& same = constant_values_[{constant, use}];
     for (uint32_t v : same)
       if (dims_of(v) == d) return v;
     uint32_t value = add_value(d);
-    region.graph.values[value].constant = known->second;
+    region.graph.values[value].constant = constant;
     same.push_back(value);
     return value;
   }
@@ -265,18 +383,22 @@ class Lowering {
     Dims from = dims(id), to;
     for (size_t d : order) to.push_back(from[d]);
     if (trial) return add_value(to);
+    return constant(turned(floats(id), from, order), to, Use::packed);
+  }
+  // The elements of a tensor of rank 4 with its dimensions in another order.
+  template <class T>
+  static std::vector<T> turned(const T* data, const Dims& from, const std::vector<size_t>& order) {
     Dims strides(4, 1);
     for (size_t i = 3; i-- > 0;) strides[i] = strides[i + 1] * from[i + 1];
-    std::vector<float> numbers;
-    numbers.reserve(size_t(product(to)));
-    const float* data = floats(id);
-    for (int64_t a = 0; a < to[0]; a++)
-      for (int64_t b = 0; b < to[1]; b++)
-        for (int64_t c = 0; c < to[2]; c++)
-          for (int64_t d = 0; d < to[3]; d++)
+    std::vector<T> numbers;
+    numbers.reserve(size_t(product(from)));
+    for (int64_t a = 0; a < from[order[0]]; a++)
+      for (int64_t b = 0; b < from[order[1]]; b++)
+        for (int64_t c = 0; c < from[order[2]]; c++)
+          for (int64_t d = 0; d < from[order[3]]; d++)
             numbers.push_back(data[a * strides[order[0]] + b * strides[order[1]] +
                                    c * strides[order[2]] + d * strides[order[3]]]);
-    return constant(numbers, to, Use::packed);
+    return numbers;
   }
   // Limits of a result: in the node that makes it, when nobody else sees that node's result.
   uint32_t limited(ValueId of, uint32_t value, float min, float max) {
@@ -387,6 +509,54 @@ class Lowering {
         if (outside[size_t(result)]) region.outputs.push_back(result);
   }
 
+  // Scales of integers: who makes or reads them says so; what only moves them keeps them.
+  void find_scales() {
+    auto note = [&](ValueId id, const Node& node, size_t at) {
+      auto scale = number_argument(node, at), zero = number_argument(node, at + 1);
+      if (scale && zero) scales_.try_emplace(id, XnnScale{float(*scale), int32_t(*zero)});
+    };
+    auto is_move = [&](const Node& node) {
+      return !node.results.empty() && !node.op.starts_with("int8::") &&
+             graph.type(node.results[0]).tensor.dtype == DType::i8 && find_rule(node.op);
+    };
+    auto operands = [&](const Node& node) {
+      std::vector<ValueId> all;
+      Graph::for_each_use(node, [&](ValueId id) {
+        if (graph.type(id).is_tensor() && graph.type(id).tensor.dtype == DType::i8)
+          all.push_back(id);
+      });
+      return all;
+    };
+    for (NodeId id : graph.order) {
+      const Node& node = graph.nodes[size_t(id)];
+      if (node.op == "quantized_decomposed::quantize_per_tensor") note(node.results[0], node, 1);
+      if (node.op == "quantized_decomposed::dequantize_per_tensor")
+        if (auto x = value_argument(node, 0)) note(*x, node, 1);
+      if (const Int8Arguments* at = find_int8(node.op)) {
+        note(node.results[0], node, at->result);
+        for (size_t i : at->operands)
+          if (auto x = i < node.arguments.size() ? value_argument(node, i) : std::nullopt)
+            note(*x, node, i + 1);
+      }
+    }
+    for (int pass = 0; pass < 2; pass++) {
+      auto order = graph.order;
+      if (pass == 0) std::reverse(order.begin(), order.end());
+      for (NodeId id : order) {
+        const Node& node = graph.nodes[size_t(id)];
+        if (!is_move(node)) continue;
+        std::vector<ValueId> all = operands(node);
+        all.push_back(node.results[0]);
+        const XnnScale* known = nullptr;
+        for (ValueId v : all)
+          if (auto found = scales_.find(v); found != scales_.end()) known = &found->second;
+        if (!known) continue;
+        XnnScale scale = *known;
+        for (ValueId v : all) scales_.try_emplace(v, scale);
+      }
+    }
+  }
+
   void mark_output(ValueId id) {
     uint32_t v = is_image(id) ? image(id) : plain(id);
     XnnValue* value = &region.graph.values[v];
@@ -400,9 +570,10 @@ class Lowering {
   }
 
   std::map<ValueId, Form> forms_;
+  std::map<ValueId, XnnScale> scales_;
   std::map<ValueId, Padding> paddings_;
   std::unordered_map<std::string, uint32_t> constants_;
-  std::map<std::pair<std::string, Use>, std::vector<uint32_t>> constant_values_;
+  std::map<std::pair<uint32_t, Use>, std::vector<uint32_t>> constant_values_;
   std::vector<int> uses_;
   std::vector<const Node*> users_;
 };
@@ -853,9 +1024,282 @@ bool resize_rule(Lowering& l, const Node& node) {
   return true;
 }
 
+// --- rules for integers -------------------------------------------------------------------------
+
+// XNNPACK takes ratios of scales in [2^low, 2^high).
+bool is_ratio(double ratio, int low, int high) {
+  return ratio >= std::ldexp(1.0, low) && ratio < std::ldexp(1.0, high);
+}
+
+bool is_known_i8(const Lowering& l, std::optional<ValueId> x) { return x && l.is_i8(*x); }
+
+bool quantize_rule(Lowering& l, const Node& node) {
+  auto x = value_argument(node, 0);
+  auto scale = number_argument(node, 1), zero = number_argument(node, 2);
+  if (!x || !scale || !zero || l.is_constant(*x) || number_argument(node, 3) != -128.0 ||
+      number_argument(node, 4) != 127.0 || !is_ratio(*scale, -100, 100) || *zero < -128 ||
+      *zero > 127 || l.dims(*x).empty())
+    return false;
+  bool as_image = l.prefers_image(*x);
+  uint32_t from = as_image ? l.image(*x) : l.plain(*x);
+  l.set(node.results[0], l.converted(from, XnnScale{float(*scale), int32_t(*zero)}), as_image);
+  return true;
+}
+
+bool dequantize_rule(Lowering& l, const Node& node) {
+  auto x = value_argument(node, 0);
+  auto scale = number_argument(node, 1), zero = number_argument(node, 2);
+  if (!is_known_i8(l, x) || !scale || !zero || l.is_constant(*x) || !is_ratio(*scale, -100, 100) ||
+      *zero < -128 || *zero > 127 || l.dims(*x).empty())
+    return false;
+  XnnScale wanted{float(*scale), int32_t(*zero)};
+  // The same integers, read in two ways.
+  if (!l.trial && l.scale_of(*x) != wanted) return false;
+  bool as_image = l.prefers_image(*x);
+  uint32_t from = as_image ? l.image(*x) : l.plain(*x);
+  l.set(node.results[0], l.converted(from, std::nullopt), as_image);
+  return true;
+}
+
+// A result of integers from `min` to `max`, whose scale and zero point stand before them at `at`.
+bool finish_int8(Lowering& l, const Node& node, size_t at, XnnNode& made, bool as_image) {
+  auto scale = number_argument(node, at), zero = number_argument(node, at + 1);
+  auto min = number_argument(node, at + 2), max = number_argument(node, at + 3);
+  if (!scale || !zero || !min || !max) return false;
+  if (*min > -128 || *max < 127) {
+    made.limited = true;
+    made.min = *min > -128 ? float((*min - *zero) * *scale) : -INFINITY;
+    made.max = *max < 127 ? float((*max - *zero) * *scale) : INFINITY;
+  }
+  uint32_t value = made.outputs[0];
+  l.set(node.results[0], value, as_image);
+  l.set_scale(value, {float(*scale), int32_t(*zero)});
+  return true;
+}
+
+std::vector<float> products(const std::vector<float>& scales, float x) {
+  std::vector<float> out;
+  for (float scale : scales) out.push_back(x * scale);
+  return out;
+}
+
+uint32_t integer_bias(Lowering& l, std::optional<ValueId> bias, const std::vector<float>& scales) {
+  if (!bias) return kXnnNoValue;
+  const ConstantData& data = l.data_of(*bias);
+  return l.integers(XnnDType::qint32, XnnDType::qcint32, l.named(data.bytes, data.owned),
+                    l.dims(*bias), scales, 0);
+}
+
+bool int8_linear_rule(Lowering& l, const Node& node) {
+  auto x = value_argument(node, 0), w = value_argument(node, 3), scales = value_argument(node, 4),
+       bias = value_argument(node, 5);
+  auto x_scale = number_argument(node, 1), scale = number_argument(node, 6);
+  if (!is_known_i8(l, x) || !is_known_i8(l, w) || !scales || !x_scale || !scale ||
+      l.is_constant(*x) || !l.is_constant(*w) || !l.is_constant(*scales) ||
+      (bias && !l.is_constant(*bias)))
+    return false;
+  std::vector<float> weights = l.scales_of(*scales);
+  for (float weight : weights)
+    if (!is_ratio(weight * *x_scale / *scale, -32, 8)) return false;
+  const ConstantData& data = l.data_of(*w);
+  uint32_t filter = l.integers(XnnDType::qint8, XnnDType::qcint8, l.named(data.bytes, data.owned),
+                               l.dims(*w), weights, 0);
+  uint32_t b = integer_bias(l, bias, products(weights, float(*x_scale)));
+  uint32_t from = l.plain(*x);
+  Dims out = l.dims_of(from);
+  out.back() = l.dims(*w)[0];
+  return finish_int8(l, node, 6, l.add(Kind::fully_connected, {from, filter, b}, out), false);
+}
+
+bool int8_convolution_rule(Lowering& l, const Node& node) {
+  auto x = value_argument(node, 0), w = value_argument(node, 3), scales = value_argument(node, 4),
+       bias = value_argument(node, 5);
+  auto x_scale = number_argument(node, 1), scale = number_argument(node, 12);
+  if (!is_known_i8(l, x) || !is_known_i8(l, w) || !scales || !x_scale || !scale ||
+      l.is_constant(*x) || !l.is_constant(*w) || !l.is_constant(*scales) ||
+      (bias && !l.is_constant(*bias)))
+    return false;
+  std::vector<float> weights = l.scales_of(*scales);
+  for (float weight : weights)
+    if (!is_ratio(weight * *x_scale / *scale, -32, 8)) return false;
+  Dims in = l.dims(*x), filter_dims = l.dims(*w);
+  if (in.size() != 4 || filter_dims.size() != 4) return false;
+  auto groups = int_argument(node, 11);
+  auto stride = ints_argument(node, 6, 2), padding = ints_argument(node, 7, 2);
+  auto dilation = ints_argument(node, 8, 2), adjustment = ints_argument(node, 10, 2);
+  bool is_transposed = bool_argument(node, 9);
+  if (!groups || !stride || !padding || !dilation || !adjustment || *groups < 1 ||
+      (is_transposed && *groups != 1))
+    return false;
+  int64_t outputs = is_transposed ? filter_dims[1] * *groups : filter_dims[0];
+  XnnWindow window;
+  if ((*padding)[0] < 0 || (*padding)[1] < 0) return false;
+  window.padding_top = window.padding_bottom = uint32_t((*padding)[0]);
+  window.padding_left = window.padding_right = uint32_t((*padding)[1]);
+  for (size_t d = 0; d < 2; d++) {
+    window.kernel[d] = uint32_t(filter_dims[2 + d]);
+    window.stride[d] = uint32_t((*stride)[d]);
+    window.dilation[d] = uint32_t((*dilation)[d]);
+    if (is_transposed) window.adjustment[d] = uint32_t((*adjustment)[d]);
+  }
+  window.groups = uint32_t(*groups);
+  window.group_inputs = uint32_t(in[1] / *groups);
+  window.group_outputs = uint32_t(outputs / *groups);
+  bool depthwise = !is_transposed && *groups == in[1] && *groups > 1;
+  std::vector<size_t> order = depthwise || is_transposed ? std::vector<size_t>{1, 2, 3, 0}
+                                                         : std::vector<size_t>{0, 2, 3, 1};
+  Dims turned;
+  for (size_t d : order) turned.push_back(filter_dims[d]);
+  uint32_t bytes =
+      l.trial ? 0
+              : l.named(Lowering::bytes_of(Lowering::turned(l.bytes_at(*w), filter_dims, order)));
+  uint32_t filter =
+      l.integers(XnnDType::qint8, XnnDType::qcint8, bytes, turned, weights, depthwise ? 3 : 0);
+  uint32_t b = integer_bias(l, bias, products(weights, float(*x_scale)));
+  uint32_t from = l.image(*x);
+  if (node.results.empty()) return true;
+  XnnNode& made = l.add(is_transposed ? Kind::conv_transpose2d
+                        : depthwise   ? Kind::depthwise_conv2d
+                                      : Kind::conv2d,
+                        {from, filter, b}, to_image(l.dims(node.results[0])));
+  made.window = window;
+  return finish_int8(l, node, 12, made, true);
+}
+
+template <Kind kind>
+bool int8_binary_rule(Lowering& l, const Node& node) {
+  auto a = value_argument(node, 0), b = value_argument(node, 3);
+  auto a_scale = number_argument(node, 1), b_scale = number_argument(node, 4),
+       scale = number_argument(node, 6);
+  if (!is_known_i8(l, a) || !is_known_i8(l, b) || !a_scale || !b_scale || !scale ||
+      l.is_constant(*a) || l.is_constant(*b) || l.dims(*a).empty() || l.dims(*b).empty())
+    return false;
+  if (kind == Kind::multiply
+          ? !is_ratio(*a_scale * *b_scale / *scale, -16, 8)
+          : !is_ratio(*a_scale / *scale, -10, 8) || !is_ratio(*b_scale / *scale, -10, 8))
+    return false;
+  bool as_image = (l.prefers_image(*a) || l.prefers_image(*b)) && l.dims(*a).size() == 4 &&
+                  l.dims(*b).size() == 4;
+  uint32_t x = as_image ? l.image(*a) : l.plain(*a), y = as_image ? l.image(*b) : l.plain(*b);
+  uint32_t value = l.binary(kind, x, y);
+  for (XnnNode& made : l.region.graph.nodes)
+    if (made.outputs[0] == value) return finish_int8(l, node, 6, made, as_image);
+  return false;
+}
+
+bool int8_mean_rule(Lowering& l, const Node& node) {
+  auto x = value_argument(node, 0);
+  auto over = ints_argument(node, 3, 1);
+  auto x_scale = number_argument(node, 1), scale = number_argument(node, 5);
+  if (!is_known_i8(l, x) || !over || !x_scale || !scale || l.is_constant(*x) ||
+      !is_ratio(*x_scale / *scale, -8, 8))
+    return false;
+  Dims in = l.dims(*x), wanted = *over;
+  if (in.size() != 4) return false;
+  for (int64_t& d : wanted) d = d < 0 ? d + 4 : d;
+  std::sort(wanted.begin(), wanted.end());
+  if (wanted != Dims{2, 3}) return false;
+  bool keep = bool_argument(node, 4);
+  uint32_t from = l.image(*x);
+  XnnNode& made =
+      l.add(Kind::global_avg_pool, {from}, keep ? Dims{in[0], 1, 1, in[1]} : Dims{in[0], in[1]});
+  if (keep) made.flags = kKeepDims;
+  return finish_int8(l, node, 5, made, keep);
+}
+
+// Limits are the node's own; without them it is a change of scale.
+bool int8_clamp_rule(Lowering& l, const Node& node) {
+  auto x = value_argument(node, 0);
+  auto x_scale = number_argument(node, 1), scale = number_argument(node, 5),
+       zero = number_argument(node, 6);
+  if (!is_known_i8(l, x) || l.is_constant(*x) || !x_scale || !scale || !zero ||
+      !is_ratio(*x_scale / *scale, -8, 7) || l.dims(*x).empty())
+    return false;
+  bool as_image = l.prefers_image(*x);
+  uint32_t from = as_image ? l.image(*x) : l.plain(*x);
+  XnnScale to{float(*scale), int32_t(*zero)};
+  if (is_none(node, 3) && is_none(node, 4)) {
+    if (node.results.empty()) return true;
+    l.set(node.results[0], l.converted(from, to), as_image);
+    return true;
+  }
+  if (node.results.empty()) return true;
+  XnnNode& made = l.add(Kind::clamp, {from}, l.dims_of(from));
+  made.limited = true;
+  made.min = float(number_argument(node, 3).value_or(-INFINITY));
+  made.max = float(number_argument(node, 4).value_or(INFINITY));
+  uint32_t value = made.outputs[0];
+  l.set(node.results[0], value, as_image);
+  l.set_scale(value, to);
+  return true;
+}
+
+// Two weights of 4 bits in a byte, 8 added to each, the first in the lower half.
+std::vector<uint8_t> packed_nibbles(const int8_t* weights, int64_t rows, int64_t columns) {
+  std::vector<uint8_t> bytes(size_t(rows * ((columns + 1) / 2)), 0);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++)
+      bytes[size_t(r * ((columns + 1) / 2) + c / 2)] |=
+          uint8_t((weights[r * columns + c] + 8) << (c % 2 ? 4 : 0));
+  return bytes;
+}
+
+bool int8_dynamic_linear_rule(Lowering& l, const Node& node) {
+  auto x = value_argument(node, 0), w = value_argument(node, 1), scales = value_argument(node, 2),
+       bias = value_argument(node, 3);
+  auto bits = int_argument(node, 4);
+  if (!x || !is_known_i8(l, w) || !scales || !bits || l.is_constant(*x) || !l.is_constant(*w) ||
+      !l.is_constant(*scales) || (bias && !l.is_constant(*bias)) || l.dims(*x).size() < 2)
+    return false;
+  Dims filter_dims = l.dims(*w), scale_dims = l.dims(*scales);
+  bool grouped = scale_dims.size() == 2;
+  int64_t outputs = filter_dims[0], inputs = filter_dims[1];
+  int64_t group = grouped ? inputs / scale_dims[1] : 0;
+  if (grouped && (*bits != 4 || group % 32 != 0)) return false;
+  std::vector<float> weights = l.scales_of(*scales);
+  // XNNPACK has one scale an output here.
+  if (!grouped) weights.resize(size_t(outputs), weights[0]);
+  uint32_t filter;
+  if (grouped) {
+    filter = l.add_value(filter_dims);
+    XnnValue& value = l.region.graph.values[filter];
+    value.dtype = XnnDType::qbint4;
+    value.quantization.kind = XnnQuantization::Kind::per_channel_group;
+    value.quantization.group_size = int32_t(group);
+    value.quantization.scale_count = uint32_t(weights.size());
+    if (!l.trial) {
+      std::vector<uint16_t> halves;
+      for (float scale : weights) halves.push_back(to_bf16(scale).bits);
+      value.quantization.scale_constant = l.named(Lowering::bytes_of(halves));
+      value.constant = l.named(packed_nibbles(l.bytes_at(*w), outputs, inputs));
+    }
+  } else {
+    const ConstantData& data = l.data_of(*w);
+    uint32_t constant = l.trial      ? 0
+                        : *bits == 4 ? l.named(packed_nibbles(l.bytes_at(*w), outputs, inputs))
+                                     : l.named(data.bytes, data.owned);
+    XnnDType dtype = *bits == 4 ? XnnDType::qcint4 : XnnDType::qcint8;
+    filter = l.integers(dtype, dtype, constant, filter_dims, weights, 0);
+    if (weights.size() == 1) {  // one output: still a scale an output
+      XnnQuantization& q = l.region.graph.values[filter].quantization;
+      q = {};
+      q.kind = XnnQuantization::Kind::per_channel;
+      q.scale_count = 1;
+      if (!l.trial) q.scale_constant = l.named(Lowering::bytes_of(weights));
+    }
+  }
+  uint32_t b = bias ? l.constant_of(*bias, l.dims(*bias), Lowering::Use::packed) : kXnnNoValue;
+  uint32_t from = l.dynamic(l.plain(*x));
+  if (node.results.empty()) return true;
+  uint32_t value = linear(l, from, filter, b, outputs, 0);
+  l.set(node.results[0], value);
+  return true;
+}
+
 struct Row {
   const char* op;
   Rule rule;
+  bool moves = false;  // takes integers of 8 bits, too
 };
 constexpr Row kRules[] = {
     {"aten::abs", unary_rule<Kind::abs>},
@@ -866,7 +1310,7 @@ constexpr Row kRules[] = {
     {"aten::addmm", addmm_rule},
     {"aten::avg_pool2d", pool_rule},
     {"aten::bmm", matmul_rule},
-    {"aten::cat", cat_rule},
+    {"aten::cat", cat_rule, true},
     {"aten::ceil", unary_rule<Kind::ceil>},
     {"aten::clamp", clamp_rule},
     {"aten::constant_pad_nd", pad_rule},
@@ -884,7 +1328,7 @@ constexpr Row kRules[] = {
     {"aten::linear", linear_rule},
     {"aten::log", unary_rule<Kind::log>},
     {"aten::matmul", matmul_rule},
-    {"aten::max_pool2d_with_indices", pool_rule},
+    {"aten::max_pool2d_with_indices", pool_rule, true},
     {"aten::maximum", binary_rule<Kind::maximum>},
     {"aten::mean.dim", mean_rule},
     {"aten::minimum", binary_rule<Kind::minimum>},
@@ -893,41 +1337,55 @@ constexpr Row kRules[] = {
     {"aten::mul.Tensor", binary_rule<Kind::multiply>},
     {"aten::native_layer_norm", layer_norm_rule},
     {"aten::neg", unary_rule<Kind::negate>},
-    {"aten::permute", permute_rule},
+    {"aten::permute", permute_rule, true},
     {"aten::pow.Tensor_Scalar", pow_rule},
     {"aten::relu", relu_rule},
-    {"aten::reshape", reshape_rule},
+    {"aten::reshape", reshape_rule, true},
     {"aten::rsqrt", unary_rule<Kind::rsqrt>},
     {"aten::scaled_dot_product_attention", attention_rule},
-    {"aten::select.int", slice_rule},
+    {"aten::select.int", slice_rule, true},
     {"aten::sigmoid", unary_rule<Kind::sigmoid>},
     {"aten::sin", unary_rule<Kind::sin>},
-    {"aten::slice.Tensor", slice_rule},
+    {"aten::slice.Tensor", slice_rule, true},
     {"aten::_softmax", softmax_rule},
     {"aten::sqrt", unary_rule<Kind::sqrt>},
     {"aten::square", unary_rule<Kind::square>},
-    {"aten::squeeze", reshape_rule},
-    {"aten::squeeze.dim", reshape_rule},
-    {"aten::squeeze.dims", reshape_rule},
+    {"aten::squeeze", reshape_rule, true},
+    {"aten::squeeze.dim", reshape_rule, true},
+    {"aten::squeeze.dims", reshape_rule, true},
     {"aten::sub.Scalar", binary_rule<Kind::subtract>},
     {"aten::sub.Tensor", binary_rule<Kind::subtract>},
-    {"aten::t", permute_rule},
+    {"aten::t", permute_rule, true},
     {"aten::tanh", unary_rule<Kind::tanh>},
-    {"aten::transpose.int", permute_rule},
-    {"aten::unsqueeze", reshape_rule},
+    {"aten::transpose.int", permute_rule, true},
+    {"aten::unsqueeze", reshape_rule, true},
     {"aten::upsample_bilinear2d", resize_rule},
     {"aten::upsample_bilinear2d.vec", resize_rule},
-    {"aten::view", reshape_rule},
+    {"aten::view", reshape_rule, true},
+    {"int8::add", int8_binary_rule<Kind::add>, true},
+    {"int8::clamp", int8_clamp_rule, true},
+    {"int8::convolution", int8_convolution_rule, true},
+    {"int8::dynamic_linear", int8_dynamic_linear_rule, true},
+    {"int8::linear", int8_linear_rule, true},
+    {"int8::mean", int8_mean_rule, true},
+    {"int8::mul", int8_binary_rule<Kind::multiply>, true},
+    {"int8::sub", int8_binary_rule<Kind::subtract>, true},
+    {"quantized_decomposed::dequantize_per_tensor", dequantize_rule, true},
+    {"quantized_decomposed::quantize_per_tensor", quantize_rule, true},
 };
 
-Rule find_rule(const std::string& op) {
-  static const auto* rules = [] {
-    auto* made = new std::unordered_map<std::string, Rule>;
-    for (const Row& row : kRules) made->emplace(row.op, row.rule);
+const Row* find_row(const std::string& op) {
+  static const auto* rows = [] {
+    auto* made = new std::unordered_map<std::string, const Row*>;
+    for (const Row& row : kRules) made->emplace(row.op, &row);
     return made;
   }();
-  auto found = rules->find(op);
-  return found == rules->end() ? nullptr : found->second;
+  auto found = rows->find(op);
+  return found == rows->end() ? nullptr : found->second;
+}
+Rule find_rule(const std::string& op) {
+  const Row* row = find_row(op);
+  return row ? row->rule : nullptr;
 }
 
 // A mask of booleans becomes numbers before lowering (partition.cc).
@@ -935,26 +1393,32 @@ bool is_mask(const Node& node, ValueId id) {
   return node.op == "aten::scaled_dot_product_attention" && value_argument(node, 3) == id;
 }
 
+bool is_integer_bias(const Node& node, ValueId id) {
+  return (node.op == "int8::linear" || node.op == "int8::convolution") &&
+         value_argument(node, 5) == id;
+}
+
 }  // namespace
 
 bool xnn_can_lower(const Program& program, const Graph& graph, const Node& node) {
-  Rule rule = find_rule(node.op);
-  if (!rule) return false;
+  const Row* row = find_row(node.op);
+  if (!row) return false;
   Lowering trial(program, graph, true);
   bool fits = true;
   Graph::for_each_use(node, [&](ValueId id) {
     bool mask = is_mask(node, id) && graph.type(id).is_tensor() &&
                 graph.type(id).tensor.dtype == DType::b8 && is_static(graph.type(id).tensor);
-    fits &= mask || trial.is_f32(id);
+    bool integers = row->moves && (trial.is_i8(id) || is_integer_bias(node, id));
+    fits &= mask || integers || trial.is_f32(id);
   });
   // Passes ask for nodes that they may make; what a rule refuses after all is decomposed later.
   if (node.results.empty()) return fits;
   for (size_t i = 0; fits && i < node.results.size(); i++) {
     const Type& type = graph.type(node.results[i]);
-    fits &= i > 0 || trial.is_f32(node.results[i]);
+    fits &= i > 0 || trial.is_f32(node.results[i]) || (row->moves && trial.is_i8(node.results[i]));
     if (!type.is_tensor() && type.kind != Type::Kind::none) fits = false;
   }
-  return fits && rule(trial, node);
+  return fits && row->rule(trial, node);
 }
 
 Result<XnnRegion> xnn_lower(const Program& program, const Graph& graph, Span<const NodeId> nodes) {

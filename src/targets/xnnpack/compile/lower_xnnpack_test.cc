@@ -237,5 +237,47 @@ TEST(LowerForXnnpack, what_it_lacks_stays) {
         << graph.nodes[size_t(id)].op;
 }
 
+TEST(LowerForXnnpack, integers_keep_their_scales_through_what_moves_them) {
+  XnnGraph graph = compare_with_eval(R"(
+constant @w: i8[4, 3, 1, 1] = {1, 2, 3, -4, 5, -6, 7, 8, 9, 10, 11, -12}
+constant @s: f32[4] = {0.5, 0.25, 0.125, 1}
+constant @b: i32[4] = {1, -2, 30, 4}
+constant @l: i8[2, 4] = {1, -2, 3, 4, 50, -60, 7, 8}
+constant @t: f32[1] = {0.02}
+method forward(%x: f32[1, 3, 2, 2]) {
+  %w = constant @w
+  %s = constant @s
+  %b = constant @b
+  %l = constant @l
+  %t = constant @t
+  %q: i8[1, 3, 2, 2] = quantized_decomposed::quantize_per_tensor(%x, 0.02, 3, -128, 127, 1)
+  %c: i8[1, 4, 2, 2] = int8::convolution(%q, 0.02, 3, %w, %s, %b, [1, 1], [0, 0], [1, 1], false, [0, 0], 1, 0.1, -5, -5, 127)
+  %m: i8[1, 4, 1, 1] = int8::mean(%c, 0.1, -5, [2, 3], true, 0.1, -5, -128, 127)
+  %v: i8[1, 4] = aten::view(%m, [1, 4])
+  %y: i8[1, 2] = int8::linear(%v, 0.1, -5, %l, %t, none, 0.5, 1, -128, 127)
+  %r: f32[1, 2] = quantized_decomposed::dequantize_per_tensor(%y, 0.5, 1, -128, 127, 1, none)
+  return %r
+})");
+  std::string text = print_xnnpack(graph);
+  EXPECT_NE(text.find("qcint8"), std::string::npos) << text;
+  EXPECT_NE(text.find("qcint32"), std::string::npos) << text;
+}
+
+TEST(LowerForXnnpack, weights_of_4_bits_lie_two_in_a_byte) {
+  XnnGraph graph = compare_with_eval(R"(
+constant @w: i8[2, 3] = {1, -8, 3, -4, 7, -6}
+constant @s: f32[2] = {0.5, 0.25}
+constant @b: f32[2] = {1, -2}
+method forward(%x: f32[4, 3]) {
+  %w = constant @w
+  %s = constant @s
+  %b = constant @b
+  %y: f32[4, 2] = int8::dynamic_linear(%x, %w, %s, %b, 4)
+  return %y
+})",
+                                     1e-5);
+  EXPECT_NE(print_xnnpack(graph).find("qcint4"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace sconce

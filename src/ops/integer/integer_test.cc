@@ -1,0 +1,87 @@
+#include "ops/reduce/kernel_call.h"
+
+namespace sconce {
+namespace {
+
+using I8 = std::vector<int8_t>;
+
+TEST(int8_linear, rounds_the_exact_sum_once) {
+  KernelCall call("int8::linear.out");
+  call.tensor(DType::i8, {1, 2}, I8{10, -3}).floating(0.5).integer(1);
+  call.tensor(DType::i8, {2, 2}, I8{1, 2, -128, 127}).floats({2}, {0.25, 1});
+  call.tensor(DType::i32, {2}, std::vector<int32_t>{4, 0});
+  call.floating(0.125).integer(-1).integer(-128).integer(127);
+  ASSERT_EQ(call.run(), Code::ok) << call.text();
+  // (9 - 8 + 4) * 0.5 * 0.25 / 0.125 - 1; the other one is far below the limit.
+  EXPECT_EQ(call.result<int8_t>(), (I8{4, -128}));
+}
+
+TEST(int8_linear, names_a_zero_point_that_no_integer_of_8_bits_is) {
+  KernelCall call("int8::linear.out");
+  call.tensor(DType::i8, {1, 1}, I8{1}).floating(0.5).integer(128);
+  call.tensor(DType::i8, {1, 1}, I8{1}).floats({1}, {1}).none();
+  call.floating(1).integer(0).integer(-128).integer(127);
+  EXPECT_EQ(call.run(), Code::invalid_argument);
+  EXPECT_NE(call.text().find("128"), std::string::npos) << call.text();
+}
+
+TEST(int8_convolution, has_the_zero_point_around_the_image) {
+  KernelCall call("int8::convolution.out");
+  call.tensor(DType::i8, {1, 1, 1, 2}, I8{5, 7}).floating(1).integer(5);
+  call.tensor(DType::i8, {1, 1, 1, 3}, I8{1, 2, 3}).floats({1}, {1}).none();
+  call.integers({1, 1}).integers({0, 1}).integers({1, 1}).boolean(false).integers({0, 0});
+  call.integer(1).floating(1).integer(0).integer(-128).integer(127);
+  ASSERT_EQ(call.run(), Code::ok) << call.text();
+  EXPECT_EQ(call.result<int8_t>(), (I8{6, 4}));
+}
+
+TEST(int8_convolution, refuses_a_bias_of_other_length) {
+  KernelCall call("int8::convolution.out");
+  call.tensor(DType::i8, {1, 1, 1, 2}, I8{5, 7}).floating(1).integer(5);
+  call.tensor(DType::i8, {1, 1, 1, 1}, I8{1}).floats({1}, {1});
+  call.tensor(DType::i32, {2}, std::vector<int32_t>{1, 2});
+  call.integers({1, 1}).integers({0, 0}).integers({1, 1}).boolean(false).integers({0, 0});
+  call.integer(1).floating(1).integer(0).integer(-128).integer(127);
+  EXPECT_EQ(call.run(), Code::invalid_argument);
+}
+
+TEST(int8_mul, multiplies_what_the_integers_stand_for) {
+  KernelCall call("int8::mul.out");
+  call.tensor(DType::i8, {3}, I8{3, -5, 127}).floating(0.5).integer(1);
+  call.tensor(DType::i8, {1}, I8{4}).floating(2).integer(0);
+  call.floating(1).integer(10).integer(-128).integer(100);
+  ASSERT_EQ(call.run(), Code::ok) << call.text();
+  EXPECT_EQ(call.result<int8_t>(), (I8{18, -14, 100}));
+}
+
+TEST(int8_mean, rounds_halves_to_even) {
+  KernelCall call("int8::mean.out");
+  call.tensor(DType::i8, {2, 2}, I8{1, 2, 3, 4})
+      .floating(1)
+      .integer(0)
+      .integers({1})
+      .boolean(false);
+  call.floating(1).integer(0).integer(-128).integer(127);
+  ASSERT_EQ(call.run(), Code::ok) << call.text();
+  EXPECT_EQ(call.result<int8_t>(), (I8{2, 4}));
+}
+
+TEST(int8_clamp, limits_numbers_and_changes_the_scale) {
+  KernelCall call("int8::clamp.out");
+  call.tensor(DType::i8, {3}, I8{-4, 3, 20}).floating(0.5).integer(0).floating(0).floating(6);
+  call.floating(0.25).integer(-10);
+  ASSERT_EQ(call.run(), Code::ok) << call.text();
+  EXPECT_EQ(call.result<int8_t>(), (I8{-10, -4, 14}));
+}
+
+TEST(int8_dynamic_linear, gives_rows_scales_of_their_own) {
+  KernelCall call("int8::dynamic_linear.out");
+  call.floats({2, 2}, {255, 0, -2.55f, 0}).tensor(DType::i8, {1, 2}, I8{2, 3});
+  call.floats({1}, {0.5}).floats({1}, {1}).integer(8);
+  ASSERT_EQ(call.run(), Code::ok) << call.text();
+  EXPECT_FLOAT_EQ(call.result()[0], 256);
+  EXPECT_FLOAT_EQ(call.result()[1], -1.55f);
+}
+
+}  // namespace
+}  // namespace sconce

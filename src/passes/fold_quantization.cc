@@ -1,0 +1,489 @@
+// Operators between dequantize and quantize become operators on integers (int8::): convolutions,
+// linears, sums, products, means and limits; what only moves elements moves the integers.
+//
+// The root of a pattern is the quantize_per_tensor of a result, or, for linears whose input is
+// quantised by its own range on each call, the linear. A dequantize is cheap and may have other
+// users, so it is looked through and not part of the pattern. Limits that stand before the quantize
+// become limits of the integers, which is exact.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "passes/match.h"
+#include "passes/passes.h"
+
+namespace sconce {
+namespace {
+
+struct Scale {
+  double scale = 1;
+  int64_t zero = 0;
+  bool operator==(const Scale&) const = default;
+};
+
+// What a quantize or dequantize of i8 by one known scale says.
+struct Affine {
+  Scale scale;
+  int64_t min = -128, max = 127;
+};
+std::optional<Affine> affine_of(const Matcher& m, const Node& node) {
+  auto scale = m.number(node, 1), zero = m.number(node, 2), min = m.number(node, 3),
+       max = m.number(node, 4), dtype = m.number(node, 5);
+  if (!scale || !zero || !min || !max || dtype != double(DType::i8)) return std::nullopt;
+  // What integers and XNNPACK can do; other numbers stay as they are.
+  if (!(*scale > 1e-30 && *scale < 1e30) || !(*zero >= -128 && *zero <= 127) ||
+      !(*min >= -128 && *min <= *max && *max <= 127))
+    return std::nullopt;
+  return Affine{{double(float(*scale)), int64_t(*zero)}, int64_t(*min), int64_t(*max)};
+}
+
+struct Quantized {
+  ValueId value;
+  Scale scale;
+};
+// The integers that a value of f32 was made from.
+std::optional<Quantized> quantized(Matcher& m, ValueId id) {
+  if (id == kNoValue || !m.graph().is_node(id) || m.type(id).dtype != DType::f32)
+    return std::nullopt;
+  const Node& node = m.graph().producer(id);
+  if (node.op != "quantized_decomposed::dequantize_per_tensor") return std::nullopt;
+  ValueId from = Matcher::value(node, 0);
+  auto affine = affine_of(m, node);
+  if (!affine || from == kNoValue || m.is_constant(from)) return std::nullopt;
+  return Quantized{from, affine->scale};
+}
+
+std::optional<std::vector<double>> numbers(Matcher& m, ValueId id) {
+  if (id == kNoValue || !m.is_constant(id)) return std::nullopt;
+  const ConstantData& data = m.program().constants[size_t(m.graph().values[size_t(id)].index)];
+  std::vector<double> out;
+  auto read = [&](auto tag) {
+    for (size_t i = 0; i + sizeof(tag) <= data.bytes.size(); i += sizeof(tag)) {
+      decltype(tag) number;
+      memcpy(&number, data.bytes.data() + i, sizeof(tag));
+      out.push_back(double(number));
+    }
+  };
+  switch (data.type.dtype) {
+    case DType::f32: read(float{}); break;
+    case DType::f64: read(double{}); break;
+    case DType::i8: read(int8_t{}); break;
+    case DType::i32: read(int32_t{}); break;
+    case DType::i64: read(int64_t{}); break;
+    default: return std::nullopt;
+  }
+  return out;
+}
+
+// Integers that are constant, with a scale for all, for each place along `axis`, or for groups of
+// columns (then `groups` in a row); all zero points are 0.
+struct Weight {
+  ValueId value;
+  std::vector<float> scales;
+  int64_t axis = 0, groups = 0, bits = 8;
+};
+
+std::optional<Weight> weight_of(Matcher& m, ValueId id) {
+  if (id == kNoValue || !m.graph().is_node(id) || m.type(id).dtype != DType::f32)
+    return std::nullopt;
+  const Node& node = m.graph().producer(id);
+  Weight weight;
+  weight.value = Matcher::value(node, 0);
+  if (weight.value == kNoValue || !m.is_constant(weight.value) ||
+      m.type(weight.value).dtype != DType::i8)
+    return std::nullopt;
+  const auto& sizes = m.type(weight.value).sizes;
+  std::optional<std::vector<double>> scales, zeros;
+  std::optional<double> min, max;
+  if (node.op == "quantized_decomposed::dequantize_per_tensor") {
+    auto affine = affine_of(m, node);
+    if (!affine || affine->scale.zero != 0) return std::nullopt;
+    weight.scales = {float(affine->scale.scale)};
+    min = double(affine->min), max = double(affine->max);
+  } else if (node.op == "quantized_decomposed::dequantize_per_channel") {
+    auto axis = m.number(node, 3);
+    int64_t rank = int64_t(sizes.size());
+    if (!axis || *axis < -rank || *axis >= rank) return std::nullopt;
+    weight.axis = int64_t(*axis) < 0 ? int64_t(*axis) + rank : int64_t(*axis);
+    scales = numbers(m, Matcher::value(node, 1));
+    zeros = numbers(m, Matcher::value(node, 2));
+    if (!scales || int64_t(scales->size()) != sizes[size_t(weight.axis)].value) return std::nullopt;
+    min = m.number(node, 4), max = m.number(node, 5);
+  } else if (node.op == "quantized_decomposed::dequantize_per_channel_group" ||
+             node.op == "torchao::dequantize_affine") {
+    if (sizes.size() != 2) return std::nullopt;
+    bool affine = node.op == "torchao::dequantize_affine";
+    scales = numbers(m, Matcher::value(node, affine ? 2 : 1));
+    ValueId zero = Matcher::value(node, affine ? 3 : 2);
+    if (zero != kNoValue && !(zeros = numbers(m, zero))) return std::nullopt;
+    min = m.number(node, affine ? 5 : 3), max = m.number(node, affine ? 6 : 4);
+    if (affine) {
+      auto* block = std::get_if<std::vector<IntItem>>(&node.arguments[1]);
+      if (!block || block->size() != 2 || (*block)[0].known != 1 || !(*block)[1].is_known() ||
+          (*block)[1].known < 1)
+        return std::nullopt;
+    }
+    int64_t rows = sizes[0].value, columns = sizes[1].value;
+    if (!scales || rows < 1 || scales->empty() || int64_t(scales->size()) % rows != 0)
+      return std::nullopt;
+    weight.groups = int64_t(scales->size()) / rows;
+    if (columns % weight.groups != 0) return std::nullopt;
+    if (weight.groups == 1) weight.groups = 0;
+  } else {
+    return std::nullopt;
+  }
+  for (double zero : zeros.value_or(std::vector<double>{}))
+    if (zero != 0) return std::nullopt;
+  if (scales)
+    for (double scale : *scales) weight.scales.push_back(float(scale));
+  for (float scale : weight.scales)
+    if (!(scale > 1e-30f && scale < 1e30f)) return std::nullopt;
+  if (min && max && *min >= -8 && *max <= 7) {
+    weight.bits = 4;
+    for (double q : *numbers(m, weight.value))
+      if (q < -8 || q > 7) weight.bits = 8;
+  }
+  return weight;
+}
+
+ValueId add_constant(Matcher& m, DType dtype, const std::vector<int64_t>& sizes, const void* data,
+                     size_t bytes, const char* name) {
+  auto owned = std::make_shared<std::vector<uint8_t>>(bytes);
+  if (bytes) memcpy(owned->data(), data, bytes);
+  TensorType type;
+  type.dtype = dtype;
+  for (int64_t size : sizes) type.sizes.push_back(size);
+  return m.add_constant(m.program().add_constant(type, std::move(owned), name));
+}
+
+ValueId scales_constant(Matcher& m, const Weight& weight) {
+  std::vector<int64_t> sizes{int64_t(weight.scales.size())};
+  if (weight.groups) sizes = {sizes[0] / weight.groups, weight.groups};
+  return add_constant(m, DType::f32, sizes, weight.scales.data(), weight.scales.size() * 4,
+                      "weight_scales");
+}
+
+// A bias as integers of the product's scale; none when a number does not fit.
+std::optional<Argument> integer_bias(Matcher& m, ValueId bias, const Weight& weight, double x_scale,
+                                     int64_t outputs) {
+  if (bias == kNoValue) return Argument(None{});
+  if (m.type(bias).dtype != DType::f32) return std::nullopt;
+  auto given = numbers(m, bias);
+  if (!given || int64_t(given->size()) != outputs) return std::nullopt;
+  std::vector<int32_t> integers;
+  for (size_t i = 0; i < given->size(); i++) {
+    float scale = float(x_scale) * weight.scales[weight.scales.size() == 1 ? 0 : i];
+    float number = std::rint(float((*given)[i]) * (1 / scale));
+    if (!(std::fabs(number) < 2147483520.0f)) return std::nullopt;
+    integers.push_back(int32_t(number));
+  }
+  return Argument(ValueRef{
+      add_constant(m, DType::i32, {outputs}, integers.data(), integers.size() * 4, "bias")});
+}
+
+// A relu or clamp with known limits.
+struct Limits {
+  double low = -INFINITY, high = INFINITY;
+};
+const std::initializer_list<std::string_view> kLimits = {"aten::relu", "aten::relu6",
+                                                         "aten::hardtanh", "aten::clamp"};
+std::optional<Limits> limits_of(const Matcher& m, const Node& node) {
+  Limits limits;
+  if (node.op == "aten::relu") return Limits{0, INFINITY};
+  if (node.op == "aten::relu6") return Limits{0, 6};
+  for (size_t i : {1, 2}) {
+    if (std::holds_alternative<None>(node.arguments[i])) continue;
+    auto number = m.number(node, i);
+    if (!number || std::isnan(*number)) return std::nullopt;
+    (i == 1 ? limits.low : limits.high) = *number;
+  }
+  if (!(limits.low <= limits.high)) return std::nullopt;
+  return limits;
+}
+
+// The integer that a limit comes to, as quantize rounds it.
+int64_t quantized_limit(double limit, const Affine& to) {
+  float q = std::rint(float(limit) * float(1 / to.scale.scale)) + float(to.scale.zero);
+  return int64_t(std::clamp(q, float(to.min), float(to.max)));
+}
+
+void append(std::vector<Argument>& arguments, const Quantized& x) {
+  arguments.insert(arguments.end(), {ValueRef{x.value}, x.scale.scale, x.scale.zero});
+}
+void append(std::vector<Argument>& arguments, const Affine& to) {
+  arguments.insert(arguments.end(), {to.scale.scale, to.scale.zero, to.min, to.max});
+}
+
+// Integer list argument, repeated to `count`.
+std::optional<Argument> spread(const Argument& argument, size_t count) {
+  auto* items = std::get_if<std::vector<IntItem>>(&argument);
+  std::vector<IntItem> list;
+  if (items)
+    list = *items;
+  else if (auto* one = std::get_if<int64_t>(&argument))
+    list = {IntItem{*one}};
+  if (list.size() == 1) list.assign(count, list[0]);
+  if (list.size() != count) return std::nullopt;
+  for (const IntItem& item : list)
+    if (!item.is_known()) return std::nullopt;
+  return Argument(list);
+}
+
+bool fold_convolution(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+  bool whole = node.op == "aten::convolution";
+  auto x = quantized(m, Matcher::value(node, 0));
+  auto weight = weight_of(m, Matcher::value(node, 1));
+  if (!x || !weight || weight->groups) return false;
+  auto* transposed = whole ? std::get_if<bool>(&node.arguments[6]) : nullptr;
+  bool is_transposed = transposed && *transposed;
+  size_t spatial = m.type(weight->value).sizes.size() - 2;
+  auto groups = m.number(node, whole ? 8 : 6);
+  if (!groups || spatial < 1 || spatial > 3) return false;
+  if (is_transposed && *groups != 1 && weight->scales.size() > 1) return false;
+  if (weight->scales.size() > 1 && weight->axis != (is_transposed ? 1 : 0)) return false;
+  auto stride = spread(node.arguments[3], spatial), padding = spread(node.arguments[4], spatial),
+       dilation = spread(node.arguments[5], spatial);
+  std::optional<Argument> more = Argument(std::vector<IntItem>(spatial, IntItem{0}));
+  if (whole) more = spread(node.arguments[7], spatial);
+  if (!stride || !padding || !dilation || !more) return false;
+  int64_t outputs = m.type(node.results[0]).sizes[1].value;
+  auto bias = integer_bias(m, Matcher::value(node, 2), *weight, x->scale.scale, outputs);
+  if (!bias) return false;
+  std::vector<Argument> arguments;
+  append(arguments, *x);
+  arguments.insert(arguments.end(),
+                   {ValueRef{weight->value}, ValueRef{scales_constant(m, *weight)}, *bias, *stride,
+                    *padding, *dilation, is_transposed, *more, int64_t(*groups)});
+  append(arguments, to);
+  return m.replace(root, "int8::convolution", std::move(arguments));
+}
+
+bool fold_linear(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+  auto x = quantized(m, Matcher::value(node, 0));
+  auto weight = weight_of(m, Matcher::value(node, 1));
+  if (!x || !weight || weight->groups || m.type(weight->value).sizes.size() != 2) return false;
+  if (weight->scales.size() > 1 && weight->axis != 0) return false;
+  int64_t outputs = m.type(weight->value).sizes[0].value;
+  auto bias = integer_bias(m, Matcher::value(node, 2), *weight, x->scale.scale, outputs);
+  if (!bias) return false;
+  std::vector<Argument> arguments;
+  append(arguments, *x);
+  arguments.insert(arguments.end(),
+                   {ValueRef{weight->value}, ValueRef{scales_constant(m, *weight)}, *bias});
+  append(arguments, to);
+  return m.replace(root, "int8::linear", std::move(arguments));
+}
+
+bool fold_binary(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+  bool product = node.op == "aten::mul.Tensor";
+  if (!product && m.number(node, 2) != 1.0) return false;
+  auto a = quantized(m, Matcher::value(node, 0)), b = quantized(m, Matcher::value(node, 1));
+  if (!a || !b) return false;
+  std::vector<Argument> arguments;
+  append(arguments, *a);
+  append(arguments, *b);
+  append(arguments, to);
+  const char* op = product                         ? "int8::mul"
+                   : node.op == "aten::sub.Tensor" ? "int8::sub"
+                                                   : "int8::add";
+  return m.replace(root, op, std::move(arguments));
+}
+
+bool fold_mean(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+  auto x = quantized(m, Matcher::value(node, 0));
+  if (!x) return false;
+  Argument dims, keep = true;
+  if (node.op == "aten::mean.dim") {
+    if (!std::holds_alternative<None>(node.arguments[3])) return false;
+    dims = node.arguments[1], keep = node.arguments[2];
+  } else {
+    auto size = spread(node.arguments[1], 2);
+    if (!size) return false;
+    for (const IntItem& item : std::get<std::vector<IntItem>>(*size))
+      if (item.known != 1) return false;
+    dims = std::vector<IntItem>{{-1}, {-2}};
+  }
+  std::vector<Argument> arguments;
+  append(arguments, *x);
+  arguments.insert(arguments.end(), {dims, keep});
+  append(arguments, to);
+  return m.replace(root, "int8::mean", std::move(arguments));
+}
+
+// Operators that move elements: the integers move, when their scale stays.
+const std::initializer_list<std::string_view> kMoves = {
+    "aten::view",      "aten::reshape",       "aten::flatten.using_ints",
+    "aten::permute",   "aten::transpose.int", "aten::t",
+    "aten::squeeze",   "aten::squeeze.dim",   "aten::squeeze.dims",
+    "aten::unsqueeze", "aten::slice.Tensor",  "aten::select.int",
+    "aten::expand",    "aten::contiguous",    "aten::clone"};
+
+bool fold_move(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+  auto x = quantized(m, Matcher::value(node, 0));
+  if (!x || x->scale != to.scale || to.min != -128 || to.max != 127) return false;
+  std::vector<Argument> arguments = node.arguments;
+  arguments[0] = ValueRef{x->value};
+  return m.replace_anyway(root, node.op, std::move(arguments));
+}
+
+// The largest of integers is the integer of the largest number. The positions, which a pool also
+// gives, may have no user.
+bool fold_max_pool(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+  auto x = quantized(m, Matcher::value(node, 0));
+  if (!x || x->scale != to.scale || m.uses(node.results[1]) != 0) return false;
+  if (!m.closed_at(root)) return false;
+  std::vector<Argument> arguments = node.arguments;
+  arguments[0] = ValueRef{x->value};
+  Type pooled = m.graph().type(node.results[0]), positions = m.graph().type(node.results[1]);
+  pooled.tensor.dtype = DType::i8;
+  if (!m.target_has(node.op, arguments)) return false;
+  ValueId made = m.add(node.op, std::move(arguments), {pooled, positions}, node);
+  if (to.min == -128 && to.max == 127) return m.replace_anyway(root, "aten::alias", {ValueRef{made}});
+  return m.replace_anyway(root, "aten::clamp", {ValueRef{made}, to.min, to.max});
+}
+
+bool fold_cat(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+  auto* parts = std::get_if<std::vector<ValueRef>>(&node.arguments[0]);
+  if (!parts || to.min != -128 || to.max != 127) return false;
+  std::vector<ValueRef> integers;
+  for (const ValueRef& part : *parts) {
+    auto x = quantized(m, part.id);
+    if (!x || x->scale != to.scale) return false;
+    integers.push_back({x->value});
+  }
+  std::vector<Argument> arguments = node.arguments;
+  arguments[0] = integers;
+  return m.replace_anyway(root, node.op, std::move(arguments));
+}
+
+// A relu or clamp of its own, or a change of scale.
+bool fold_clamp(Matcher& m, NodeId root, ValueId x, Limits limits, const Affine& to) {
+  auto from = quantized(m, x);
+  if (!from || to.min != -128 || to.max != 127) return false;
+  std::vector<Argument> arguments;
+  append(arguments, *from);
+  auto limit = [](double number) {
+    return std::isinf(number) ? Argument(None{}) : Argument(number);
+  };
+  arguments.insert(arguments.end(),
+                   {limit(limits.low), limit(limits.high), to.scale.scale, to.scale.zero});
+  return m.replace(root, "int8::clamp", std::move(arguments));
+}
+
+bool fold_quantize(Matcher& m, NodeId root) {
+  const Node quantize = m.node(root);
+  if (quantize.op != "quantized_decomposed::quantize_per_tensor") return false;
+  auto to = affine_of(m, quantize);
+  ValueId from = Matcher::value(quantize, 0);
+  if (!to || from == kNoValue || m.type(from).dtype != DType::f32 || !is_static(m.type(from)))
+    return false;
+  if (fold_clamp(m, root, from, {}, *to)) return true;
+  Affine limited = *to;
+  ValueId at = from;
+  if (const Node* limiter = m.match(from, kLimits)) {
+    auto limits = limits_of(m, *limiter);
+    if (!limits) return false;
+    at = Matcher::value(*limiter, 0);
+    if (fold_clamp(m, root, at, *limits, *to)) return true;
+    if (std::isfinite(limits->low)) limited.min = quantized_limit(limits->low, *to);
+    if (std::isfinite(limits->high)) limited.max = quantized_limit(limits->high, *to);
+  }
+  auto try_one = [&](OpNames ops, auto fold) {
+    size_t mark = m.mark();
+    const Node* found = m.match(at, ops);
+    if (found && fold(m, root, Node(*found), limited)) return true;
+    m.rewind(mark);
+    return false;
+  };
+  return try_one({"aten::conv1d", "aten::conv2d", "aten::convolution"}, fold_convolution) ||
+         try_one({"aten::linear"}, fold_linear) ||
+         try_one({"aten::add.Tensor", "aten::sub.Tensor", "aten::mul.Tensor"}, fold_binary) ||
+         try_one({"aten::mean.dim", "aten::adaptive_avg_pool2d", "aten::_adaptive_avg_pool2d"},
+                 fold_mean) ||
+         try_one({"aten::max_pool2d_with_indices"}, fold_max_pool) ||
+         try_one(kMoves, fold_move) || try_one({"aten::cat"}, fold_cat);
+}
+
+// --- linears whose input is quantised by its own range ------------------------------------------
+
+// The numbers that a value is but for quantisation by their own range as i8, for each row or, as
+// PT2E has it, for all at once: by rows is what XNNPACK does, and never worse.
+ValueId dynamically_quantized(Matcher& m, ValueId id) {
+  if (id == kNoValue || !m.graph().is_node(id)) return kNoValue;
+  const Node& back = m.graph().producer(id);
+  bool blocks = back.op == "torchao::dequantize_affine";
+  bool tokens = back.op == "quantized_decomposed::dequantize_per_token";
+  if (!blocks && !tokens && back.op != "quantized_decomposed::dequantize_per_tensor.tensor")
+    return kNoValue;
+  ValueId q = Matcher::value(back, 0);
+  if (q == kNoValue || !m.graph().is_node(q)) return kNoValue;
+  const Node& forth = m.graph().producer(q);
+  if (forth.op != (blocks   ? "torchao::quantize_affine"
+                   : tokens ? "quantized_decomposed::quantize_per_token"
+                            : "quantized_decomposed::quantize_per_tensor.tensor"))
+    return kNoValue;
+  size_t scale = blocks ? 2 : 1;
+  ValueId x = Matcher::value(forth, 0), s = Matcher::value(back, scale),
+          z = Matcher::value(back, scale + 1);
+  if (x == kNoValue || s == kNoValue || !m.graph().is_node(s) ||
+      s != Matcher::value(forth, scale) || z == kNoValue || z != Matcher::value(forth, scale + 1) ||
+      m.type(x).dtype != DType::f32 || m.type(q).dtype != DType::i8)
+    return kNoValue;
+  const Node& choose = m.graph().producer(s);
+  if (Matcher::value(choose, 0) != x || choose.results.size() != 2 || choose.results[1] != z)
+    return kNoValue;
+  auto full = [&](const Node& node, size_t min) {
+    auto low = m.number(node, min), high = m.number(node, min + 1);
+    return low.value_or(-128) == -128 && high.value_or(127) == 127;
+  };
+  if (blocks) {
+    auto* mapping = std::get_if<std::string>(&choose.arguments[1]);
+    auto* block = std::get_if<std::vector<IntItem>>(&choose.arguments[2]);
+    auto* same = std::get_if<std::vector<IntItem>>(&forth.arguments[1]);
+    if (choose.op != "torchao::choose_qparams_affine" || !mapping || *mapping != "ASYMMETRIC" ||
+        !block || !same || *block != *same || !full(choose, 4) || !full(forth, 5))
+      return kNoValue;
+    const auto& sizes = m.type(x).sizes;
+    for (size_t d = 0; d < sizes.size(); d++)
+      if (!(*block)[d].is_known() ||
+          SymInt((*block)[d].known) != (d + 1 < sizes.size() ? SymInt(1) : sizes[d]))
+        return kNoValue;
+    return x;
+  }
+  if (tokens)
+    return choose.op == "quantized_decomposed::choose_qparams_per_token_asymmetric" &&
+                   full(forth, 3)
+               ? x
+               : kNoValue;
+  return choose.op == "quantized_decomposed::choose_qparams.tensor" && full(choose, 1) &&
+                 full(forth, 3)
+             ? x
+             : kNoValue;
+}
+
+bool fold_dynamic(Matcher& m, NodeId root) {
+  const Node node = m.node(root);
+  if (node.op != "aten::linear") return false;
+  ValueId x = dynamically_quantized(m, Matcher::value(node, 0));
+  if (x == kNoValue) return false;
+  auto weight = weight_of(m, Matcher::value(node, 1));
+  if (!weight || m.type(weight->value).sizes.size() != 2) return false;
+  if (weight->scales.size() > 1 && weight->axis != 0) return false;
+  ValueId bias = Matcher::value(node, 2);
+  if (bias != kNoValue && (!m.is_constant(bias) || m.type(bias).dtype != DType::f32)) return false;
+  return m.replace(root, "int8::dynamic_linear",
+                   {ValueRef{x}, ValueRef{weight->value}, ValueRef{scales_constant(m, *weight)},
+                    bias == kNoValue ? Argument(None{}) : Argument(ValueRef{bias}), weight->bits});
+}
+
+}  // namespace
+
+Result<void> fold_quantization(Program& program, Graph& graph, const PassContext& context) {
+  if (context.quantized != QuantizedGraphs::integers) return {};
+  Matcher matcher(program, graph, context);
+  for_each_root(matcher,
+                [](Matcher& m, NodeId id) { (void)(fold_quantize(m, id) || fold_dynamic(m, id)); });
+  return {};
+}
+
+}  // namespace sconce

@@ -1,0 +1,117 @@
+#include "passes/pass_test.h"
+
+namespace sconce {
+namespace {
+
+PassContext with_integers() {
+  PassContext context = target_without();
+  context.quantized = QuantizedGraphs::integers;
+  return context;
+}
+
+// What is left of the method after the pass and the removal of dead code.
+std::string folded(const std::string& text) {
+  auto program = parse_completed(text);
+  if (program->methods.empty()) return "";
+  Graph& graph = program->methods[0].graph;
+  apply(fold_quantization, *program, graph, with_integers());
+  apply(remove_dead_code, *program, graph, with_integers());
+  EXPECT_TRUE(verify(*program).ok());
+  std::string ops;
+  for (NodeId id : graph.order)
+    ops += (ops.empty() ? "" : " ") +
+           graph.nodes[size_t(id)].op.substr(graph.nodes[size_t(id)].op.find("::") + 2);
+  return ops;
+}
+
+constexpr const char* kLinear = R"(
+constant @w: i8[2, 3] = {1, 2, 3, -4, 5, -6}
+constant @s: f32[2] = {0.5, 0.25}
+constant @b: f32[2] = {1, -1}
+method forward(%q: i8[4, 3]) {
+  %w = constant @w
+  %s = constant @s
+  %b = constant @b
+  %x: f32[4, 3] = quantized_decomposed::dequantize_per_tensor(%q, 0.1, 3, -128, 127, 1, none)
+  %v: f32[2, 3] = quantized_decomposed::dequantize_per_channel(%w, %s, none, 0, -127, 127, 1, none)
+  %y: f32[4, 2] = aten::linear(%x, %v, %b)
+  %z: f32[4, 2] = aten::relu(%y)
+  %r: i8[4, 2] = quantized_decomposed::quantize_per_tensor(%z, 0.2, -5, -128, 127, 1)
+  return %r
+})";
+
+TEST(FoldQuantization, makes_a_linear_of_integers_with_its_limits) {
+  auto program = parse_completed(kLinear);
+  Graph& graph = program->methods[0].graph;
+  apply(fold_quantization, *program, graph, with_integers());
+  apply(remove_dead_code, *program, graph, with_integers());
+  ASSERT_EQ(graph.order.size(), 1u);
+  const Node& node = graph.nodes[size_t(graph.order[0])];
+  EXPECT_EQ(node.op, "int8::linear");
+  EXPECT_EQ(std::get<int64_t>(node.arguments[8]), -5);  // relu: nothing below the zero point
+  EXPECT_EQ(std::get<int64_t>(node.arguments[9]), 127);
+}
+
+TEST(FoldQuantization, gives_what_numbers_give_within_a_step) {
+  auto run = [&](bool fold) {
+    auto program = parse_completed(kLinear);
+    Graph& graph = program->methods[0].graph;
+    if (fold) apply(fold_quantization, *program, graph, with_integers());
+    Evaluator evaluator(*program);
+    EvalTensor x;
+    x.dtype = DType::i8;
+    x.sizes = {4, 3};
+    x.owner = std::make_shared<std::vector<uint8_t>>(
+        std::vector<uint8_t>{0, 255, 128, 127, 3, 7, 90, 200, 33, 250, 61, 18});
+    x.data = x.owner->data();
+    x.bytes = 12;
+    auto out = evaluator.run(graph, {x});
+    EXPECT_TRUE(out.ok());
+    const EvalTensor& y = std::get<EvalTensor>((*out)[0]);
+    return std::vector<int8_t>(y.data, y.data + y.bytes);
+  };
+  std::vector<int8_t> integers = run(true), numbers = run(false);
+  ASSERT_EQ(integers.size(), numbers.size());
+  for (size_t i = 0; i < integers.size(); i++) EXPECT_NEAR(integers[i], numbers[i], 1) << i;
+}
+
+TEST(FoldQuantization, leaves_a_linear_that_something_else_reads) {
+  std::string text = kLinear;
+  text.replace(text.find("return %r"), 9, "return %r, %y");
+  EXPECT_EQ(folded(text),
+            "dequantize_per_tensor dequantize_per_channel linear relu quantize_per_tensor");
+}
+
+TEST(FoldQuantization, leaves_weights_with_zero_points) {
+  std::string text = kLinear;
+  text.replace(text.find("(%w, %s, none"), 13, "(%w, %s, %n");
+  text.insert(text.find("method"), "constant @n: i64[2] = {0, 1}\n");
+  text.insert(text.find("  %w = "), "  %n = constant @n\n");
+  EXPECT_EQ(folded(text),
+            "dequantize_per_tensor dequantize_per_channel linear relu quantize_per_tensor");
+}
+
+TEST(FoldQuantization, moves_integers_when_the_scale_stays) {
+  auto text = [](const char* scale) {
+    return std::string(R"(
+method forward(%q: i8[4, 6]) {
+  %x: f32[4, 6] = quantized_decomposed::dequantize_per_tensor(%q, 0.1, 3, -128, 127, 1, none)
+  %y: f32[6, 4] = aten::permute(%x, [1, 0])
+  %r: i8[6, 4] = quantized_decomposed::quantize_per_tensor(%y, )") +
+           scale + R"(, 3, -128, 127, 1)
+  return %r
+})";
+  };
+  EXPECT_EQ(folded(text("0.1")), "permute");
+  EXPECT_EQ(folded(text("0.2")), "dequantize_per_tensor permute quantize_per_tensor");
+}
+
+TEST(FoldQuantization, does_nothing_where_the_target_keeps_the_graph) {
+  auto program = parse_completed(kLinear);
+  Graph& graph = program->methods[0].graph;
+  apply(fold_quantization, *program, graph, target_without());
+  EXPECT_EQ(graph.order.size(), 5u);
+}
+
+}  // namespace
+}  // namespace sconce
