@@ -153,6 +153,10 @@ class Lowering {
     if (!type.is_tensor() || type.tensor.dtype != DType::i8) return false;
     return has_xnn_shape(id);
   }
+  bool is_i32(ValueId id) const {
+    const Type& type = graph.type(id);
+    return type.is_tensor() && type.tensor.dtype == DType::i32 && has_xnn_shape(id);
+  }
   bool is_constant(ValueId id) const { return graph.values[size_t(id)].origin == Origin::constant; }
   Dims dims(ValueId id) const {
     Dims all;
@@ -280,6 +284,15 @@ class Lowering {
   XnnScale scale_of(ValueId id) const {
     auto found = scales_.find(id);
     return found == scales_.end() ? kNoScale : found->second;
+  }
+  // True when nothing else makes or reads these integers by another scale.
+  bool agrees(ValueId id, XnnScale scale) {
+    if (trial && scales_.empty()) {
+      if (graph.is_node(id))
+        if (auto made = made_scale(graph.producer(id))) return *made == scale;
+      find_scales();
+    }
+    return scale_of(id) == scale;
   }
   // The value as numbers of another type: f32, or integers of a scale.
   uint32_t converted(uint32_t from, std::optional<XnnScale> to) {
@@ -509,6 +522,15 @@ class Lowering {
         if (outside[size_t(result)]) region.outputs.push_back(result);
   }
 
+  // The scale of a result, where the node says it.
+  static std::optional<XnnScale> made_scale(const Node& node) {
+    const Int8Arguments* at = find_int8(node.op);
+    size_t i = at ? at->result : 1;
+    if (!at && node.op != "quantized_decomposed::quantize_per_tensor") return std::nullopt;
+    auto scale = number_argument(node, i), zero = number_argument(node, i + 1);
+    if (!scale || !zero) return std::nullopt;
+    return XnnScale{float(*scale), int32_t(*zero)};
+  }
   // Scales of integers: who makes or reads them says so; what only moves them keeps them.
   void find_scales() {
     auto note = [&](ValueId id, const Node& node, size_t at) {
@@ -529,11 +551,10 @@ class Lowering {
     };
     for (NodeId id : graph.order) {
       const Node& node = graph.nodes[size_t(id)];
-      if (node.op == "quantized_decomposed::quantize_per_tensor") note(node.results[0], node, 1);
+      if (auto made = made_scale(node)) scales_.try_emplace(node.results[0], *made);
       if (node.op == "quantized_decomposed::dequantize_per_tensor")
         if (auto x = value_argument(node, 0)) note(*x, node, 1);
       if (const Int8Arguments* at = find_int8(node.op)) {
-        note(node.results[0], node, at->result);
         for (size_t i : at->operands)
           if (auto x = i < node.arguments.size() ? value_argument(node, i) : std::nullopt)
             note(*x, node, i + 1);
@@ -1032,6 +1053,13 @@ bool is_ratio(double ratio, int low, int high) {
 }
 
 bool is_known_i8(const Lowering& l, std::optional<ValueId> x) { return x && l.is_i8(*x); }
+// Operand `i`, which its scale and zero point follow, are integers that everybody reads so.
+bool is_operand(Lowering& l, const Node& node, size_t i) {
+  auto x = value_argument(node, i);
+  auto scale = number_argument(node, i + 1), zero = number_argument(node, i + 2);
+  return is_known_i8(l, x) && !l.is_constant(*x) && scale && zero && is_ratio(*scale, -100, 100) &&
+         *zero >= -128 && *zero <= 127 && l.agrees(*x, {float(*scale), int32_t(*zero)});
+}
 
 bool quantize_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0);
@@ -1048,13 +1076,7 @@ bool quantize_rule(Lowering& l, const Node& node) {
 
 bool dequantize_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0);
-  auto scale = number_argument(node, 1), zero = number_argument(node, 2);
-  if (!is_known_i8(l, x) || !scale || !zero || l.is_constant(*x) || !is_ratio(*scale, -100, 100) ||
-      *zero < -128 || *zero > 127 || l.dims(*x).empty())
-    return false;
-  XnnScale wanted{float(*scale), int32_t(*zero)};
-  // The same integers, read in two ways.
-  if (!l.trial && l.scale_of(*x) != wanted) return false;
+  if (!is_operand(l, node, 0) || l.dims(*x).empty()) return false;
   bool as_image = l.prefers_image(*x);
   uint32_t from = as_image ? l.image(*x) : l.plain(*x);
   l.set(node.results[0], l.converted(from, std::nullopt), as_image);
@@ -1065,7 +1087,9 @@ bool dequantize_rule(Lowering& l, const Node& node) {
 bool finish_int8(Lowering& l, const Node& node, size_t at, XnnNode& made, bool as_image) {
   auto scale = number_argument(node, at), zero = number_argument(node, at + 1);
   auto min = number_argument(node, at + 2), max = number_argument(node, at + 3);
-  if (!scale || !zero || !min || !max) return false;
+  if (!scale || !zero || !min || !max || !is_ratio(*scale, -100, 100) || *zero < -128 ||
+      *zero > 127)
+    return false;
   if (*min > -128 || *max < 127) {
     made.limited = true;
     made.min = *min > -128 ? float((*min - *zero) * *scale) : -INFINITY;
@@ -1094,7 +1118,7 @@ bool int8_linear_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0), w = value_argument(node, 3), scales = value_argument(node, 4),
        bias = value_argument(node, 5);
   auto x_scale = number_argument(node, 1), scale = number_argument(node, 6);
-  if (!is_known_i8(l, x) || !is_known_i8(l, w) || !scales || !x_scale || !scale ||
+  if (!is_operand(l, node, 0) || !is_known_i8(l, w) || !scales || !x_scale || !scale ||
       l.is_constant(*x) || !l.is_constant(*w) || !l.is_constant(*scales) ||
       (bias && !l.is_constant(*bias)))
     return false;
@@ -1115,7 +1139,7 @@ bool int8_convolution_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0), w = value_argument(node, 3), scales = value_argument(node, 4),
        bias = value_argument(node, 5);
   auto x_scale = number_argument(node, 1), scale = number_argument(node, 12);
-  if (!is_known_i8(l, x) || !is_known_i8(l, w) || !scales || !x_scale || !scale ||
+  if (!is_operand(l, node, 0) || !is_known_i8(l, w) || !scales || !x_scale || !scale ||
       l.is_constant(*x) || !l.is_constant(*w) || !l.is_constant(*scales) ||
       (bias && !l.is_constant(*bias)))
     return false;
@@ -1171,7 +1195,7 @@ bool int8_binary_rule(Lowering& l, const Node& node) {
   auto a = value_argument(node, 0), b = value_argument(node, 3);
   auto a_scale = number_argument(node, 1), b_scale = number_argument(node, 4),
        scale = number_argument(node, 6);
-  if (!is_known_i8(l, a) || !is_known_i8(l, b) || !a_scale || !b_scale || !scale ||
+  if (!is_operand(l, node, 0) || !is_operand(l, node, 3) || !a_scale || !b_scale || !scale ||
       l.is_constant(*a) || l.is_constant(*b) || l.dims(*a).empty() || l.dims(*b).empty())
     return false;
   if (kind == Kind::multiply
@@ -1191,7 +1215,7 @@ bool int8_mean_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0);
   auto over = ints_argument(node, 3, 1);
   auto x_scale = number_argument(node, 1), scale = number_argument(node, 5);
-  if (!is_known_i8(l, x) || !over || !x_scale || !scale || l.is_constant(*x) ||
+  if (!is_operand(l, node, 0) || !over || !x_scale || !scale || l.is_constant(*x) ||
       !is_ratio(*x_scale / *scale, -8, 8))
     return false;
   Dims in = l.dims(*x), wanted = *over;
@@ -1212,8 +1236,8 @@ bool int8_clamp_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0);
   auto x_scale = number_argument(node, 1), scale = number_argument(node, 5),
        zero = number_argument(node, 6);
-  if (!is_known_i8(l, x) || l.is_constant(*x) || !x_scale || !scale || !zero ||
-      !is_ratio(*x_scale / *scale, -8, 7) || l.dims(*x).empty())
+  if (!is_operand(l, node, 0) || !x_scale || !scale || !zero || !is_ratio(*scale, -100, 100) ||
+      *zero < -128 || *zero > 127 || !is_ratio(*x_scale / *scale, -8, 7) || l.dims(*x).empty())
     return false;
   bool as_image = l.prefers_image(*x);
   uint32_t from = as_image ? l.image(*x) : l.plain(*x);
@@ -1408,7 +1432,8 @@ bool xnn_can_lower(const Program& program, const Graph& graph, const Node& node)
   Graph::for_each_use(node, [&](ValueId id) {
     bool mask = is_mask(node, id) && graph.type(id).is_tensor() &&
                 graph.type(id).tensor.dtype == DType::b8 && is_static(graph.type(id).tensor);
-    bool integers = row->moves && (trial.is_i8(id) || is_integer_bias(node, id));
+    bool integers =
+        row->moves && (trial.is_i8(id) || (is_integer_bias(node, id) && trial.is_i32(id)));
     fits &= mask || integers || trial.is_f32(id);
   });
   // Passes ask for nodes that they may make; what a rule refuses after all is decomposed later.

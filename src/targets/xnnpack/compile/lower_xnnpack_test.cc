@@ -279,5 +279,20 @@ method forward(%x: f32[4, 3]) {
   EXPECT_NE(print_xnnpack(graph).find("qcint4"), std::string::npos);
 }
 
+TEST(LowerForXnnpack, integers_are_not_read_by_two_scales) {
+  auto program = parse_completed(R"(
+method forward(%q: i8[2, 3]) {
+  %a: f32[2, 3] = quantized_decomposed::dequantize_per_tensor(%q, 0.5, 1, -128, 127, 1, none)
+  %b: f32[2, 3] = quantized_decomposed::dequantize_per_tensor(%q, 0.25, 1, -128, 127, 1, none)
+  %c: f32[2, 3] = quantized_decomposed::dequantize_per_tensor(%q, 0.5, 300, -128, 127, 1, none)
+  return %a, %b, %c
+})");
+  const Graph& graph = program->methods[0].graph;
+  std::vector<bool> taken;
+  for (NodeId id : graph.order)
+    taken.push_back(xnn_can_lower(*program, graph, graph.nodes[size_t(id)]));
+  EXPECT_EQ(taken, (std::vector<bool>{true, false, false}));
+}
+
 }  // namespace
 }  // namespace sconce
