@@ -163,7 +163,8 @@ bool check_bundle(const std::string& path, Bytes file, const BundleCheck& option
                               : "ran; nothing is expected",
                row.problem.empty() ? "" : "  ", row.problem);
   }
-  fmt::print("{} cases: {} passed, {} failed{}\n", rows.size(), rows.size() - failed, failed,
+  fmt::print("{} case{}: {} passed, {} failed{}\n", rows.size(), rows.size() == 1 ? "" : "s",
+             rows.size() - failed, failed,
              rows.size() - failed > compared ? "; those without expected outputs only ran" : "");
   return failed == 0;
 }

@@ -92,7 +92,8 @@ int main(int argc, char** argv) {
       "Start here:\n"
       "  sconce compile model.pt2 -o model.pte\n"
       "  sconce run model.pte --inputs in.safetensors --outputs out.safetensors\n"
-      "Exit codes: 0 done, 1 differs or will not run (compare, diff, check), 2 bad usage, 3 invalid "
+      "Exit codes: 0 done, 1 differs or will not run (compare, diff, check), 2 bad usage, 3 "
+      "invalid "
       "argument,\n"
       "4 invalid file, 5 unsupported, 6 not found, 7 too large, 8 input/output, 9 internal.");
   add_compile(app);

@@ -2,6 +2,8 @@
 // inside the file and its program in a clear error or a sound run.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/file.h"
 #include "run_bundle.h"
 
@@ -20,6 +22,19 @@ TEST(HostileBpte, reads_the_bundles_as_they_are) {
     std::string said;
     EXPECT_TRUE(run_bundle(bundle(name), &said)) << said;
   }
+}
+
+TEST(HostileBpte, refuses_the_files_that_lie) {
+  size_t count = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(SCONCE_SOURCE_DIR "/tests/hostile/bpte")) {
+    auto file = map_file(entry.path().string());
+    ASSERT_TRUE(file.ok());
+    std::vector<uint8_t> bytes(file->bytes().begin(), file->bytes().end());
+    EXPECT_FALSE(run_bundle(bytes, nullptr)) << entry.path();
+    count++;
+  }
+  EXPECT_GE(count, 17u);
 }
 
 TEST(HostileBpte, survives_every_truncation) {
