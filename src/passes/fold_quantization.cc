@@ -338,7 +338,8 @@ bool fold_max_pool(Matcher& m, NodeId root, const Node& node, const Affine& to) 
   pooled.tensor.dtype = DType::i8;
   if (!m.target_has(node.op, arguments)) return false;
   ValueId made = m.add(node.op, std::move(arguments), {pooled, positions}, node);
-  if (to.min == -128 && to.max == 127) return m.replace_anyway(root, "aten::alias", {ValueRef{made}});
+  if (to.min == -128 && to.max == 127)
+    return m.replace_anyway(root, "aten::alias", {ValueRef{made}});
   return m.replace_anyway(root, "aten::clamp", {ValueRef{made}, to.min, to.max});
 }
 
@@ -400,8 +401,8 @@ bool fold_quantize(Matcher& m, NodeId root) {
          try_one({"aten::add.Tensor", "aten::sub.Tensor", "aten::mul.Tensor"}, fold_binary) ||
          try_one({"aten::mean.dim", "aten::adaptive_avg_pool2d", "aten::_adaptive_avg_pool2d"},
                  fold_mean) ||
-         try_one({"aten::max_pool2d_with_indices"}, fold_max_pool) ||
-         try_one(kMoves, fold_move) || try_one({"aten::cat"}, fold_cat);
+         try_one({"aten::max_pool2d_with_indices"}, fold_max_pool) || try_one(kMoves, fold_move) ||
+         try_one({"aten::cat"}, fold_cat);
 }
 
 // --- linears whose input is quantised by its own range ------------------------------------------
@@ -461,17 +462,19 @@ ValueId dynamically_quantized(Matcher& m, ValueId id) {
              : kNoValue;
 }
 
-bool fold_dynamic(Matcher& m, NodeId root) {
+// Linears of numbers: quantised by their own range, or only their weights are integers.
+bool fold_numbers(Matcher& m, NodeId root, bool dynamic) {
   const Node node = m.node(root);
   if (node.op != "aten::linear") return false;
-  ValueId x = dynamically_quantized(m, Matcher::value(node, 0));
-  if (x == kNoValue) return false;
+  ValueId x = Matcher::value(node, 0);
+  if (dynamic) x = dynamically_quantized(m, x);
+  if (x == kNoValue || m.is_constant(x) || m.type(x).dtype != DType::f32) return false;
   auto weight = weight_of(m, Matcher::value(node, 1));
   if (!weight || m.type(weight->value).sizes.size() != 2) return false;
   if (weight->scales.size() > 1 && weight->axis != 0) return false;
   ValueId bias = Matcher::value(node, 2);
   if (bias != kNoValue && (!m.is_constant(bias) || m.type(bias).dtype != DType::f32)) return false;
-  return m.replace(root, "int8::dynamic_linear",
+  return m.replace(root, dynamic ? "int8::dynamic_linear" : "int8::weight_linear",
                    {ValueRef{x}, ValueRef{weight->value}, ValueRef{scales_constant(m, *weight)},
                     bias == kNoValue ? Argument(None{}) : Argument(ValueRef{bias}), weight->bits});
 }
@@ -481,8 +484,12 @@ bool fold_dynamic(Matcher& m, NodeId root) {
 Result<void> fold_quantization(Program& program, Graph& graph, const PassContext& context) {
   if (context.quantized != QuantizedGraphs::integers) return {};
   Matcher matcher(program, graph, context);
-  for_each_root(matcher,
-                [](Matcher& m, NodeId id) { (void)(fold_quantize(m, id) || fold_dynamic(m, id)); });
+  for_each_root(matcher, [](Matcher& m, NodeId id) {
+    if (!fold_quantize(m, id)) fold_numbers(m, id, true);
+  });
+  // What is left has weights of integers, and nothing else.
+  Matcher again(program, graph, context);
+  for_each_root(again, [](Matcher& m, NodeId id) { fold_numbers(m, id, false); });
   return {};
 }
 

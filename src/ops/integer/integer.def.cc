@@ -104,6 +104,13 @@ Results dynamic_linear_of_numbers(Build& build, const Node& node) {
        node.arguments[3]});
 }
 
+Results weight_linear_of_numbers(Build& build, const Node& node) {
+  return build.call(
+      "aten::linear",
+      {node.arguments[0], Build::v(dequantized_weight(build, value(node, 1), value(node, 2), 0)),
+       node.arguments[3]});
+}
+
 }  // namespace
 
 OP(int8_linear) = {
@@ -158,5 +165,12 @@ OP(int8_dynamic_linear) = {
         "int weight_bits) -> Tensor",
     .out = "int8::dynamic_linear.out",
     .decompose = dynamic_linear_of_numbers};
+// Numbers by weights of 8 or 4 bits; the weights are as above.
+OP(int8_weight_linear) = {
+    .schema =
+        "int8::weight_linear(Tensor x, Tensor weight, Tensor weight_scales, Tensor? bias, int "
+        "weight_bits) -> Tensor",
+    .out = "int8::weight_linear.out",
+    .decompose = weight_linear_of_numbers};
 
 }  // namespace sconce

@@ -324,7 +324,7 @@ Status run_clamp(const Args& args, KernelContext& context) {
 // x, weight, weight_scales, bias, weight_bits
 
 Status dynamic_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
-  const char* what = "int8::dynamic_linear";
+  const char* what = "int8:: linear of numbers";
   const Tensor &x = args.tensor(0), &weight = args.tensor(1), &scales = args.tensor(2);
   const Tensor* bias = args.find_tensor(3);
   SCONCE_TRY_STATUS(want_i8(what, weight, diagnostic));
@@ -402,6 +402,33 @@ Status run_dynamic(const Args& args, KernelContext& context) {
   return kOk;
 }
 
+// --- weight_linear: numbers by quantised weights; arguments as above
+
+Status run_weights(const Args& args, KernelContext& context) {
+  const Tensor &x = args.tensor(0), &weight = args.tensor(1), &scales = args.tensor(2);
+  const Tensor* bias = args.find_tensor(3);
+  Tensor& out = args.out();
+  if (!is_contiguous(x) || !is_contiguous(out) || !is_contiguous(weight) || !is_contiguous(scales))
+    return SCONCE_FAIL(Code::unsupported, context.diagnostic,
+                       "int8::weight_linear: a tensor that is not in order in memory");
+  int64_t inputs = weight.sizes[1], outputs = weight.sizes[0], rows = element_count(x) / inputs;
+  int64_t groups = scales.rank == 2 ? scales.sizes[1] : 1, group = inputs / groups;
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t o = 0; o < outputs; o++) {
+      const float* a = x.as<float>() + r * inputs;
+      const int8_t* b = weight.as<int8_t>() + o * inputs;
+      float total = 0;
+      for (int64_t g = 0; g < groups; g++) {
+        float sum = 0;
+        for (int64_t i = g * group; i < (g + 1) * group; i++) sum += a[i] * float(b[i]);
+        total +=
+            sum * (scales.rank == 2 ? scales.as<float>()[o * groups + g] : scale_at(scales, o));
+      }
+      out.as<float>()[r * outputs + o] = total + (bias ? bias->as<float>()[o] : 0.0f);
+    }
+  return kOk;
+}
+
 }  // namespace
 
 KERNEL(int8_linear) = {"int8::linear.out", "tfittTfiii>t", linear_shape, run_linear};
@@ -414,5 +441,6 @@ KERNEL(int8_mean) = {"int8::mean.out", "tfiLbfiii>t", mean_shape, run_mean};
 KERNEL(int8_clamp) = {"int8::clamp.out", "tfiFFfi>t", clamp_shape, run_clamp};
 KERNEL(int8_dynamic_linear) = {"int8::dynamic_linear.out", "tttTi>t", dynamic_shape, run_dynamic,
                                dynamic_scratch};
+KERNEL(int8_weight_linear) = {"int8::weight_linear.out", "tttTi>t", dynamic_shape, run_weights};
 
 }  // namespace sconce

@@ -83,5 +83,13 @@ TEST(int8_dynamic_linear, gives_rows_scales_of_their_own) {
   EXPECT_FLOAT_EQ(call.result()[1], -1.55f);
 }
 
+TEST(int8_weight_linear, scales_each_group_of_a_row) {
+  KernelCall call("int8::weight_linear.out");
+  call.floats({1, 4}, {1, 2, 3, 4}).tensor(DType::i8, {2, 4}, I8{1, 1, 1, 1, 1, 0, 0, -1});
+  call.floats({2, 2}, {1, 10, 2, 0.5}).floats({2}, {0, 1}).integer(4);
+  ASSERT_EQ(call.run(), Code::ok) << call.text();
+  EXPECT_EQ(call.result(), (std::vector<float>{73, 1}));
+}
+
 }  // namespace
 }  // namespace sconce

@@ -1268,7 +1268,7 @@ std::vector<uint8_t> packed_nibbles(const int8_t* weights, int64_t rows, int64_t
   return bytes;
 }
 
-bool int8_dynamic_linear_rule(Lowering& l, const Node& node) {
+bool int8_numbers_linear_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0), w = value_argument(node, 1), scales = value_argument(node, 2),
        bias = value_argument(node, 3);
   auto bits = int_argument(node, 4);
@@ -1279,12 +1279,19 @@ bool int8_dynamic_linear_rule(Lowering& l, const Node& node) {
   bool grouped = scale_dims.size() == 2;
   int64_t outputs = filter_dims[0], inputs = filter_dims[1];
   int64_t group = grouped ? inputs / scale_dims[1] : 0;
-  if (grouped && (*bits != 4 || group % 32 != 0)) return false;
+  bool dynamic = node.op == "int8::dynamic_linear";
+  if (grouped && dynamic && (*bits != 4 || group % 32 != 0)) return false;
   std::vector<float> weights = l.scales_of(*scales);
   // XNNPACK has one scale an output here.
   if (!grouped) weights.resize(size_t(outputs), weights[0]);
   uint32_t filter;
-  if (grouped) {
+  if (!dynamic) {  // XNNPACK wants such weights as numbers
+    std::vector<float> numbers(l.trial ? 0 : size_t(outputs * inputs));
+    for (size_t i = 0; i < numbers.size(); i++)
+      numbers[i] =
+          float(l.bytes_at(*w)[i]) * weights[grouped ? i / size_t(group) : i / size_t(inputs)];
+    filter = l.constant(numbers, filter_dims, Lowering::Use::packed);
+  } else if (grouped) {
     filter = l.add_value(filter_dims);
     XnnValue& value = l.region.graph.values[filter];
     value.dtype = XnnDType::qbint4;
@@ -1313,7 +1320,8 @@ bool int8_dynamic_linear_rule(Lowering& l, const Node& node) {
     }
   }
   uint32_t b = bias ? l.constant_of(*bias, l.dims(*bias), Lowering::Use::packed) : kXnnNoValue;
-  uint32_t from = l.dynamic(l.plain(*x));
+  uint32_t from = l.plain(*x);
+  if (dynamic) from = l.dynamic(from);
   if (node.results.empty()) return true;
   uint32_t value = linear(l, from, filter, b, outputs, 0);
   l.set(node.results[0], value);
@@ -1389,11 +1397,12 @@ constexpr Row kRules[] = {
     {"int8::add", int8_binary_rule<Kind::add>, true},
     {"int8::clamp", int8_clamp_rule, true},
     {"int8::convolution", int8_convolution_rule, true},
-    {"int8::dynamic_linear", int8_dynamic_linear_rule, true},
+    {"int8::dynamic_linear", int8_numbers_linear_rule, true},
     {"int8::linear", int8_linear_rule, true},
     {"int8::mean", int8_mean_rule, true},
     {"int8::mul", int8_binary_rule<Kind::multiply>, true},
     {"int8::sub", int8_binary_rule<Kind::subtract>, true},
+    {"int8::weight_linear", int8_numbers_linear_rule, true},
     {"quantized_decomposed::dequantize_per_tensor", dequantize_rule, true},
     {"quantized_decomposed::quantize_per_tensor", quantize_rule, true},
 };
