@@ -75,11 +75,10 @@ TEST(FoldQuantization, gives_what_numbers_give_within_a_step) {
   for (size_t i = 0; i < integers.size(); i++) EXPECT_NEAR(integers[i], numbers[i], 1) << i;
 }
 
-TEST(FoldQuantization, leaves_a_linear_that_something_else_reads) {
+TEST(FoldQuantization, takes_only_the_weights_of_a_linear_that_something_else_reads) {
   std::string text = kLinear;
   text.replace(text.find("return %r"), 9, "return %r, %y");
-  EXPECT_EQ(folded(text),
-            "dequantize_per_tensor dequantize_per_channel linear relu quantize_per_tensor");
+  EXPECT_EQ(folded(text), "dequantize_per_tensor weight_linear relu quantize_per_tensor");
 }
 
 TEST(FoldQuantization, leaves_weights_with_zero_points) {
