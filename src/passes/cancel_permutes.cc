@@ -1,10 +1,11 @@
 // Permutes that meet their inverse, or each other, across pointwise operators.
 //
-// From each permute a region of pointwise operators is grown that compute on permuted tensors.
-// Their operands may come from equal permutes and from constants. When computing in the original
-// order takes fewer permutes, the region is turned: permutes before it go away, inverse ones after
-// it too, and what else leaves it gets a permute of its own. Which order of dimensions a
-// convolution likes is not asked here; that is for the target to know.
+// From each permute a region of pointwise operators is grown that compute on permuted tensors, and
+// of cat, slice and padding, whose dimensions are renamed. Their operands may come from equal
+// permutes and from constants. When computing in the original order takes fewer permutes, the
+// region is turned: permutes before it go away, inverse ones after it too, and what else leaves it
+// gets a permute of its own. Which order of dimensions a convolution likes is not asked here; that
+// is for the target to know.
 #include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
@@ -33,6 +34,32 @@ std::vector<IntItem> items_of(const std::vector<int64_t>& dims) {
   std::vector<IntItem> items;
   for (int64_t dim : dims) items.push_back({dim});
   return items;
+}
+
+// An operator that does the same whatever order its dimensions stand in, once they are renamed:
+// permuted dimension d becomes dims[d]. False when the node is another, or a dimension is not
+// known.
+bool rename_dimensions(Node& node, const std::vector<int64_t>& dims) {
+  int64_t rank = int64_t(dims.size());
+  if (node.op == "aten::cat" || node.op == "aten::slice.Tensor") {
+    auto* dim = node.arguments.size() > 1 ? std::get_if<int64_t>(&node.arguments[1]) : nullptr;
+    if (!dim || *dim < -rank || *dim >= rank) return false;
+    node.arguments[1] = dims[size_t(*dim < 0 ? *dim + rank : *dim)];
+    return true;
+  }
+  if (node.op != "aten::constant_pad_nd") return false;
+  auto* pads = std::get_if<std::vector<IntItem>>(&node.arguments[1]);
+  if (!pads || pads->size() % 2 != 0 || int64_t(pads->size()) > 2 * rank) return false;
+  std::vector<IntItem> renamed(size_t(2 * rank), IntItem{0});
+  for (size_t k = 0; k < pads->size(); k++) {  // the last dimension stands first
+    int64_t dim = dims[size_t(rank - 1) - k / 2];
+    renamed[size_t(2 * (rank - 1 - dim)) + k % 2] = (*pads)[k];
+  }
+  while (renamed.size() > 2 && renamed.back() == IntItem{0} &&
+         renamed[renamed.size() - 2] == IntItem{0})
+    renamed.resize(renamed.size() - 2);
+  node.arguments[1] = std::move(renamed);
+  return true;
 }
 
 class Canceller {
@@ -84,7 +111,8 @@ class Canceller {
   bool may_turn(const Node& node) {
     if (!is_operator(node) || node.results.size() != 1) return false;
     const Op* op = find_op(node.op);
-    if (!op || !is_pointwise(*op) || !graph_.type(node.results[0]).is_tensor()) return false;
+    if (!op || !graph_.type(node.results[0]).is_tensor()) return false;
+    if (Node probe = node; !is_pointwise(*op) && !rename_dimensions(probe, dims_)) return false;
     if (sizes(node.results[0]).size() != dims_.size()) return false;
     if (node.op == "aten::_to_copy" && node.arguments.size() > 6 &&
         !std::holds_alternative<None>(node.arguments[6]))
@@ -201,6 +229,7 @@ class Canceller {
       Graph::for_each_use(graph_.nodes[size_t(id)], [&](ValueId& value) {
         if (auto found = original.find(value); found != original.end()) value = found->second;
       });
+      (void)rename_dimensions(graph_.nodes[size_t(id)], dims_);
     }
     std::vector<std::pair<ValueId, ValueId>> gone;
     for (NodeId id : region_) {

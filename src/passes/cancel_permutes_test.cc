@@ -28,6 +28,22 @@ method forward(%x: f32[2, 3], %z: f32[2, 3]) {
             "0])\nreturn %5\n");
 }
 
+TEST(CancelPermutes, across_padding_slices_and_joins_whose_dimensions_are_renamed) {
+  EXPECT_EQ(after(cancel_permutes, R"(
+method forward(%x: f32[2, 3, 4, 5], %z: f32[2, 1, 6, 5]) {
+  %a: f32[2, 4, 5, 3] = aten::permute(%x, [0, 2, 3, 1])
+  %b: f32[2, 6, 5, 3] = aten::constant_pad_nd(%a, [0, 0, 0, 0, 1, 1], 0.0)
+  %c: f32[2, 6, 5, 1] = aten::permute(%z, [0, 2, 3, 1])
+  %d: f32[2, 6, 5, 4] = aten::cat({%b, %c}, -1)
+  %e: f32[2, 6, 4, 4] = aten::slice.Tensor(%d, 2, 1, 5, 1)
+  %f: f32[2, 4, 6, 4] = aten::permute(%e, [0, 3, 1, 2])
+  return %f
+})"),
+            "%b: f32[2, 3, 6, 5] = aten::constant_pad_nd(%x, [0, 0, 1, 1], 0.0)\n"
+            "%d: f32[2, 4, 6, 5] = aten::cat({%b, %z}, 1)\n"
+            "%e: f32[2, 4, 6, 4] = aten::slice.Tensor(%d, 3, 1, 5, 1)\nreturn %e\n");
+}
+
 TEST(CancelPermutes, turns_constants) {
   EXPECT_EQ(ops_after(cancel_permutes, R"(
 constant @b: f32[1, 3] = {1, 2, 3}

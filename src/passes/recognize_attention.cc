@@ -3,7 +3,7 @@
 //
 // Between the two products may stand scales, masks (added, filled, chosen by where), views that
 // split and join batch dimensions, and casts to f32. Rows where all is masked by -inf become 0, as
-// torch's operator has it; written out they are NaN.
+// torch's operator has it; written out they are NaN, unless a where makes them 0 too.
 #include <cmath>
 #include <cstring>
 
@@ -176,20 +176,78 @@ bool is_causal(const Program& program, const Graph& graph, const Mask& mask) {
   return true;
 }
 
-// k of q k^T: `right` is a permute that swaps the last two dimensions, among others.
+// x, when `id` is x times a number, which goes to the factor; else kNoValue.
+ValueId before_factor(const Matcher& m, const Node& node, ValueId id, double* factor) {
+  bool divides = node.op == "aten::div.Tensor" || node.op == "aten::div.Scalar";
+  if (!divides && node.op != "aten::mul.Tensor" && node.op != "aten::mul.Scalar") return kNoValue;
+  auto number = m.number(node, 1);
+  ValueId x = Matcher::value(node, 0);
+  if (!number || x == kNoValue || m.type(x) != m.type(id)) return kNoValue;
+  double scale = divides ? 1 / *number : *number;
+  if (!std::isfinite(scale)) return kNoValue;
+  *factor *= scale;
+  return x;
+}
+
+// k of q k^T: `right` is a permute that swaps the last two dimensions, among others, perhaps times
+// a number.
 struct Key {
   ValueId base = kNoValue;
-  std::vector<int64_t> dims;
-};  // dims empty: base itself
+  std::vector<int64_t> dims;  // empty: base itself
+  double factor = 1;
+};
 
 std::optional<Key> match_key(Matcher& m, ValueId right) {
+  double factor = 1;
+  if (!m.graph().is_node(right)) return std::nullopt;
+  if (ValueId x = before_factor(m, m.graph().producer(right), right, &factor); x != kNoValue)
+    right = before_views(m, x, false);
   if (!m.graph().is_node(right)) return std::nullopt;
   const Node& node = m.graph().producer(right);
   std::vector<int64_t> dims = permutation(m.graph(), node);
   if (dims.size() < 2) return std::nullopt;
   std::swap(dims[dims.size() - 1], dims[dims.size() - 2]);
   if (is_identity(dims)) dims.clear();
-  return Key{Matcher::value(node, 0), std::move(dims)};
+  return Key{Matcher::value(node, 0), std::move(dims), factor};
+}
+
+bool is_zeros(Matcher& m, const Node& where, size_t argument) {
+  if (m.number(where, argument) == 0.0) return true;
+  const Node* node = m.match(Matcher::value(where, argument),
+                             {"aten::full_like", "aten::full", "aten::zeros", "aten::zeros_like"});
+  return node && (!node->op.starts_with("aten::full") || m.number(*node, 1) == 0.0);
+}
+
+// The softmax in where(all of a row is -inf, 0, softmax(x)), as torch writes out attention that has
+// a mask; kNoValue when it is something else.
+ValueId before_hidden_rows(Matcher& m, ValueId id) {
+  const Node* where = m.match(id, {"aten::where.self"});
+  if (!where || !is_zeros(m, *where, 1)) return kNoValue;
+  const Node zeroed = *where;
+  ValueId softmax = Matcher::value(zeroed, 2);
+  const Node* weights = m.match(softmax, {"aten::_softmax"});
+  if (!weights) return kNoValue;
+  ValueId x = Matcher::value(*weights, 0);
+  // all(x == -inf), or not any(not x == -inf)
+  OpNames negations = {"aten::logical_not", "aten::bitwise_not"};
+  ValueId hidden = Matcher::value(zeroed, 0);
+  const Node* outer = m.match(hidden, negations);
+  const Node* over = outer ? m.match(Matcher::value(*outer, 0), {"aten::any.dim"})
+                           : m.match(hidden, {"aten::all.dim"});
+  if (!over) return kNoValue;
+  auto* dim = std::get_if<int64_t>(&over->arguments[1]);
+  auto* keep = std::get_if<bool>(&over->arguments[2]);
+  int64_t last = int64_t(m.type(id).sizes.size()) - 1;
+  if (!dim || (*dim != -1 && *dim != last) || !keep || !*keep) return kNoValue;
+  ValueId each = Matcher::value(*over, 0);
+  if (outer) {
+    const Node* inner = m.match(each, negations);
+    if (!inner) return kNoValue;
+    each = Matcher::value(*inner, 0);
+  }
+  const Node* equal = m.match(each, {"aten::eq.Scalar", "aten::eq.Tensor"});
+  bool same = equal && Matcher::value(*equal, 0) == x && m.number(*equal, 1) == -INFINITY;
+  return same ? softmax : kNoValue;
 }
 
 class Attention {
@@ -205,6 +263,11 @@ class Attention {
       if (weights == kNoValue || m_.type(weights).dtype != DType::f32) return false;
       weights = before_views(m_, weights, true);
     }
+    size_t before = m_.mark();
+    if (ValueId inner = before_hidden_rows(m_, weights); inner != kNoValue)
+      weights = inner;
+    else
+      m_.rewind(before);
     const Node* softmax = m_.match(weights, {"aten::_softmax"});
     if (!softmax || value == kNoValue) return false;
     int64_t rank = int64_t(m_.type(weights).sizes.size());
@@ -231,7 +294,7 @@ class Attention {
     if (!m_.target_has("aten::view", {ValueRef{query}, std::vector<IntItem>()})) return false;
     if (!m_.closed_at(root_)) return false;
 
-    double factor = 1;
+    double factor = key->factor;
     query = unscaled(query, &factor);
     ValueId k = unscaled(key->base, &factor);
     if (!key->dims.empty()) k = permuted(k, key->dims);
@@ -294,14 +357,7 @@ class Attention {
       const Node& node = m_.node(producer);
       // The first one is used by the product (or its view) that goes away.
       if (m_.uses(at) != 1) return id;
-      bool divides = node.op == "aten::div.Tensor" || node.op == "aten::div.Scalar";
-      if (divides || node.op == "aten::mul.Tensor" || node.op == "aten::mul.Scalar") {
-        auto number = m_.number(node, 1);
-        ValueId x = Matcher::value(node, 0);
-        if (!number || x == kNoValue || m_.type(x) != m_.type(at)) return id;
-        double scale = divides ? 1 / *number : *number;
-        if (!std::isfinite(scale)) return id;
-        *factor *= scale;
+      if (ValueId x = before_factor(m_, node, at, factor); x != kNoValue) {
         if (last < 0) return x;
         m_.set_argument(last, 0, ValueRef{x});
         return id;

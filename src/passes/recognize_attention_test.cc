@@ -44,6 +44,49 @@ return %y
 )");
 }
 
+// As torch decomposes the operator: both operands scaled, rows that the mask hides made 0.
+std::string decomposed(const std::string& weights) {
+  return R"(
+method forward(%q: f32[2, 5, 3, 4], %k: f32[2, 5, 3, 4], %v: f32[2, 3, 5, 4], %m: f32[5, 5]) {
+  %q1: f32[2, 3, 5, 4] = aten::permute(%q, [0, 2, 1, 3])
+  %q2: f32[2, 3, 5, 4] = aten::mul.Scalar(%q1, 0.5)
+  %k1: f32[2, 3, 4, 5] = aten::permute(%k, [0, 2, 3, 1])
+  %k2: f32[2, 3, 4, 5] = aten::mul.Scalar(%k1, 0.5)
+  %q3: f32[6, 5, 4] = aten::view(%q2, [6, 5, 4])
+  %k3: f32[6, 4, 5] = aten::view(%k2, [6, 4, 5])
+  %s0: f32[6, 5, 5] = aten::bmm(%q3, %k3)
+  %s1: f32[2, 3, 5, 5] = aten::view(%s0, [2, 3, 5, 5])
+  %s2: f32[2, 3, 5, 5] = aten::add.Tensor(%s1, %m)
+  %p: f32[2, 3, 5, 5] = aten::_softmax(%s2, -1, false)
+  %e: b8[2, 3, 5, 5] = aten::eq.Scalar(%s2, -inf)
+  %n: b8[2, 3, 5, 5] = aten::logical_not(%e)
+  %a: b8[2, 3, 5, 1] = aten::any.dim(%n, -1, true)
+  %h: b8[2, 3, 5, 1] = aten::logical_not(%a)
+  %z: f32[2, 3, 5, 5] = aten::full_like(%p, 0, 6)
+  %w: f32[2, 3, 5, 5] = aten::where.self()" +
+         weights + R"()
+  %p2: f32[6, 5, 5] = aten::view(%w, [6, 5, 5])
+  %v2: f32[6, 5, 4] = aten::view(%v, [6, 5, 4])
+  %o: f32[6, 5, 4] = aten::bmm(%p2, %v2)
+  %y: f32[2, 3, 5, 4] = aten::view(%o, [2, 3, 5, 4])
+  return %y
+})";
+}
+
+TEST(RecognizeAttention, as_torch_decomposes_it_with_hidden_rows_made_zero) {
+  EXPECT_EQ(after(recognize_attention, decomposed("%h, %z, %p")),
+            R"(%q1: f32[2, 3, 5, 4] = aten::permute(%q, [0, 2, 1, 3])
+%24: f32[2, 3, 5, 4] = aten::permute(%k, [0, 2, 1, 3])
+%25: f32[2, 3, 5, 4] = aten::scaled_dot_product_attention(%q1, %24, %v, %m, 0.0, false, 0.25, false)
+%o: f32[6, 5, 4] = aten::view(%25, [6, 5, 4])
+%y: f32[2, 3, 5, 4] = aten::view(%o, [2, 3, 5, 4])
+return %y
+)");
+  // Zeros for the rows that are not hidden are something else.
+  EXPECT_NE(ops_after(recognize_attention, decomposed("%a, %z, %p")).find("_softmax"),
+            std::string::npos);
+}
+
 TEST(RecognizeAttention, keeps_what_a_filled_mask_does_not_drop) {
   EXPECT_EQ(
       ops_after(recognize_attention, eager("%n: b8[5, 5] = aten::bitwise_not(%m)\n  %s3: f32[2, 3, "
