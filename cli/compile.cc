@@ -1,4 +1,4 @@
-// sconce compile: .pt2 archives to one .pte.
+// sconce compile: .pt2 archives, or programs of stock ExecuTorch, to one .pte.
 #include "sconce/compile.h"
 #include "cli.h"
 #include "targets/target.h"
@@ -14,12 +14,16 @@ void add_compile(CLI::App& app) {
     bool json = false, verbose = false, no_source_lines = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("compile", "Compile torch.export archives (.pt2) to a program (.pte)");
+  CLI::App* command = app.add_subcommand(
+      "compile", "Compile torch.export archives (.pt2), or a .pte anew, to a program (.pte)");
   command
       ->add_option("inputs", options->inputs,
-                   "IN.pt2, or METHOD=IN.pt2 for several methods in one file")
+                   "IN.pt2, or METHOD=IN.pt2 for several methods in one file; or IN.pte, of stock "
+                   "ExecuTorch or ours: its methods are compiled anew, or kept as they stand where "
+                   "that cannot be")
       ->required();
+  command->add_option("--data", options->compile.data_files,
+                      "A .ptd with weights that an IN.pte does not hold; repeatable");
   command->add_option("-o,--output", options->output,
                       "The .pte to write; replaced whole or not at all");
   std::string targets;
@@ -48,7 +52,7 @@ void add_compile(CLI::App& app) {
       size_t equals = text.find('=');
       bool named = equals != std::string::npos && text.find('/') > equals;
       inputs.push_back(named ? CompileInput{text.substr(equals + 1), text.substr(0, equals)}
-                             : CompileInput{text, "forward"});
+                             : CompileInput{text, ""});
     }
     std::vector<ConstantMethod> constants;
     for (const std::string& text : options->constants) {
@@ -99,9 +103,18 @@ void add_compile(CLI::App& app) {
                    s.milliseconds);
         comma = ", ";
       }
+      fmt::print("], \"as_is\": [");
+      comma = "";
+      for (const auto& m : report.as_is) {
+        fmt::print("{}{{\"method\": {}, \"reason\": {}}}", comma, json_string(m.method),
+                   json_string(m.reason));
+        comma = ", ";
+      }
       fmt::print("]}}\n");
       return;
     }
+    for (const auto& m : report.as_is)
+      fmt::print("method {} stays as it stands: {}\n", m.method, m.reason);
     if (options->output.empty() || !options->compile.stop_after.empty()) return;
     fmt::print("{}: {}, {} of it constants, in {:.2f} s\n", options->output,
                human_bytes(report.file_bytes), human_bytes(report.constant_bytes), seconds);

@@ -7,6 +7,23 @@
 
 namespace sconce::cli {
 
+Result<Module> open_model(const std::string& path, const LoadOptions& options, bool verbose,
+                          LoadReport* told) {
+  LoadReport unused, &report = told ? *told : unused;
+  auto module = load_module(path, options, &report);
+  if (!module.ok() || !verbose || options.as_is) return module;
+  fmt::print("{} in {:.1f} ms\n",
+             report.improved || !report.by_sizes.empty() ? "compiled anew in memory"
+                                                         : "looked at, runs as it stands",
+             report.milliseconds);
+  for (const MethodAsIs& m : report.as_is)
+    fmt::print("  {} as it stands: {}\n", m.method == "*" ? "every method" : "method " + m.method,
+               m.reason);
+  for (const std::string& method : report.by_sizes)
+    fmt::print("  method {}: anew for the sizes of its calls\n", method);
+  return module;
+}
+
 std::string slot_text(const SlotMeta& slot) {
   if (slot.kind != Value::Kind::tensor) return "a number";
   std::string text = fmt::format("{}[", dtype_name(slot.dtype));

@@ -3,10 +3,13 @@
 #pragma once
 
 #include "named_tensors.h"
-#include "sconce/runtime.h"
+#include "sconce/load.h"
 
 namespace sconce::cli {
 
+// load_module(); `verbose` prints what it did.
+Result<Module> open_model(const std::string& path, const LoadOptions& options, bool verbose,
+                          LoadReport* report = nullptr);
 // Tensors named input.0, input.1, ... fill the method's tensor inputs in order; inputs that are
 // numbers or None keep the value seen at export. Errors name the input and what is wanted. Their
 // bytes are copied to `owned` in `file`, in the order that the method wants its dimensions in: a

@@ -12,9 +12,9 @@ void add_run(CLI::App& app) {
     std::string model;
     std::vector<std::string> methods = {"forward"};
     std::vector<std::string> inputs, outputs;
-    ModuleOptions module;
+    LoadOptions load;
     ProfileFiles profile;
-    bool json = false;
+    bool json = false, verbose = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("run", "Run a program on input tensors");
@@ -32,14 +32,18 @@ void add_run(CLI::App& app) {
       ->add_option("--method", options->methods,
                    "Which method to run; repeat it to name one for each call")
       ->capture_default_str();
-  command->add_option("--data", options->module.data_files,
+  command->add_option("--data", options->load.module.data_files,
                       "A .ptd with weights that the program does not hold; repeatable");
-  command->add_flag("--share-memories", options->module.share_memories,
+  command->add_flag("--share-memories", options->load.module.share_memories,
                     "All methods share the memory of their state");
-  command->add_option("--threads", options->module.threads, kThreadsHelp)
+  command->add_option("--threads", options->load.module.threads, kThreadsHelp)
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
   add_profile_options(command, options->profile);
+  command->add_flag("--as-is", options->load.as_is,
+                    "Run the file as it stands, instead of compiling it anew in memory first");
+  command->add_flag("-v,--verbose", options->verbose,
+                    "Tell what was compiled anew, and why not where it was not");
   command->add_flag("--json", options->json, "Report as JSON");
   command->footer(
       "Example:\n  sconce run model.pte --inputs in.safetensors --outputs out.safetensors\n"
@@ -60,7 +64,8 @@ void add_run(CLI::App& app) {
                       methods.size(), calls),
                 json);
     Progress progress;
-    Module module = value_or_exit(Module::load(options->model, options->module), json);
+    Module module =
+        value_or_exit(open_model(options->model, options->load, options->verbose && !json), json);
     std::optional<Profiler> profiler;
     if (options->profile.wanted()) profiler.emplace(module);
     auto load = [&](const std::string& method) {

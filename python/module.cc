@@ -9,7 +9,7 @@
 #include <cstring>
 #include <memory>
 
-#include "sconce/runtime.h"
+#include "sconce/load.h"
 
 namespace nb = nanobind;
 
@@ -63,8 +63,17 @@ using Array = nb::ndarray<nb::ro, nb::device::cpu, nb::c_contig>;
 // A program that is loaded; one thread at a time, as in C++.
 class PyModule {
  public:
-  PyModule(const std::string& path, int threads)
-      : module_(value_or_raise(Module::load(path, {.threads = threads}))), path_(path) {}
+  PyModule(const std::string& path, int threads, bool as_is)
+      : module_(value_or_raise(
+            load_module(path, {.module = {.threads = threads}, .as_is = as_is}, &report_))),
+        path_(path) {}
+
+  // Methods that were not compiled anew, and why.
+  nb::list methods_as_is() const {
+    nb::list all;
+    for (const MethodAsIs& m : report_.as_is) all.append(nb::make_tuple(m.method, m.reason));
+    return all;
+  }
 
   std::vector<std::string> method_names() const { return module_.method_names(); }
   const std::string& path() const { return path_; }
@@ -145,7 +154,8 @@ class PyModule {
     if (!view_of || (bytes.data() >= file.data() && bytes.data() < file.data() + file.size())) {
       auto memory = std::make_unique<uint8_t[]>(bytes.size() + 1);
       memcpy(memory.get(), bytes.data(), bytes.size());
-      owner = nb::capsule(memory.get(), [](void* p) noexcept { delete[] static_cast<uint8_t*>(p); });
+      owner =
+          nb::capsule(memory.get(), [](void* p) noexcept { delete[] static_cast<uint8_t*>(p); });
       data = memory.release();
     }
     std::vector<size_t> shape(result.sizes.begin(), result.sizes.end());
@@ -162,6 +172,7 @@ class PyModule {
                                            to_dlpack(result.tensor.dtype)));
   }
 
+  LoadReport report_;  // before module_, whose making fills it
   Module module_;
   std::string path_;
 };
@@ -173,7 +184,9 @@ NB_MODULE(_core, m) {
   m.attr("Error") = error_type;
   nb::class_<PyModule>(m, "Module",
                        "A .pte program, loaded. One thread at a time; make one Module per thread.")
-      .def(nb::init<const std::string&, int>(), nb::arg("path"), nb::arg("threads") = 1)
+      .def(nb::init<const std::string&, int, bool>(), nb::arg("path"), nb::arg("threads") = 1,
+           nb::arg("as_is") = false)
+      .def_prop_ro("methods_as_is", &PyModule::methods_as_is)
       .def_prop_ro("method_names", &PyModule::method_names)
       .def_prop_ro("path", &PyModule::path)
       .def("execute", &PyModule::execute, nb::arg("method"), nb::arg("inputs"),

@@ -1,11 +1,15 @@
 // The story of the compiler, in order. Read from top to bottom it is the table of contents.
 #include "sconce/compile.h"
 
+#include <algorithm>
 #include <chrono>
+#include <map>
 
 #include "base/file.h"
 #include "emit/emit.h"
+#include "formats/ptd/ptd.h"
 #include "import/import.h"
+#include "import/pte/import_pte.h"
 #include "passes/pipeline.h"
 #include "targets/target.h"
 
@@ -37,9 +41,120 @@ class Stages {
   std::chrono::steady_clock::time_point start_;
 };
 
-Result<void> compile(const std::vector<CompileInput>& inputs,
-                     const std::vector<ConstantMethod>& constants, const std::string& output,
-                     const CompileOptions& options, CompileReport* report) {
+// One method on its way: IR, and then the tables of the file. A method of a .pte that cannot be
+// taken further than it is stays as it stands.
+struct Part {
+  std::string path;
+  std::string method;
+  std::unique_ptr<Program> program;  // null: as it stands
+  Emitted emitted;
+  bool from_pte = false;
+  Emitted as_is;  // of a .pte: the method as the file has it
+};
+
+// Errors end the compilation, but for methods that can stay as they stand.
+Result<void> give_up(Part& part, Error problem, CompileReport* report) {
+  if (!part.from_pte) return std::move(problem).with_context(part.path);
+  if (report) report->as_is.push_back({part.method, problem.text});
+  part.program.reset();
+  return {};
+}
+
+// A .pte holds its identifier behind the offset of its root, an archive starts with PK.
+bool is_pte(Bytes file) {
+  return file.size() >= 8 && file[4] == 'E' && file[5] == 'T' && file[6] >= '0' && file[6] <= '9';
+}
+
+// True when the rules of a method's inputs are about sizes, and these sizes keep them.
+bool sizes_keep(const PteMethodConstraints& constraints,
+                const std::vector<std::vector<int32_t>>& sizes) {
+  auto find = [&](uint32_t input, uint32_t dim) -> std::optional<int64_t> {
+    if (input >= sizes.size() || dim >= sizes[input].size()) return std::nullopt;
+    return sizes[input][dim];
+  };
+  for (const PteDimRule& rule : constraints.rules) {
+    auto size = find(rule.input, rule.dim);
+    if (!size || *size < rule.min || *size > rule.max ||
+        (rule.divisor > 1 && *size % rule.divisor != rule.remainder))
+      return false;
+    if (!rule.related) continue;
+    auto other = find(rule.other_input, rule.other_dim);
+    if (!other || *size * rule.own_scale != *other * rule.other_scale + rule.offset) return false;
+  }
+  return true;
+}
+
+Result<void> add_pte(std::shared_ptr<MappedFile> file, const CompileInput& input,
+                     const CompileOptions& options, std::vector<Part>* parts,
+                     CompileReport* report) {
+  TRY(PteProgram program, read_pte(file->bytes()));
+  auto data_files = std::make_shared<std::vector<MappedFile>>();
+  std::map<std::string, Bytes> external;
+  for (const std::string& path : options.data_files) {
+    TRY(MappedFile mapped, map_file(path));
+    TRY(std::vector<PtdEntry> entries, read_ptd(mapped.bytes()).with_context(path));
+    data_files->push_back(std::move(mapped));
+    for (PtdEntry& entry : entries) external.emplace(std::move(entry.key), entry.bytes);
+  }
+  std::vector<PteMethodConstraints> constraints;
+  std::erase_if(program.named_data, [&](const PteNamedData& data) {
+    if (data.key != kConstraintsKey) return false;
+    if (auto read = read_constraints(data.data); read.ok()) constraints = std::move(*read);
+    return true;
+  });
+  bool found = false;
+  for (const PteMethod& method : program.methods) {
+    if (!input.method.empty() && input.method != method.name) continue;
+    found = true;
+    Part part;
+    part.path = input.path;
+    part.method = method.name;
+    part.from_pte = true;
+    part.as_is.program = program;
+    part.as_is.program.methods = {method};
+    PteImportOptions import_options;
+    import_options.input_sizes = options.input_sizes;
+    import_options.find_external = [&](const std::string& name) {
+      auto entry = external.find(name);
+      return entry == external.end() ? Bytes() : entry->second;
+    };
+    const PteMethodConstraints* rules = nullptr;
+    for (const PteMethodConstraints& c : constraints)
+      if (c.method == method.name) rules = &c;
+    if (rules && !options.input_sizes.empty() && !sizes_keep(*rules, options.input_sizes)) {
+      TRY_VOID(give_up(part, error(Code::invalid_argument, "sizes that its rules refuse"), report));
+      parts->push_back(std::move(part));
+      continue;
+    }
+    if (rules) {
+      part.as_is.constraints.push_back(*rules);
+      import_options.input_names = rules->input_names;
+    }
+    auto imported = import_pte_method(program, method, import_options);
+    if (imported.ok()) {
+      part.program = std::move(*imported);
+      part.program->keep_alive.push_back(file);
+      part.program->keep_alive.push_back(data_files);
+    } else {
+      TRY_VOID(give_up(part, std::move(imported.error()), report));
+    }
+    parts->push_back(std::move(part));
+  }
+  if (!found) return error(Code::not_found, "there is no method \"{}\"", input.method);
+  return {};
+}
+
+struct Compiled {
+  PteFile file;
+  std::vector<Part> parts;  // own what `file` views
+  Emitted emitted;
+  std::vector<std::shared_ptr<const void>> keep_alive;
+  bool changed = true;  // some method is not as it was
+};
+
+Result<Compiled> compile(const std::vector<CompileInput>& inputs,
+                         const std::vector<ConstantMethod>& constants,
+                         const CompileOptions& options, CompileReport* report) {
   Stages stages(options, report);
   const Target* target = find_target(options.target);
   if (!target) {
@@ -50,15 +165,27 @@ Result<void> compile(const std::vector<CompileInput>& inputs,
   }
   if (inputs.empty()) return error(Code::invalid_argument, "no input");
 
-  // Read every archive, and make its exported graph functional IR.
+  // Read every file, and make its graphs functional IR.
   stages.begin("import", 0);
-  std::vector<std::unique_ptr<Program>> programs;
+  Compiled compiled;
+  std::vector<Part>& parts = compiled.parts;
   for (const CompileInput& input : inputs) {
-    TRY(auto program, import_pt2(input.path, input.method));
-    if (options.print && (options.print_after == "import" || options.print_after == "all"))
-      options.print(print(*program));
-    programs.push_back(std::move(program));
+    TRY(MappedFile mapped, map_file(input.path));
+    auto file = std::make_shared<MappedFile>(std::move(mapped));
+    if (is_pte(file->bytes())) {
+      compiled.keep_alive.push_back(file);
+      TRY_VOID(add_pte(file, input, options, &parts, report).with_context(input.path));
+    } else {
+      Part part;
+      part.path = input.path;
+      part.method = input.method.empty() ? "forward" : input.method;
+      TRY(part.program, import_pt2(input.path, part.method));
+      parts.push_back(std::move(part));
+    }
   }
+  if (options.print && (options.print_after == "import" || options.print_after == "all"))
+    for (const Part& part : parts)
+      if (part.program) options.print(print(*part.program));
 
   // Improve it, and rewrite what the target lacks.
   stages.begin("passes", 0.2);
@@ -71,46 +198,55 @@ Result<void> compile(const std::vector<CompileInput>& inputs,
     if (options.print && (options.print_after == pass.name || options.print_after == "all"))
       options.print(fmt::format("# after {}\n{}", pass.name, print(program)));
   };
-  for (size_t i = 0; i < programs.size(); i++) {
-    Result<void> done = run_pipeline(*programs[i], context, pipeline_options);
-    if (!done.ok()) return std::move(done.error()).with_context(inputs[i].path);
+  for (Part& part : parts) {
+    if (!part.program) continue;
+    Result<void> done = run_pipeline(*part.program, context, pipeline_options);
+    if (!done.ok()) TRY_VOID(give_up(part, std::move(done.error()), report));
   }
   stages.end();
   if (report)
     for (const PassRun& run : runs)
       report->stages.push_back({"  " + run.name, run.milliseconds, run.nodes_after});
-  if (!options.stop_after.empty()) return {};
+  if (!options.stop_after.empty()) return compiled;
 
   // Let the target take what it runs as a whole.
   if (target->partition) {
     stages.begin("partition", 0.4);
-    for (size_t i = 0; i < programs.size(); i++)
-      for (Method& method : programs[i]->methods) {
-        Result<void> done = target->partition(*programs[i], method.graph);
-        if (!done.ok()) return std::move(done.error()).with_context(inputs[i].path);
-      }
+    for (Part& part : parts) {
+      if (!part.program) continue;
+      Result<void> done = target->partition(*part.program, part.program->methods[0].graph);
+      if (!done.ok()) TRY_VOID(give_up(part, std::move(done.error()), report));
+    }
   }
 
   // Plan the memory and lay out the tables.
   stages.begin("emit", 0.6);
   EmitOptions emit_options{options.source_lines};
-  std::vector<Emitted> parts;
-  for (auto& program : programs) {
-    Result<Emitted> part = emit(*program, emit_options);
-    if (!part.ok()) return std::move(part.error()).with_context(inputs[parts.size()].path);
-    parts.push_back(std::move(*part));
+  std::vector<Emitted> pieces;
+  for (Part& part : parts) {
+    if (part.program) {
+      Result<Emitted> emitted = emit(*part.program, emit_options);
+      if (emitted.ok()) {
+        pieces.push_back(std::move(*emitted));
+        continue;
+      }
+      TRY_VOID(give_up(part, std::move(emitted.error()), report));
+    }
+    pieces.push_back(std::move(part.as_is));
+    pieces.back().plans.resize(1);
   }
-  TRY(Emitted emitted, join(std::move(parts)));
+  compiled.changed = std::any_of(parts.begin(), parts.end(),
+                                 [](const Part& part) { return part.program != nullptr; });
+  TRY(compiled.emitted, join(std::move(pieces)));
   for (const ConstantMethod& constant : constants)
-    emitted.program.methods.push_back(constant_method(constant.name, constant.value));
+    compiled.emitted.program.methods.push_back(constant_method(constant.name, constant.value));
 
-  // Write the file, whole or not at all.
   stages.begin("write", 0.8);
-  TRY(PteFile file, write_pte(emitted.program));
-  TRY_VOID(save_file(output, file.pieces));
+  TRY(compiled.file, write_pte(compiled.emitted.program));
   stages.end();
   if (report) {
-    report->file_bytes = file.bytes;
+    const Emitted& emitted = compiled.emitted;
+    report->file_bytes = compiled.file.bytes;
     for (Bytes bytes : emitted.program.constants) report->constant_bytes += bytes.size();
     for (size_t m = 0; m < emitted.program.methods.size(); m++) {
       const PteMethod& method = emitted.program.methods[m];
@@ -120,11 +256,17 @@ Result<void> compile(const std::vector<CompileInput>& inputs,
         entry.arena_bytes = emitted.plans[m].arena_bytes;
         entry.arena_lower_bound_bytes = emitted.plans[m].lower_bound_bytes;
       }
+      if (m < parts.size() && parts[m].program)
+        entry.has_state = !parts[m].program->buffers.empty();
       report->methods.push_back(entry);
     }
   }
-  if (options.progress) options.progress("done", 1);
-  return {};
+  return compiled;
+}
+
+bool fail(const Error& problem, CompileError* error) {
+  if (error) *error = {int(problem.code), problem.text};
+  return false;
 }
 
 }  // namespace
@@ -132,10 +274,23 @@ Result<void> compile(const std::vector<CompileInput>& inputs,
 bool compile_file(const std::vector<CompileInput>& inputs,
                   const std::vector<ConstantMethod>& constants, const std::string& output,
                   const CompileOptions& options, CompileReport* report, CompileError* error) {
-  Result<void> done = compile(inputs, constants, output, options, report);
-  if (done.ok()) return true;
-  if (error) *error = {int(done.error().code), done.error().text};
-  return false;
+  auto compiled = compile(inputs, constants, options, report);
+  if (!compiled.ok()) return fail(compiled.error(), error);
+  if (!options.stop_after.empty()) return true;
+  // The file is there whole or not at all.
+  Result<void> saved = save_file(output, compiled->file.pieces);
+  if (!saved.ok()) return fail(saved.error(), error);
+  if (options.progress) options.progress("done", 1);
+  return true;
+}
+
+bool compile_in_memory(const std::vector<CompileInput>& inputs, const CompileOptions& options,
+                       std::vector<uint8_t>* file, CompileReport* report, CompileError* error) {
+  auto compiled = compile(inputs, {}, options, report);
+  if (!compiled.ok()) return fail(compiled.error(), error);
+  file->clear();
+  if (compiled->changed) *file = compiled->file.joined();
+  return true;
 }
 
 }  // namespace sconce

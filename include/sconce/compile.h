@@ -1,18 +1,20 @@
-// The compiler as a library: a .pt2 archive in, the bytes of a .pte out. Host only.
+// The compiler as a library: .pt2 archives or .pte programs in, the bytes of a .pte out. Host only.
 //
 // Safe to call from several threads at once. Errors name file, node and line of the model.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
 namespace sconce {
 
-// One method of the file: where it comes from and what it is called.
+// Where methods of the file come from: a .pt2 archive is one method, called "forward" when `method`
+// is empty. A .pte, as stock ExecuTorch writes it or we do, has all its methods, or the one named.
 struct CompileInput {
-  std::string path;  // of a .pt2 archive
-  std::string method = "forward";
+  std::string path;
+  std::string method;
 };
 
 // An integer that callers can read as a method without inputs ("get_max_seq_len").
@@ -26,6 +28,11 @@ struct CompileOptions {
   bool source_lines = true;    // keep the model's source lines in the file, for messages
   std::string print_after;     // name of a pass, or "all", "import"; text goes to `print`
   std::string stop_after;      // name of a pass: the file is not written
+  // .ptd files with weights that a .pte names and does not hold; the result holds them.
+  std::vector<std::string> data_files;
+  // For a .pte: sizes of the inputs that are tensors, by position. Methods of dynamic shape become
+  // methods for these sizes; empty: they stay as they stand.
+  std::vector<std::vector<int32_t>> input_sizes;
   std::function<void(const std::string&)> print;
   // Called with what is being done and the share that is done, 0 to 1.
   std::function<void(const char* stage, double done)> progress;
@@ -37,15 +44,22 @@ struct StageTime {
   uint64_t nodes = 0;
 };
 
+// A method of a .pte that could not be compiled anew, and why: it is in the result as it stands.
+struct MethodAsIs {
+  std::string method, reason;
+};
+
 struct CompileReport {
   uint64_t file_bytes = 0;
   uint64_t constant_bytes = 0;
   struct Method {
     std::string name;
     uint64_t arena_bytes = 0, arena_lower_bound_bytes = 0, instructions = 0;
+    bool has_state = false;  // that lives from call to call; not known of methods as they stand
   };
   std::vector<Method> methods;
   std::vector<StageTime> stages;
+  std::vector<MethodAsIs> as_is;
 };
 
 struct CompileError {
@@ -57,5 +71,9 @@ struct CompileError {
 bool compile_file(const std::vector<CompileInput>& inputs,
                   const std::vector<ConstantMethod>& constants, const std::string& output,
                   const CompileOptions& options, CompileReport* report, CompileError* error);
+
+// The same, into memory. Nothing is made (`file` stays empty) when every method is as it was.
+bool compile_in_memory(const std::vector<CompileInput>& inputs, const CompileOptions& options,
+                       std::vector<uint8_t>* file, CompileReport* report, CompileError* error);
 
 }  // namespace sconce

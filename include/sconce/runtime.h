@@ -12,6 +12,7 @@
 // the same file on several threads, make one Module per thread (the mapped bytes are shared).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -60,8 +61,10 @@ class Module {
  public:
   // Maps `path` and verifies the whole file: a .pte, or a .bpte, of which it takes the program.
   static Result<Module> load(const std::string& path, const ModuleOptions& options = {});
-  // The same over bytes that live as long as the Module (copied when not aligned to 16).
-  static Result<Module> load(Bytes file, const ModuleOptions& options = {});
+  // The same over bytes that live as long as the Module (copied when not aligned to 16); `keep`
+  // lives as long too.
+  static Result<Module> load(Bytes file, const ModuleOptions& options = {},
+                             std::shared_ptr<const void> keep = nullptr);
 
   Module(Module&&) noexcept;
   Module& operator=(Module&&) noexcept;
@@ -79,6 +82,11 @@ class Module {
   // Before or after every instruction; see ExecuteOptions. Stays until replaced.
   void set_observer(void (*before)(void*, const Step&), void (*after)(void*, const Step&),
                     void* context);
+  // Another module that gives the same answers to these inputs, faster: asked before every call of
+  // a method; null when there is none. What it returns lives as long as this Module.
+  using FindFaster = std::function<Module*(const std::string& method, Span<const Argument> inputs,
+                                           const ModuleOptions& options)>;
+  void set_find_faster(FindFaster find);
   // ModuleOptions::threads, while no method is loaded yet.
   Result<void> set_threads(int threads);
   // After every step of a backend that tells of them; see DelegateStep. Stays until replaced.

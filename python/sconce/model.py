@@ -1,4 +1,4 @@
-"""Model, load and compile: the Python face of include/sconce/{runtime,compile}.h."""
+"""Model, load and compile: the Python face of include/sconce/{load,compile}.h."""
 
 import os
 import sys
@@ -40,9 +40,14 @@ class Model:
 
     copy_results = True
 
-    def __init__(self, path, threads=1, _keep=None):
-        self._module = _core.Module(os.fspath(path), threads)
+    def __init__(self, path, threads=1, as_is=False, _keep=None):
+        self._module = _core.Module(os.fspath(path), threads, as_is)
         self._keep = _keep  # a temporary directory that holds the file
+
+    @property
+    def methods_as_is(self):
+        """Names of methods that run as the file has them, with the reason; "*" stands for all."""
+        return dict(self._module.methods_as_is)
 
     @property
     def method_names(self):
@@ -70,12 +75,14 @@ class Model:
         self._module.reset(method)
 
 
-def load(path, threads=1):
+def load(path, threads=1, as_is=False):
     """Loads a .pte file. Raises sconce.Error when it is broken or cannot run here.
 
-    `threads`: how many tile programs run on, 0 for one on each processor; results do not depend on it.
+    A file of stock ExecuTorch is compiled anew in memory, which takes milliseconds and gives the same
+    answers but for rounding; `as_is` runs it as it stands. `threads`: how many tile programs run on, 0
+    for one on each processor; results do not depend on it.
     """
-    return Model(path, threads)
+    return Model(path, threads, as_is)
 
 
 def compile(
@@ -88,15 +95,15 @@ def compile(
     dynamic_shapes=None,
     constant_methods=None,
 ):
-    """Compiles a torch module, an ExportedProgram, a .pt2 file, or a dictionary of these by method
-    name, and returns the result loaded.
+    """Compiles a torch module, an ExportedProgram, a .pt2 or .pte file, or a dictionary of these by
+    method name, and returns the result loaded. A .pte has all its methods, or the one that is named.
 
     example_inputs (a tuple) and dynamic_shapes are for modules that are still to be exported, as in
     torch.export.export. `output` is the .pte to write; without it the file is temporary and lives as
     long as the Model. constant_methods maps names to integers that the file answers with.
     """
     with tempfile.TemporaryDirectory(prefix="sconce-") as scratch:
-        methods = model if isinstance(model, dict) else {"forward": model}
+        methods = model if isinstance(model, dict) else {"": model}
         inputs = []
         for name, one in methods.items():
             if isinstance(one, (str, os.PathLike)):
@@ -113,7 +120,7 @@ def compile(
                     example_kwargs,
                     dynamic_shapes=dynamic_shapes,
                 )
-            path = os.path.join(scratch, f"{name}.pt2")
+            path = os.path.join(scratch, f"{len(inputs)}.pt2")
             torch.export.save(one, path)
             inputs.append((name, path))
         keep = None
@@ -121,4 +128,4 @@ def compile(
             keep = tempfile.TemporaryDirectory(prefix="sconce-")
             output = os.path.join(keep.name, "model.pte")
         _core.compile_file(inputs, os.fspath(output), target, constant_methods or {})
-    return Model(output, _keep=keep)
+    return Model(output, as_is=True, _keep=keep)

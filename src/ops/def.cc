@@ -247,6 +247,7 @@ struct Registry {
   std::vector<Op> ops;
   std::unordered_map<std::string_view, const Op*> by_name;
   std::unordered_map<std::string_view, const KernelRow*> kernels;
+  std::unordered_map<std::string_view, const Op*> by_kernel;
 
   Registry() {
     for (const KernelRow& row : all_kernels()) kernels.emplace(row.kernel->name, &row);
@@ -271,6 +272,10 @@ struct Registry {
       bool added = by_name.emplace(op.name, &op).second;
       if (!added) fmt::print(stderr, "{} is defined twice\n", op.name);
       CHECK(added);
+      if (!op.kernel) continue;
+      const Op*& best = by_kernel[op.kernel->name];
+      auto rank = [](const Op& o) { return std::pair(o.name.size(), std::string_view(o.name)); };
+      if (!best || rank(op) < rank(*best)) best = &op;
     }
   }
 };
@@ -291,6 +296,11 @@ const Op* find_op(std::string_view name) {
 const Kernel* find_kernel(std::string_view name) {
   auto found = registry().kernels.find(name);
   return found == registry().kernels.end() ? nullptr : found->second->kernel;
+}
+
+const Op* find_op_of_kernel(std::string_view name) {
+  auto found = registry().by_kernel.find(name);
+  return found == registry().by_kernel.end() ? nullptr : found->second;
 }
 
 Span<const Op> all_ops() { return registry().ops; }

@@ -85,6 +85,10 @@ struct Op {
 const Op* find_op(std::string_view name);
 // The operator whose kernel has that name ("aten::add.out"); null when unknown.
 const Kernel* find_kernel(std::string_view name);
+// The operator that a kernel of that name ("aten::permute_copy.out") computes; null when unknown.
+// Of several with one kernel (permute, permute_copy) it is the one with the shortest name, which is
+// the one that passes know.
+const Op* find_op_of_kernel(std::string_view name);
 Span<const Op> all_ops();
 
 // A schema text as torch prints it. Public for tests and for in-place forms.

@@ -70,6 +70,7 @@ struct LoadedMethod {
 
 struct Module::State {
   MappedFile file;
+  std::shared_ptr<const void> keep;
   std::vector<uint8_t> copy;
   ModuleOptions options;
   Program program;
@@ -78,6 +79,7 @@ struct Module::State {
   std::map<std::string, std::unique_ptr<LoadedMethod>> methods;
   std::map<uint32_t, Memory> shared;  // by index of the planned memory
   ExecuteOptions execute;
+  FindFaster find_faster;
   std::vector<MappedFile> data_files;
   std::map<std::string, PtdEntry> external;  // of all data files, by name
 
@@ -221,9 +223,11 @@ Result<Module> Module::load(const std::string& path, const ModuleOptions& option
   return Module(std::move(state));
 }
 
-Result<Module> Module::load(Bytes file, const ModuleOptions& options) {
+Result<Module> Module::load(Bytes file, const ModuleOptions& options,
+                            std::shared_ptr<const void> keep) {
   auto state = std::make_unique<State>();
   state->options = options;
+  state->keep = std::move(keep);
   TRY_VOID(state->open(file));
   return Module(std::move(state));
 }
@@ -253,6 +257,13 @@ Result<void> Module::load_method(const std::string& method) {
 
 Result<std::vector<Argument>> Module::execute(const std::string& name,
                                               Span<const Argument> inputs) {
+  if (state_->find_faster) {
+    if (Module* faster = state_->find_faster(name, inputs, state_->options)) {
+      faster->state_->execute = state_->execute;
+      faster->state_->profile = state_->profile;
+      return faster->execute(name, inputs);
+    }
+  }
   TRY(LoadedMethod * loaded, state_->find_or_load(name));
   Method& method = loaded->method;
   Diagnostic diagnostic;
@@ -310,6 +321,8 @@ void Module::set_observer(void (*before)(void*, const Step&), void (*after)(void
   state_->execute.after = after;
   state_->execute.context = context;
 }
+
+void Module::set_find_faster(FindFaster find) { state_->find_faster = std::move(find); }
 
 Result<void> Module::set_threads(int threads) {
   if (!state_->methods.empty())

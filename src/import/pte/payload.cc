@@ -1,0 +1,493 @@
+#include "import/pte/payload.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/ranges.h>
+
+#include "base/checked.h"
+
+namespace sconce {
+namespace {
+
+using Kind = XnnNodeKind;
+using Dims = std::vector<int64_t>;
+
+constexpr uint32_t kTransposeWeights = 1, kTransposeA = 2, kLegacy = 4, kSamePadding = 4,
+                   kAlignCorners = 8, kKeepDims = 0x40;
+
+int64_t zero_or_more(int64_t x) { return x > 0 ? x : 0; }
+
+std::optional<DType> plain_dtype(XnnDType type) {
+  switch (type) {
+    case XnnDType::f32: return DType::f32;
+    case XnnDType::f16: return DType::f16;
+    case XnnDType::bf16: return DType::bf16;
+    case XnnDType::int32: return DType::i32;
+    default: return std::nullopt;
+  }
+}
+
+// The operator of nodes that take their inputs and nothing else.
+const char* plain_operator(Kind kind) {
+  switch (kind) {
+    case Kind::add: return "aten::add.Tensor";
+    case Kind::subtract: return "aten::sub.Tensor";
+    case Kind::multiply: return "aten::mul.Tensor";
+    case Kind::divide: return "aten::div.Tensor";
+    case Kind::minimum: return "aten::minimum";
+    case Kind::maximum: return "aten::maximum";
+    case Kind::sigmoid: return "aten::sigmoid";
+    case Kind::floor: return "aten::floor";
+    case Kind::sqrt: return "aten::sqrt";
+    case Kind::ceil: return "aten::ceil";
+    case Kind::hardswish: return "aten::hardswish";
+    case Kind::negate: return "aten::neg";
+    case Kind::square: return "aten::square";
+    case Kind::abs: return "aten::abs";
+    case Kind::rsqrt: return "aten::rsqrt";
+    case Kind::log: return "aten::log";
+    case Kind::tanh: return "aten::tanh";
+    case Kind::exp: return "aten::exp";
+    case Kind::sin: return "aten::sin";
+    case Kind::cos: return "aten::cos";
+    default: return nullptr;
+  }
+}
+
+class PayloadImporter {
+ public:
+  PayloadImporter(Build& build, const XnnGraph& payload, const PayloadData& data)
+      : build_(build), payload_(payload), data_(data), values_(payload.values.size(), kNoValue) {}
+
+  Result<void> run(std::vector<ValueId>* external);
+
+ private:
+  Result<void> add_constant(size_t index);
+  Result<ValueId> value(uint32_t index) const {
+    if (index == kXnnNoValue || values_[index] == kNoValue)
+      return error(Code::invalid_file, "a value is read before it is written");
+    return values_[index];
+  }
+  // An input of a node; f32 when its floating inputs differ in type.
+  Result<ValueId> in(const XnnNode& node, size_t i) {
+    TRY(ValueId x, value(node.inputs[i]));
+    DType dtype = build_.dtype(x);
+    if (!is_floating(dtype) || dtype == DType::f32) return x;
+    bool mixed = false;
+    for (uint32_t other : node.inputs)
+      mixed |= other != kXnnNoValue && values_[other] != kNoValue &&
+               is_floating(build_.dtype(values_[other])) && build_.dtype(values_[other]) != dtype;
+    return mixed ? build_.cast(x, DType::f32) : x;
+  }
+  Result<ValueId> import_node(const XnnNode& node);
+  Result<ValueId> import_product(const XnnNode& node);
+  Result<ValueId> import_pool(const XnnNode& node);
+  Result<ValueId> import_attention(const XnnNode& node);
+  Result<ValueId> limited(const XnnNode& node, ValueId x);
+
+  Dims dims(ValueId id) const {
+    Dims all;
+    for (const SymInt& size : build_.tensor(id).sizes) all.push_back(size.value);
+    return all;
+  }
+  ValueId to_channels_first(ValueId id) { return build_.permute(id, {0, 3, 1, 2}); }
+  ValueId to_channels_last(ValueId id) { return build_.permute(id, {0, 2, 3, 1}); }
+  // Padding and its output: what a window does along height and width.
+  struct Window {
+    Dims kernel, stride, dilation, before, after;
+    bool even() const { return before == after; }
+  };
+  Result<Window> window_of(const XnnNode& node, const Dims& image) const;
+  // The image with its outer rows and columns, channels first.
+  ValueId padded(ValueId image, const Window& w, double number) {
+    return build_.call1(
+        "aten::constant_pad_nd",
+        {ValueRef{image}, Build::ints(Dims{w.before[1], w.after[1], w.before[0], w.after[0]}),
+         number});
+  }
+
+  Build& build_;
+  const XnnGraph& payload_;
+  const PayloadData& data_;
+  std::vector<ValueId> values_;  // by position in the payload
+};
+
+Result<void> PayloadImporter::add_constant(size_t index) {
+  const XnnValue& value = payload_.values[index];
+  auto dtype = plain_dtype(value.dtype);
+  if (!dtype) return error(Code::unsupported, "{} values", xnn_dtype_name(value.dtype));
+  std::vector<SymInt> sizes;
+  uint64_t bytes = dtype_bytes(*dtype);
+  for (uint32_t size : value.dims) {
+    sizes.push_back(int64_t(size));
+    if (size > INT32_MAX || !checked_multiply<uint64_t>(bytes, size, &bytes))
+      return error(Code::too_large, "[{}] is too large", fmt::join(value.dims, ", "));
+  }
+  const XnnConstant& constant = payload_.constants[value.constant];
+  Bytes found = constant.named ? data_.find(constant.key) : constant.bytes;
+  if (found.size() < bytes || (bytes && !found.data()))
+    return error(Code::not_found, "constant \"{}\" has {} bytes, {} are wanted", constant.key,
+                 found.size(), bytes);
+  std::string name = constant.named ? constant.key : "constant";
+  values_[index] =
+      add_constant_view(build_, *dtype, sizes, found.first(size_t(bytes)), name, data_.constants);
+  return {};
+}
+
+Result<void> PayloadImporter::run(std::vector<ValueId>* external) {
+  for (size_t i = 0; i < payload_.values.size(); i++) {
+    const XnnValue& value = payload_.values[i];
+    auto dtype = plain_dtype(value.dtype);
+    if (!dtype || value.dynamic_dtype != XnnDType::invalid)
+      return error(Code::unsupported, "quantised values ({})",
+                   xnn_dtype_name(dtype ? value.dynamic_dtype : value.dtype));
+    if (value.constant) {
+      TRY_VOID(add_constant(i).with_context(fmt::format("value %{}", value.id)));
+    } else if (value.is_input()) {
+      ValueId given = (*external)[value.external_id];
+      if (build_.dtype(given) != *dtype)
+        return error(Code::invalid_file, "argument {} is {}, the payload wants {}",
+                     value.external_id, dtype_name(build_.dtype(given)), dtype_name(*dtype));
+      if (build_.rank(given) > kXnnRankMax)
+        return error(Code::too_large, "rank {} exceeds {}", build_.rank(given), kXnnRankMax);
+      values_[i] = given;
+    }
+  }
+  for (size_t n = 0; n < payload_.nodes.size(); n++) {
+    const XnnNode& node = payload_.nodes[n];
+    auto step = [&]() -> Result<void> {
+      if (node.outputs.size() != 1) return error(Code::unsupported, "two results");
+      uint32_t to = node.outputs[0];
+      if (values_[to] != kNoValue) return error(Code::invalid_file, "a value is written twice");
+      TRY(ValueId made, import_node(node));
+      TRY(made, limited(node, made));
+      TRY_VOID(build_.status());
+      DType wanted = *plain_dtype(payload_.values[to].dtype);
+      if (is_floating(wanted) && is_floating(build_.dtype(made))) made = build_.cast(made, wanted);
+      if (build_.dtype(made) != wanted)
+        return error(Code::unsupported, "{} becomes {}", dtype_name(build_.dtype(made)),
+                     dtype_name(wanted));
+      if (build_.rank(made) > kXnnRankMax)
+        return error(Code::too_large, "rank {} exceeds {}", build_.rank(made), kXnnRankMax);
+      values_[to] = made;
+      return {};
+    };
+    TRY_VOID(step().with_context(fmt::format("node {} ({})", n, xnn_node_name(node.kind))));
+  }
+  for (size_t i = 0; i < payload_.values.size(); i++) {
+    if (!payload_.values[i].is_output()) continue;
+    TRY((*external)[payload_.values[i].external_id], value(uint32_t(i)));
+  }
+  return {};
+}
+
+Result<ValueId> PayloadImporter::limited(const XnnNode& node, ValueId x) {
+  DType dtype = build_.dtype(x);
+  if (!node.limited || !is_floating(dtype)) return x;
+  if (node.min == 0 && node.max == INFINITY) return build_.call1("aten::relu", {ValueRef{x}});
+  Argument low = None{}, high = None{};
+  if (node.min != -INFINITY) low = double(node.min);
+  if (node.max != INFINITY) high = double(node.max);
+  if (std::holds_alternative<None>(low) && std::holds_alternative<None>(high)) return x;
+  return build_.call1("aten::clamp", {ValueRef{x}, low, high});
+}
+
+Result<PayloadImporter::Window> PayloadImporter::window_of(const XnnNode& node,
+                                                           const Dims& image) const {
+  const XnnWindow& w = node.window;
+  Window window{{w.kernel[0], w.kernel[1]},
+                {w.stride[0], w.stride[1]},
+                {w.dilation[0], w.dilation[1]},
+                {w.padding_top, w.padding_left},
+                {w.padding_bottom, w.padding_right}};
+  if (node.kind == Kind::avg_pool) window.dilation = {1, 1};
+  for (size_t d = 0; d < 2; d++) {
+    int64_t extent = 0;
+    if (window.kernel[d] < 1 || window.stride[d] < 1 || window.dilation[d] < 1 ||
+        !checked_multiply(window.kernel[d] - 1, window.dilation[d], &extent) ||
+        extent >= INT32_MAX || window.stride[d] > INT32_MAX || window.before[d] > INT32_MAX ||
+        window.after[d] > INT32_MAX)
+      return error(Code::invalid_file, "window of kernel {}, stride {}, dilation {}, padding {}",
+                   window.kernel[d], window.stride[d], window.dilation[d], window.before[d]);
+    extent++;
+    int64_t size = image[d + 1];
+    if (node.kind != Kind::conv_transpose2d && (node.flags & kSamePadding)) {
+      int64_t out = (size + window.stride[d] - 1) / window.stride[d];
+      int64_t all = zero_or_more((out - 1) * window.stride[d] + extent - size);
+      window.before[d] = all / 2, window.after[d] = all - all / 2;
+    } else if (node.kind != Kind::conv_transpose2d &&
+               size + window.before[d] + window.after[d] < extent) {
+      return error(Code::unsupported, "a window larger than the image");
+    }
+  }
+  return window;
+}
+
+Result<ValueId> PayloadImporter::import_product(const XnnNode& node) {
+  TRY(ValueId x, in(node, 0));
+  TRY(ValueId w, in(node, 1));
+  Argument bias = None{};
+  if (node.inputs.size() > 2 && node.inputs[2] != kXnnNoValue) {
+    TRY(ValueId b, in(node, 2));
+    bias = ValueRef{build_.view(b, {-1})};
+  }
+  Dims image = dims(x), filter = dims(w);
+  if (node.kind == Kind::fully_connected) {
+    if (image.empty() || filter.size() < 2)
+      return error(Code::invalid_file, "input of rank {}, filter of rank {}", image.size(),
+                   filter.size());
+    bool turned = node.flags & kTransposeWeights;
+    if (filter.size() > 2)
+      w = build_.view(
+          w, turned ? std::vector<SymInt>{filter[0], -1} : std::vector<SymInt>{-1, filter.back()});
+    if (turned) w = build_.permute(w, {1, 0});
+    return build_.call1("aten::linear", {ValueRef{x}, ValueRef{w}, bias});
+  }
+  if (image.size() != 4 || filter.size() != 4)
+    return error(Code::invalid_file, "input of rank {}, filter of rank {}; want 4", image.size(),
+                 filter.size());
+  const XnnWindow& window = node.window;
+  int64_t groups = window.groups, inputs = window.group_inputs, outputs = window.group_outputs;
+  bool depthwise = node.kind == Kind::depthwise_conv2d;
+  if (depthwise && inputs > 0) outputs /= inputs, inputs = 1;
+  int64_t all_in = 0, all_out = 0;
+  bool sound = groups > 0 && inputs > 0 && outputs > 0 &&
+               checked_multiply(groups, inputs, &all_in) &&
+               checked_multiply(groups, outputs, &all_out);
+  Dims wanted = depthwise ? Dims{1, window.kernel[0], window.kernel[1], all_out}
+                          : Dims{all_out, window.kernel[0], window.kernel[1], inputs};
+  if (!sound || all_in != image[3] || filter != wanted)
+    return error(Code::invalid_file, "{} groups of {} to {} channels: input [{}], filter [{}]",
+                 groups, inputs, outputs, fmt::join(image, ", "), fmt::join(filter, ", "));
+  TRY(Window taps, window_of(node, image));
+  ValueId first = to_channels_first(x);
+  bool transposed = node.kind == Kind::conv_transpose2d;
+  // A filter of one point has its numbers in torch's order already.
+  bool point = taps.kernel == Dims{1, 1};
+  if (transposed) {
+    w = build_.view(w, {groups, outputs, taps.kernel[0], taps.kernel[1], inputs});
+    w = build_.permute(w, {0, 4, 1, 2, 3});
+    w = build_.view(w, {all_in, outputs, taps.kernel[0], taps.kernel[1]});
+  } else if (point) {
+    w = build_.view(w, {all_out, inputs, 1, 1});
+  } else {
+    w = build_.permute(w, depthwise ? Dims{3, 0, 1, 2} : Dims{0, 3, 1, 2});
+  }
+  Dims adjustment = {0, 0}, padding = taps.before;
+  if (transposed) {
+    // Less taken away below is the same as more added there.
+    for (size_t d = 0; d < 2; d++) {
+      adjustment[d] = int64_t(window.adjustment[d]) + taps.before[d] - taps.after[d];
+      if (adjustment[d] < 0 ||
+          (adjustment[d] >= taps.stride[d] && adjustment[d] >= taps.dilation[d]))
+        return error(Code::unsupported, "padding of {} and {} in a transposed convolution",
+                     taps.before[d], taps.after[d]);
+    }
+  } else if (!taps.even()) {
+    first = padded(first, taps, 0);
+    padding = {0, 0};
+  }
+  ValueId y = build_.call1(
+      "aten::convolution",
+      {ValueRef{first}, ValueRef{w}, bias, Build::ints(taps.stride), Build::ints(padding),
+       Build::ints(taps.dilation), transposed, Build::ints(adjustment), groups});
+  return to_channels_last(y);
+}
+
+Result<ValueId> PayloadImporter::import_pool(const XnnNode& node) {
+  TRY(ValueId x, in(node, 0));
+  if (build_.rank(x) != 4)
+    return error(Code::invalid_file, "input of rank {}, want 4", build_.rank(x));
+  TRY(Window taps, window_of(node, dims(x)));
+  ValueId first = to_channels_first(x);
+  auto fits = [&] {  // torch pads by at most half a window
+    return taps.even() && taps.before[0] * 2 <= taps.kernel[0] &&
+           taps.before[1] * 2 <= taps.kernel[1];
+  };
+  if (node.kind == Kind::avg_pool) {
+    if (!fits()) return error(Code::unsupported, "padding that differs from end to end");
+    return to_channels_last(build_.call1(
+        "aten::avg_pool2d", {ValueRef{first}, Build::ints(taps.kernel), Build::ints(taps.stride),
+                             Build::ints(taps.before), false, false, None{}}));
+  }
+  Dims padding = taps.before;
+  if (!fits()) {
+    first = padded(first, taps, -INFINITY);
+    padding = {0, 0};
+  }
+  return to_channels_last(
+      build_.call("aten::max_pool2d_with_indices",
+                  {ValueRef{first}, Build::ints(taps.kernel), Build::ints(taps.stride),
+                   Build::ints(padding), Build::ints(taps.dilation), false})[0]);
+}
+
+Result<ValueId> PayloadImporter::import_attention(const XnnNode& node) {
+  TRY(ValueId q, in(node, 0));
+  TRY(ValueId k, in(node, 1));
+  TRY(ValueId v, in(node, 2));
+  TRY(ValueId scale, in(node, 3));
+  Argument mask = None{};
+  if (node.inputs.size() > 4 && node.inputs[4] != kXnnNoValue) {
+    TRY(ValueId m, in(node, 4));
+    if (build_.rank(m) != 2) return error(Code::invalid_file, "mask of rank {}", build_.rank(m));
+    mask = ValueRef{m};
+  }
+  if (build_.rank(q) != 4 || build_.rank(k) != 4 || build_.rank(v) != 4)
+    return error(Code::invalid_file, "query, key and value want rank 4");
+  for (int d = 0; d < 2; d++)
+    if (!(build_.size(q, d) == build_.size(k, d)) || !(build_.size(k, d) == build_.size(v, d)))
+      return error(Code::invalid_file, "query, key and value have different heads");
+  ValueId scaled = build_.mul(q, build_.view(scale, {-1}));
+  return build_.call1("aten::scaled_dot_product_attention",
+                      {ValueRef{scaled}, ValueRef{k}, ValueRef{v}, mask, 0.0, false, 1.0, false});
+}
+
+Result<ValueId> PayloadImporter::import_node(const XnnNode& node) {
+  if (const char* op = plain_operator(node.kind)) {
+    std::vector<Argument> arguments;
+    for (size_t i = 0; i < node.inputs.size(); i++) {
+      TRY(ValueId x, in(node, i));
+      arguments.push_back(ValueRef{x});
+    }
+    return build_.call1(op, std::move(arguments));
+  }
+  switch (node.kind) {
+    case Kind::fully_connected:
+    case Kind::conv2d:
+    case Kind::depthwise_conv2d:
+    case Kind::conv_transpose2d: return import_product(node);
+    case Kind::avg_pool:
+    case Kind::max_pool: return import_pool(node);
+    case Kind::attention: return import_attention(node);
+    default: break;
+  }
+  TRY(ValueId x, in(node, 0));
+  int rank = build_.rank(x);
+  Dims sizes = dims(x);
+  auto wants_rank = [&](size_t wanted) -> Result<void> {
+    if (size_t(rank) == wanted) return {};
+    return error(Code::invalid_file, "input of rank {}, want {}", rank, wanted);
+  };
+  switch (node.kind) {
+    case Kind::clamp:
+    case Kind::copy: return x;
+    case Kind::convert: return build_.cast(x, *plain_dtype(payload_.values[node.outputs[0]].dtype));
+    case Kind::softmax:
+      if (rank < 1) return wants_rank(1).error();
+      return build_.call1("aten::_softmax", {ValueRef{x}, int64_t{-1}, false});
+    case Kind::gelu: return build_.call1("aten::gelu", {ValueRef{x}, std::string("none")});
+    case Kind::leaky_relu:
+      return build_.call1("aten::leaky_relu", {ValueRef{x}, double(node.number)});
+    case Kind::elu: return build_.call1("aten::elu", {ValueRef{x}, double(node.number)});
+    case Kind::prelu: {
+      TRY(ValueId slope, in(node, 1));
+      ValueId below = build_.call1("aten::lt.Scalar", {ValueRef{x}, 0.0});
+      return build_.call1("aten::where.self",
+                          {ValueRef{below}, ValueRef{build_.mul(x, slope)}, ValueRef{x}});
+    }
+    case Kind::transpose:
+      TRY_VOID(wants_rank(node.first.size()));
+      return build_.permute(x, {node.first.begin(), node.first.end()});
+    case Kind::reshape: {
+      std::vector<SymInt> to;
+      for (uint32_t size : node.first) to.push_back(size == 0 ? int64_t{-1} : int64_t(size));
+      return build_.view(x, to);
+    }
+    case Kind::slice: {
+      TRY_VOID(wants_rank(node.first.size()));
+      for (size_t d = 0; d < node.first.size(); d++) {  // what lies outside is left out; 0 = all
+        int64_t from = std::min<int64_t>(node.first[d], sizes[d]);
+        int64_t count = sizes[d] - from;
+        if (node.second[d]) count = std::min<int64_t>(node.second[d], count);
+        if (count == sizes[d]) continue;
+        x = build_.call1("aten::slice.Tensor",
+                         {ValueRef{x}, int64_t(d), from, from + count, int64_t{1}});
+      }
+      return x;
+    }
+    case Kind::pad: {
+      TRY_VOID(wants_rank(node.first.size()));
+      Dims pad;
+      for (size_t d = node.first.size(); d-- > 0;)
+        pad.insert(pad.end(), {int64_t(node.first[d]), int64_t(node.second[d])});
+      return build_.call1("aten::constant_pad_nd",
+                          {ValueRef{x}, Build::ints(pad), double(node.number)});
+    }
+    case Kind::concatenate2:
+    case Kind::concatenate3:
+    case Kind::concatenate4:
+    case Kind::concatenate5: {
+      std::vector<ValueRef> parts;
+      for (size_t i = 0; i < node.inputs.size(); i++) {
+        TRY(ValueId part, in(node, i));
+        if (build_.rank(part) != rank)  // torch leaves out empty lists, XNNPACK knows none
+          return error(Code::invalid_file, "ranks {} and {}", rank, build_.rank(part));
+        parts.push_back({part});
+      }
+      return build_.call1("aten::cat", {parts, int64_t(int32_t(node.axis))});
+    }
+    case Kind::global_avg_pool: {  // over channels first, where the image has just been
+      TRY_VOID(wants_rank(4));
+      ValueId y = build_.call1("aten::mean.dim",
+                               {ValueRef{to_channels_first(x)}, Build::ints(Dims{2, 3}), false});
+      if (node.flags & kKeepDims) y = build_.view(y, {sizes[0], 1, 1, sizes[3]});
+      return y;
+    }
+    case Kind::resize_bilinear:
+      TRY_VOID(wants_rank(4));
+      if (node.flags & kLegacy)
+        return error(Code::unsupported, "positions counted as in old versions");
+      return to_channels_last(build_.call1(
+          "aten::upsample_bilinear2d",
+          {ValueRef{to_channels_first(x)}, Build::ints(Dims{node.first[0], node.first[1]}),
+           bool(node.flags & kAlignCorners)}));
+    case Kind::batch_matmul: {
+      TRY(ValueId y, in(node, 1));
+      if (rank < 2 || build_.rank(y) < 2)
+        return error(Code::invalid_file, "ranks {} and {}, want 2 and more", rank, build_.rank(y));
+      auto turned = [&](ValueId m) {
+        Dims order;
+        for (int d = 0; d < build_.rank(m); d++) order.push_back(d);
+        std::swap(order[order.size() - 1], order[order.size() - 2]);
+        return build_.permute(m, order);
+      };
+      if (node.flags & kTransposeA) x = turned(x);
+      if (node.flags & kTransposeWeights) y = turned(y);
+      bool plain = rank == 3 && build_.rank(y) == 3 && build_.size(x, 0) == build_.size(y, 0);
+      return build_.call1(plain ? "aten::bmm" : "aten::matmul", {ValueRef{x}, ValueRef{y}});
+    }
+    default: return error(Code::unsupported, "no operator says this node");
+  }
+}
+
+}  // namespace
+
+ValueId add_constant_view(Build& build, DType dtype, const std::vector<SymInt>& sizes, Bytes bytes,
+                          const std::string& name, ConstantValues* known) {
+  std::vector<int64_t> key{int64_t(dtype)};
+  for (const SymInt& size : sizes) key.push_back(size.value);
+  auto [found, is_new] = known->try_emplace({bytes.data(), std::move(key)}, kNoValue);
+  if (!is_new) return found->second;
+  Program& program = build.program();
+  ConstantData data;
+  data.type = TensorType{dtype, sizes, {}};
+  data.bytes = bytes;
+  data.name = name.empty() ? fmt::format("constant.{}", program.constants.size()) : name;
+  if (reinterpret_cast<uintptr_t>(bytes.data()) % 16 && !bytes.empty()) {
+    data.owned = std::make_shared<const std::vector<uint8_t>>(bytes.begin(), bytes.end());
+    data.bytes = *data.owned;
+  }
+  int32_t index = int32_t(program.constants.size());
+  program.constants.push_back(std::move(data));
+  found->second = build.graph().add_value(Type::of(program.constants.back().type),
+                                          program.constants.back().name, Origin::constant, index);
+  return found->second;
+}
+
+Result<void> import_payload(Build& build, const XnnGraph& payload, const PayloadData& data,
+                            std::vector<ValueId>* values) {
+  return PayloadImporter(build, payload, data).run(values);
+}
+
+}  // namespace sconce
