@@ -110,6 +110,7 @@ def run_test(model, inputs, flow, test_name, test_base_name, subtest_index, para
         except routes.NotOurs as reason:
             state.exported[subtest_index] = reason
     case, worst = state.exported[subtest_index], None
+    state.bench.as_it_stands = None
     try:
         if isinstance(case, routes.NotOurs):
             raise case
@@ -129,7 +130,7 @@ def run_test(model, inputs, flow, test_name, test_base_name, subtest_index, para
         "case": state.case, "subtest": subtest_index, "flow": flow.name,
         "result": "pass" if error is None else "skip" if result == TestResult.SKIPPED else "fail",
         "reason": "" if error is None else f"{error}" or type(error).__name__,
-        "error": worst, "seconds": round(time.monotonic() - start, 3),
+        "as_it_stands": state.bench.as_it_stands, "error": worst, "seconds": round(time.monotonic() - start, 3),
     })
     return TestCaseSummary(
         backend=flow.backend, base_name=test_base_name, subtest_index=subtest_index, flow=flow.name,

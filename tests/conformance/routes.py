@@ -15,6 +15,9 @@ runtime instead of torch, and quantised ones may be two steps of 8 bits away: XN
 multiply with fewer bits than its reference. So are our files of quantised programs, against stock's
 own file of the same program on stock's runtime.
 
+Stock's files run twice on our runtime: compiled anew in memory, as is the default, and with --as-is;
+the error is the larger one.
+
 Both of ours run as the command line in processes of their own, stock's runtime in oracle.py's
 worker, so that whatever crashes is one failed case.
 """
@@ -106,6 +109,7 @@ class Bench:
         self.work = pathlib.Path(self.folder.name)
         self.oracle = Oracle(self.work / "stock.log")
         self.timeout_s = timeout_s
+        self.as_it_stands: str | None = None  # of the last file that note() was told of
 
     def close(self) -> None:
         self.oracle.close()
@@ -144,7 +148,9 @@ class Bench:
             raise compare.Wrong("no results were written")
         return compare.error_of(files["got"], files["expected"], limit)
 
-    def on_ours(self, pte: pathlib.Path, case: Exported, data: list[pathlib.Path] = []) -> float:
+    def on_ours(self, pte: pathlib.Path, case: Exported, data: list[pathlib.Path] = [],
+                both_ways: bool = False) -> float:
+        """Compiled anew in memory where that can be, and with `both_ways` as the file stands too."""
         made = [self.files(call, number) for number, call in enumerate(case.calls)]
         arguments: list[object] = ["--share-memories"] if case.shared_state else []
         for path in data:
@@ -152,8 +158,25 @@ class Bench:
         for call, files in zip(case.calls, made):
             arguments += ["--method", call.method, "--inputs", files["inputs"],
                           "--outputs", files["got"]]
-        compare.run_cli(self.sconce, "run", pte, *arguments, timeout_s=self.timeout_s)
-        return max(map(self.judge, made))
+        worst = 0.0
+        for how in ("--verbose", "--as-is")[:1 + both_ways]:
+            for files in made:
+                files["got"].unlink(missing_ok=True)
+            try:
+                said = compare.run_cli(self.sconce, "run", pte, *arguments, how, timeout_s=self.timeout_s)
+                worst = max([worst, *map(self.judge, made)])
+            except compare.Wrong as wrong:
+                raise compare.Wrong(f"{how}: {wrong}") from None
+            self.note(said)
+        return worst
+
+    def note(self, said: str) -> None:
+        """Why a file runs as it stands, from what --verbose prints; "" when it was compiled anew."""
+        for line in said.splitlines():
+            if "as it stands: " in line:
+                self.as_it_stands = line.split("as it stands: ", 1)[1]
+            elif line.startswith("compiled anew"):
+                self.as_it_stands = ""
 
     def check_ours_of_quantised(self, made: StocksFile, case: Exported, on_stock: bool) -> float:
         """Our file of a program that stock's quantizer changed, against stock's own on stock's
@@ -209,9 +232,15 @@ class Bench:
                 }, timeout_s=self.timeout_s)
             except OracleError as error:
                 raise NotOurs(f"stock cannot run its file: {first_line(error)}") from None
-            compare.run_cli(self.sconce, "run", pte, "--method", call.method, "--inputs",
-                            files["inputs"], "--outputs", files["got"], timeout_s=self.timeout_s)
-            worst = max(worst, self.judge(files, limit))
+            for how in ("--verbose", "--as-is"):
+                files["got"].unlink(missing_ok=True)
+                try:
+                    self.note(compare.run_cli(self.sconce, "run", pte, "--method", call.method,
+                                              "--inputs", files["inputs"], "--outputs", files["got"],
+                                              how, timeout_s=self.timeout_s))
+                    worst = max(worst, self.judge(files, limit))
+                except compare.Wrong as wrong:
+                    raise compare.Wrong(f"{how}: {wrong}") from None
         return worst
 
     def check_stocks_file(self, made: StocksFile, case: Exported) -> float:
@@ -226,7 +255,7 @@ class Bench:
         for path, blob in zip(data, made.data):
             path.write_bytes(blob)
         try:
-            return self.on_ours(pte, case, data)
+            return self.on_ours(pte, case, data, both_ways=True)
         except compare.Wrong:
             try:
                 self.on_stock(pte, case)

@@ -14,6 +14,9 @@ Flows (routes.py says what counts as right):
     our_xnnpack_static_int8_per_channel_on_stock, ..._on_ours and the like (when asked for): our file
                     of what stock's flow quantises, either runtime
 
+Stock's files run on our runtime twice, compiled anew in memory and as they stand; `anew` counts the
+cases of which every file could be compiled anew.
+
 Needs torch and executorch (`make venv`) and the sconce command line: --sconce, else $SCONCE_CLI,
 else build/release or build/dev. Prints a line for each case that did not pass and a table of the
 flows; the exit code is 1 when a case failed, 77 when torch or executorch is not installed.
@@ -103,8 +106,8 @@ def show(records: list[dict], wall_s: float, out=sys.stdout) -> collections.Coun
             for name, made in sorted(chosen.items()):
                 reason = next(record["reason"] for record in made if record["result"] == word)
                 print(f"    {name}: {reason}", file=out)
-    print(f"{'flow':<33}{'cases':>7}{'pass':>7}{'fail':>7}{'skip':>7}{'worst error':>13}{'seconds':>9}",
-          file=out)
+    print(f"{'flow':<33}{'cases':>7}{'pass':>7}{'fail':>7}{'skip':>7}{'anew':>7}{'worst error':>13}"
+          f"{'seconds':>9}", file=out)
     for flow in FLOWS:
         made = flows.get(flow)
         if not made:
@@ -113,7 +116,8 @@ def show(records: list[dict], wall_s: float, out=sys.stdout) -> collections.Coun
         totals.update(words)
         mine = [record for subtests in made.values() for record in subtests]
         worst = max((record["error"] or 0.0 for record in mine), default=0.0)
-        print(f"{flow:<33}{len(made):>7}{words['pass']:>7}{words['fail']:>7}{words['skip']:>7}"
+        anew = sum(all(r.get("as_it_stands") == "" for r in subtests) for subtests in made.values())
+        print(f"{flow:<33}{len(made):>7}{words['pass']:>7}{words['fail']:>7}{words['skip']:>7}{anew:>7}"
               f"{worst:>13.1e}{sum(record['seconds'] for record in mine):>9.1f}", file=out)
     print(f"{wall_s:.0f} s", file=out)
     return totals

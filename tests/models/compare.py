@@ -54,13 +54,15 @@ def find_sconce(given: str | None = None) -> pathlib.Path | None:
     return next((pathlib.Path(n) for n in names if n and pathlib.Path(n).is_file()), None)
 
 
-def run_cli(sconce: pathlib.Path, *arguments: object, timeout_s: float = 900) -> None:
+def run_cli(sconce: pathlib.Path, *arguments: object, timeout_s: float = 900) -> str:
+    """What the command prints; raises Wrong with its words when it fails."""
     command = [str(sconce), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
         shown = " | ".join(line.strip() for line in said[:6])
         raise Wrong(f"sconce {arguments[0]} exit {done.returncode}: {shown[:600]}")
+    return done.stdout
 
 
 def error_of(path: pathlib.Path, expected_path: pathlib.Path, limit: float | None = None) -> float:
