@@ -139,8 +139,10 @@ std::optional<Weight> weight_of(Matcher& m, ValueId id) {
   for (float scale : weight.scales)
     if (!(scale > 1e-30f && scale < 1e30f)) return std::nullopt;
   if (min && max && *min >= -8 && *max <= 7) {
+    auto elements = numbers(m, weight.value);
+    if (!elements) return std::nullopt;
     weight.bits = 4;
-    for (double q : *numbers(m, weight.value))
+    for (double q : *elements)
       if (q < -8 || q > 7) weight.bits = 8;
   }
   return weight;
