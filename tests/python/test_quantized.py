@@ -145,7 +145,8 @@ def answers(sconce, stock, folder, pte, on_stock) -> pathlib.Path:
         stock.ask({"do": "run", "pte": str(pte), "calls": [
             {"inputs": [{"tensor": 0}], "from": str(folder / "inputs.safetensors"), "to": str(got)}]})
     else:
-        compare.run_cli(sconce, "run", pte, "--inputs", folder / "inputs.safetensors", "--outputs", got)
+        compare.run_cli(sconce, "run", pte, "--as-is", "--inputs", folder / "inputs.safetensors",
+                        "--outputs", got)
     return got
 
 

@@ -18,3 +18,4 @@ def test_runs_stocks_own_file(name, bench, exported):
     except Exception as reason:
         pytest.skip(f"stock itself is wrong: {reason}")
     bench.on_ours(name, pte)
+    bench.on_ours(name, pte, anew=True)
