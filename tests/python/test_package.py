@@ -135,3 +135,12 @@ def test_refuses_a_broken_file(sconce, tmp_path):
     path.write_bytes(b"no program" * 20)
     with pytest.raises(sconce.Error, match="broken.pte"):
         sconce.load(path)
+
+
+def test_files_of_stock_are_compiled_anew_unless_that_is_not_wanted(sconce):
+    folder = ROOT / "src" / "runtime" / "testdata"  # stock wrote these
+    anew, as_is = (sconce.load(folder / "linear.pte", as_is=flag) for flag in (False, True))
+    assert anew.methods_as_is == {}
+    x = torch.linspace(-1, 1, 8).reshape(2, 4)
+    numpy.testing.assert_allclose(anew(x), as_is(x), rtol=1e-6, atol=1e-6)
+    assert "forward" in sconce.load(folder / "cond.pte").methods_as_is
