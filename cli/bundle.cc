@@ -83,12 +83,7 @@ Result<std::vector<BpteValue>> outputs_of(const MethodMeta& meta, const TensorFi
     if (!found)
       return error(Code::invalid_argument, "tensor \"{}\" is missing: {} is expected", name,
                    slot_text(slot));
-    std::vector<int32_t> sizes;
-    for (int64_t size : found->sizes) {
-      if (size > INT32_MAX)
-        return error(Code::too_large, "\"{}\": size {} exceeds {}", name, size, INT32_MAX);
-      sizes.push_back(int32_t(size));
-    }
+    TRY(std::vector<int32_t> sizes, method_sizes(*found));
     if (is_tensor) {
       Argument given = Argument::of(found->bytes.data(), found->dtype, std::move(sizes));
       TRY_VOID(check_fits(given, slot, name));

@@ -57,12 +57,7 @@ Result<std::vector<Argument>> method_inputs(const MethodMeta& meta, TensorFile& 
                    *known ? fmt::format(" (input \"{}\" of the model)", known) : "",
                    slot_text(slot));
     }
-    std::vector<int32_t> sizes;
-    for (int64_t size : found->sizes) {
-      if (size > INT32_MAX)
-        return error(Code::too_large, "\"{}\": size {} exceeds {}", name, size, INT32_MAX);
-      sizes.push_back(int32_t(size));
-    }
+    TRY(std::vector<int32_t> sizes, method_sizes(*found));
     std::vector<uint8_t> order = order_wanted(slot);
     if (sizes.size() != order.size()) order.clear();  // of another rank: the runtime says so
     if (!order.empty())

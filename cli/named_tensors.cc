@@ -5,6 +5,16 @@
 
 namespace sconce::cli {
 
+Result<std::vector<int32_t>> method_sizes(const NamedTensor& tensor) {
+  std::vector<int32_t> sizes;
+  for (int64_t size : tensor.sizes) {
+    if (size > INT32_MAX)
+      return error(Code::too_large, "\"{}\": size {} exceeds {}", tensor.name, size, INT32_MAX);
+    sizes.push_back(int32_t(size));
+  }
+  return sizes;
+}
+
 Result<TensorFile> load_tensors(const std::string& path) {
   TensorFile result;
   TRY(result.file, map_file(path));

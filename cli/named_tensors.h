@@ -20,6 +20,9 @@ struct NamedTensor {
   std::vector<uint8_t> owned;  // when `bytes` had to be converted
 };
 
+// Sizes as a method takes them; an error when one does not fit.
+Result<std::vector<int32_t>> method_sizes(const NamedTensor& tensor);
+
 struct TensorFile {
   MappedFile file;
   std::vector<NamedTensor> tensors;

@@ -483,7 +483,8 @@ def profile(sconce, tmp_path, program, calls=2, *more):
     (tmp_path / "m.pte").write_bytes(program.buffer)
     save_file({"input.0": X[0]}, tmp_path / "x.safetensors")
     call = ["--inputs", tmp_path / "x.safetensors", "--outputs", tmp_path / "out.safetensors"]
-    run(sconce, "run", tmp_path / "m.pte", *call * calls, "--etdump", tmp_path / "m.etdp", "--trace", tmp_path / "m.json")
+    run(sconce, "run", tmp_path / "m.pte", "--as-is", *call * calls, "--etdump", tmp_path / "m.etdp",
+        "--trace", tmp_path / "m.json")
     return tmp_path / "m.etdp", json.loads((tmp_path / "m.json").read_text())["traceEvents"]
 
 

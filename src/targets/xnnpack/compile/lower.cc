@@ -1101,52 +1101,54 @@ bool finish_int8(Lowering& l, const Node& node, size_t at, XnnNode& made, bool a
   return true;
 }
 
-std::vector<float> products(const std::vector<float>& scales, float x) {
-  std::vector<float> out;
-  for (float scale : scales) out.push_back(x * scale);
-  return out;
-}
+// What products of integers have in common: their operands, and a scale for each output.
+struct Int8Product {
+  ValueId x, w;
+  std::optional<ValueId> bias;
+  std::vector<float> weight_scales, bias_scales;
+};
 
-uint32_t integer_bias(Lowering& l, std::optional<ValueId> bias, const std::vector<float>& scales) {
-  if (!bias) return kXnnNoValue;
-  const ConstantData& data = l.data_of(*bias);
-  return l.integers(XnnDType::qint32, XnnDType::qcint32, l.named(data.bytes, data.owned),
-                    l.dims(*bias), scales, 0);
-}
-
-bool int8_linear_rule(Lowering& l, const Node& node) {
+// `scale_argument`: which argument is the scale of the result.
+std::optional<Int8Product> int8_product(Lowering& l, const Node& node, size_t scale_argument) {
   auto x = value_argument(node, 0), w = value_argument(node, 3), scales = value_argument(node, 4),
        bias = value_argument(node, 5);
-  auto x_scale = number_argument(node, 1), scale = number_argument(node, 6);
+  auto x_scale = number_argument(node, 1), scale = number_argument(node, scale_argument);
   if (!is_operand(l, node, 0) || !is_known_i8(l, w) || !scales || !x_scale || !scale ||
       l.is_constant(*x) || !l.is_constant(*w) || !l.is_constant(*scales) ||
       (bias && !l.is_constant(*bias)))
-    return false;
-  std::vector<float> weights = l.scales_of(*scales);
-  for (float weight : weights)
-    if (!is_ratio(weight * *x_scale / *scale, -32, 8)) return false;
-  const ConstantData& data = l.data_of(*w);
+    return std::nullopt;
+  Int8Product p{*x, *w, bias, l.scales_of(*scales), {}};
+  for (float weight : p.weight_scales) {
+    if (!is_ratio(weight * *x_scale / *scale, -32, 8)) return std::nullopt;
+    p.bias_scales.push_back(weight * float(*x_scale));
+  }
+  return p;
+}
+
+uint32_t integer_bias(Lowering& l, const Int8Product& p) {
+  if (!p.bias) return kXnnNoValue;
+  const ConstantData& data = l.data_of(*p.bias);
+  return l.integers(XnnDType::qint32, XnnDType::qcint32, l.named(data.bytes, data.owned),
+                    l.dims(*p.bias), p.bias_scales, 0);
+}
+
+bool int8_linear_rule(Lowering& l, const Node& node) {
+  auto p = int8_product(l, node, 6);
+  if (!p) return false;
+  const ConstantData& data = l.data_of(p->w);
   uint32_t filter = l.integers(XnnDType::qint8, XnnDType::qcint8, l.named(data.bytes, data.owned),
-                               l.dims(*w), weights, 0);
-  uint32_t b = integer_bias(l, bias, products(weights, float(*x_scale)));
-  uint32_t from = l.plain(*x);
+                               l.dims(p->w), p->weight_scales, 0);
+  uint32_t b = integer_bias(l, *p);
+  uint32_t from = l.plain(p->x);
   Dims out = l.dims_of(from);
-  out.back() = l.dims(*w)[0];
+  out.back() = l.dims(p->w)[0];
   return finish_int8(l, node, 6, l.add(Kind::fully_connected, {from, filter, b}, out), false);
 }
 
 bool int8_convolution_rule(Lowering& l, const Node& node) {
-  auto x = value_argument(node, 0), w = value_argument(node, 3), scales = value_argument(node, 4),
-       bias = value_argument(node, 5);
-  auto x_scale = number_argument(node, 1), scale = number_argument(node, 12);
-  if (!is_operand(l, node, 0) || !is_known_i8(l, w) || !scales || !x_scale || !scale ||
-      l.is_constant(*x) || !l.is_constant(*w) || !l.is_constant(*scales) ||
-      (bias && !l.is_constant(*bias)))
-    return false;
-  std::vector<float> weights = l.scales_of(*scales);
-  for (float weight : weights)
-    if (!is_ratio(weight * *x_scale / *scale, -32, 8)) return false;
-  Dims in = l.dims(*x), filter_dims = l.dims(*w);
+  auto p = int8_product(l, node, 12);
+  if (!p) return false;
+  Dims in = l.dims(p->x), filter_dims = l.dims(p->w);
   if (in.size() != 4 || filter_dims.size() != 4) return false;
   auto groups = int_argument(node, 11);
   auto stride = ints_argument(node, 6, 2), padding = ints_argument(node, 7, 2);
@@ -1176,11 +1178,11 @@ bool int8_convolution_rule(Lowering& l, const Node& node) {
   for (size_t d : order) turned.push_back(filter_dims[d]);
   uint32_t bytes =
       l.trial ? 0
-              : l.named(Lowering::bytes_of(Lowering::turned(l.bytes_at(*w), filter_dims, order)));
-  uint32_t filter =
-      l.integers(XnnDType::qint8, XnnDType::qcint8, bytes, turned, weights, depthwise ? 3 : 0);
-  uint32_t b = integer_bias(l, bias, products(weights, float(*x_scale)));
-  uint32_t from = l.image(*x);
+              : l.named(Lowering::bytes_of(Lowering::turned(l.bytes_at(p->w), filter_dims, order)));
+  uint32_t filter = l.integers(XnnDType::qint8, XnnDType::qcint8, bytes, turned, p->weight_scales,
+                               depthwise ? 3 : 0);
+  uint32_t b = integer_bias(l, *p);
+  uint32_t from = l.image(p->x);
   if (node.results.empty()) return true;
   XnnNode& made = l.add(is_transposed ? Kind::conv_transpose2d
                         : depthwise   ? Kind::depthwise_conv2d
