@@ -410,5 +410,15 @@ TEST_F(Verify, rejects_expressions_and_sizes_out_of_range) {
   EXPECT_NE(text().find("value 0 \"x\": size 0 is expression 1000 of"), std::string::npos);
 }
 
+// C++ may not load other bytes as a bool, and nothing after the verifier looks again.
+TEST_F(Verify, rejects_bools_that_are_neither_zero_nor_one) {
+  TensorType type{DType::b8, {SymInt(2)}, {}};
+  program->add_constant(type, std::make_shared<std::vector<uint8_t>>(2, uint8_t{1}), "sound");
+  EXPECT_EQ(text(), "ok");
+  program->add_constant(type, std::make_shared<std::vector<uint8_t>>(2, uint8_t{3}), "lie");
+  EXPECT_EQ(text(), fmt::format("constant {} \"lie\": bools with bytes above 1",
+                                program->constants.size() - 1));
+}
+
 }  // namespace
 }  // namespace sconce

@@ -33,14 +33,17 @@ Result<void> verify_type(const TensorType& type, const SymbolTable& symbols) {
   return {};
 }
 
-Result<void> verify_data(const TensorType& type, uint64_t bytes, const SymbolTable& symbols) {
+Result<void> verify_data(const TensorType& type, Bytes bytes, const SymbolTable& symbols) {
   TRY_VOID(verify_type(type, symbols));
   uint64_t wanted = dtype_bytes(type.dtype);
   for (const SymInt& size : type.sizes) {
     if (!size.is_known()) return broken("size {} is not known", symbols.print(size));
     if (!checked_multiply(wanted, uint64_t(size.value), &wanted)) return broken("sizes overflow");
   }
-  if (bytes != wanted) return broken("{} bytes of data, its type wants {}", bytes, wanted);
+  if (bytes.size() != wanted)
+    return broken("{} bytes of data, its type wants {}", bytes.size(), wanted);
+  if (type.dtype == DType::b8 && !all_bools(bytes.data(), bytes.size()))
+    return broken("bools with bytes above 1");
   return {};
 }
 
@@ -252,14 +255,14 @@ class GraphVerifier {
 Result<void> verify(const Program& program) {
   for (size_t i = 0; i < program.constants.size(); i++) {
     const ConstantData& data = program.constants[i];
-    TRY_VOID(verify_data(data.type, data.bytes.size(), program.symbols)
+    TRY_VOID(verify_data(data.type, data.bytes, program.symbols)
                  .with_context(fmt::format("constant {} \"{}\"", i, printable(data.name))));
   }
   for (size_t i = 0; i < program.buffers.size(); i++) {
     const BufferData& data = program.buffers[i];
     Result<void> result = data.initial.empty()
                               ? verify_type(data.type, program.symbols)
-                              : verify_data(data.type, data.initial.size(), program.symbols);
+                              : verify_data(data.type, data.initial, program.symbols);
     TRY_VOID(
         std::move(result).with_context(fmt::format("buffer {} \"{}\"", i, printable(data.name))));
   }

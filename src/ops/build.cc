@@ -18,18 +18,19 @@ int64_t clamp_to(const Symbol& symbol, int64_t value) {
   int64_t divisor = std::max<int64_t>(symbol.divisor, 1);
   value = std::clamp(value, min, std::max(min, max));
   value = value / divisor * divisor;
-  if (value < min) value += divisor;
+  if (value < min && !checked_add(value, divisor, &value)) return min;
   return value;
 }
 
 std::vector<Assignment> sample_assignments(const SymbolTable& table) {
   constexpr int kSamples = 6;
+  constexpr int64_t kSizeMax = int64_t{1} << 31;  // what a file says may be any number
   std::vector<Assignment> samples(kSamples);
   int64_t unlike = 0;
   for (const Symbol& symbol : table.symbols()) {
-    bool bounded = symbol.bounds.max < (int64_t{1} << 31);
-    int64_t hint = symbol.hint > 0 ? symbol.hint : clamp_to(symbol, 4);
-    int64_t max = bounded ? symbol.bounds.max : 4 * hint + 13;
+    bool bounded = symbol.bounds.max < kSizeMax;
+    int64_t hint = std::min(symbol.hint > 0 ? symbol.hint : clamp_to(symbol, 4), kSizeMax);
+    int64_t max = bounded ? std::max<int64_t>(symbol.bounds.max, 0) : 4 * hint + 13;
     unlike++;  // symbols get values unlike each other's
     samples[0].push_back(clamp_to(symbol, hint));
     samples[1].push_back(clamp_to(symbol, max));

@@ -57,14 +57,6 @@ inline const char* kind_name(Value::Kind kind) {
   return kNames[unsigned(kind)];
 }
 
-// C++ may not load a bool that is neither 0 nor 1.
-inline bool all_bools(const void* data, uint64_t bytes) {
-  auto at = static_cast<const uint8_t*>(data);
-  for (uint64_t i = 0; i < bytes; i++)
-    if (at[i] > 1) return false;
-  return true;
-}
-
 inline bool has_data(const Tensor& tensor) { return tensor.data || element_count(tensor) == 0; }
 
 // Orders agree where it matters: dimensions of one element may stand anywhere.

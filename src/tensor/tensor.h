@@ -63,6 +63,14 @@ inline uint64_t tensor_bytes(const Tensor& tensor) {
   return uint64_t(element_count(tensor)) * dtype_bytes(tensor.dtype);
 }
 
+// C++ may not load a bool that is neither 0 nor 1.
+inline bool all_bools(const void* data, uint64_t bytes) {
+  auto at = static_cast<const uint8_t*>(data);
+  for (uint64_t i = 0; i < bytes; i++)
+    if (at[i] > 1) return false;
+  return true;
+}
+
 // Strides in elements, by logical dimension. strides[i] is meaningless when a size is 0.
 struct Strides {
   int64_t of[kRankMax];
