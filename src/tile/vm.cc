@@ -1872,8 +1872,12 @@ Result<void> Plan::State::choose_tiles(int threads, const Schedule& schedule) {
   // Work for all threads: halve the rows, then the columns, as long as tiles stay worth it.
   while (threads > 1 && tasks < 3 * threads) {
     AxisId widest = kNone;
+    int64_t rows = 1;  // of a dot, over all axes that they run along
+    for (AxisId a : grid)
+      if (main && a != main->column && is_cut(a)) rows *= tile[size_t(a)];
     for (AxisId a : grid) {
-      int64_t least = main && a == main->column ? 96 : main ? 24 : 1;
+      int64_t least = main && a == main->column ? 96 : 1;
+      if (main && a != main->column) least = std::max<int64_t>(1, 24 * tile[size_t(a)] / rows);
       if (a == innermost(order) && !main) least = 64;
       bool given = size_t(a) < schedule.tile.size() && schedule.tile[size_t(a)] > 0;
       if (is_cut(a) && !given && tile[size_t(a)] >= 2 * least &&
