@@ -155,16 +155,9 @@ void position_of(const Windows& w, int64_t position, int64_t to[3]) {
 int64_t offset_of(const Windows& w, const int64_t position[3], const int64_t tap[3]) {
   int64_t offset = 0;
   for (int i = 0; i < 3; i++) {
-    int64_t at;
-    if (w.transposed) {
-      at = position[i] + w.padding[i] - tap[i] * w.dilation[i];
-      if (at < 0 || at % w.stride[i] != 0) return -1;
-      at /= w.stride[i];
-    } else {
-      at = position[i] * w.stride[i] - w.padding[i] + tap[i] * w.dilation[i];
-      if (at < 0) return -1;
-    }
-    if (at >= w.image_sizes[i]) return -1;
+    int64_t at = window_position(position[i], tap[i] * w.dilation[i], w.stride[i], w.padding[i],
+                                 w.image_sizes[i], w.transposed);
+    if (at < 0) return -1;
     offset += at * w.spatial_strides[i];
   }
   return offset;

@@ -19,6 +19,22 @@ struct Window {
   int64_t out_count() const { return out[0] * out[1] * out[2]; }
 };
 
+// Where tap `tap` (counted in steps of the input: its index times the dilation) of position `out`
+// of the output reads along a dimension of `size`; -1 when that is outside, or, transposed, between
+// positions.
+inline int64_t window_position(int64_t out, int64_t tap, int64_t stride, int64_t padding,
+                               int64_t size, bool transposed) {
+  int64_t at;
+  if (transposed) {
+    at = out + padding - tap;
+    if (at < 0 || at % stride != 0) return -1;
+    at /= stride;
+  } else {
+    at = out * stride - padding + tap;
+  }
+  return at >= 0 && at < size ? at : -1;
+}
+
 // Where the arguments of a convolution stand in its schema.
 struct ConvolutionPositions { int input, weight, bias, stride, padding, dilation, transposed, output_padding, groups; };
 

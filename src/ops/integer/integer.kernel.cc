@@ -140,15 +140,8 @@ Status convolution_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagn
 
 // Position in the input that tap `k` of output position `out` reads; false when there is none.
 bool find_position(const Window& w, int d, int64_t out, int64_t k, int64_t* in) {
-  int64_t tap = k * w.dilation[d];
-  if (w.transposed) {
-    int64_t from = out + w.padding[d] - tap;
-    if (from < 0 || from % w.stride[d]) return false;
-    *in = from / w.stride[d];
-  } else {
-    *in = out * w.stride[d] - w.padding[d] + tap;
-  }
-  return *in >= 0 && *in < w.in[d];
+  *in = window_position(out, k * w.dilation[d], w.stride[d], w.padding[d], w.in[d], w.transposed);
+  return *in >= 0;
 }
 
 Status run_convolution(const Args& args, KernelContext& context) {

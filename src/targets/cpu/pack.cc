@@ -96,10 +96,11 @@ std::vector<uint8_t> winograd_panels_f32(Bytes data, int64_t columns, int64_t ch
   size_t count = size_t(columns * channels);
   std::vector<float> transformed(points * points * count);  // [points^2][columns, channels]
   constexpr size_t kWindow = kWinogradWindow;
+  std::vector<double> half(points * kWindow);  // G g
   for (size_t i = 0; i < count; i++) {
     float window[kWindow * kWindow];
     memcpy(window, data.data() + i * sizeof(window), sizeof(window));
-    std::vector<double> half(points * kWindow, 0);  // G g
+    std::fill(half.begin(), half.end(), 0.0);
     for (size_t r = 0; r < points; r++)
       for (size_t c = 0; c < kWindow; c++)
         for (size_t k = 0; k < kWindow; k++)

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "ops/conv/window.h"
+
 namespace sconce::xnn {
 namespace {
 
@@ -18,15 +20,9 @@ std::vector<T> ordered_filter(const Taps& t, Get get) {
 
 // Position in the input that tap `k` of output position `out` reads; false when there is none.
 bool find_position(const Taps& t, int dim, int64_t out, int64_t k, int64_t* in) {
-  int64_t tap = k * t.dilation[dim];
-  if (t.transposed) {
-    int64_t from = out + t.padding[dim] - tap;
-    if (from < 0 || from % t.stride[dim]) return false;
-    *in = from / t.stride[dim];
-  } else {
-    *in = out * t.stride[dim] - t.padding[dim] + tap;
-  }
-  return *in >= 0 && *in < t.in[dim];
+  *in = window_position(out, k * t.dilation[dim], t.stride[dim], t.padding[dim], t.in[dim],
+                        t.transposed);
+  return *in >= 0;
 }
 
 // Calls tap(channels of an input pixel, their filter) for every tap inside the image,
