@@ -13,6 +13,7 @@ Every case seeds torch from its name and --conformance-seed, so all routes of a 
 weights and inputs, and one export serves them all.
 """
 
+import copy
 import hashlib
 import importlib
 import json
@@ -41,6 +42,24 @@ def all_flows() -> dict[str, suite_flow.TestFlow]:
 stocks_flows = suite_flow.all_flows()
 
 
+def remember_patterns() -> None:
+    """Stock's quantizer exports the same dozen patterns anew for every model, which is half of its
+    time: here each is exported once a process."""
+    utils = importlib.import_module("executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils")
+    export_pattern, made = utils._get_aten_graph_module_for_pattern, {}
+
+    def remembered(pattern, example_inputs, is_cuda=False, **kwargs):
+        function = pattern.forward
+        chosen = tuple(cell.cell_contents for cell in function.__closure__ or ())
+        key = (function.__code__, chosen, tuple(tuple(t.shape) for t in example_inputs), is_cuda,
+               tuple(sorted(kwargs.items())))
+        if key not in made:
+            made[key] = export_pattern(pattern, example_inputs, is_cuda, **kwargs)
+        return copy.deepcopy(made[key])
+
+    utils._get_aten_graph_module_for_pattern = remembered
+
+
 class State:
     """What lives from test to test."""
 
@@ -48,6 +67,8 @@ class State:
         self.bench: routes.Bench | None = None
         # By subtest, of the case that runs: its other flows come right after.
         self.exported: dict[int, routes.Exported | routes.NotOurs] = {}
+        # By subtest and stock's flow: the routes that begin with the same file share it.
+        self.lowered: dict[tuple[int, str], routes.StocksFile | routes.NotOurs] = {}
         self.records: list[dict] = []
         self.case = ""
 
@@ -69,6 +90,12 @@ def export(model: torch.nn.Module, inputs, dynamic_shapes) -> routes.Exported:
     return routes.Exported({"forward": stage.artifact}, [call])
 
 
+def changed_inputs(lowered) -> list[int]:
+    """The inputs that a lowered program changes in place, which it gives as its first results."""
+    signature = lowered.exported_program().graph_signature
+    return [signature.user_inputs.index(name) for name in signature.user_inputs_to_mutate.values()]
+
+
 def stocks_file(program: torch.export.ExportedProgram) -> routes.StocksFile:
     """As the suite's portable flow makes it. Arguments that the model changes become results."""
     lower, finish = ToEdgeTransformAndLower(), ToExecutorch()
@@ -77,9 +104,7 @@ def stocks_file(program: torch.export.ExportedProgram) -> routes.StocksFile:
         finish.run(lower.artifact)
     except Exception as error:
         raise routes.NotOurs(f"stock cannot lower it: {routes.first_line(error)}") from error
-    signature = lower.artifact.exported_program().graph_signature
-    changed = [signature.user_inputs.index(name) for name in signature.user_inputs_to_mutate.values()]
-    return routes.StocksFile(finish.artifact.buffer, changed=changed)
+    return routes.StocksFile(finish.artifact.buffer, changed=changed_inputs(lower.artifact))
 
 
 def stocks_xnnpack_file(flow: str, model, inputs, dynamic_shapes) -> routes.StocksFile:
@@ -93,7 +118,8 @@ def stocks_xnnpack_file(flow: str, model, inputs, dynamic_shapes) -> routes.Stoc
         exported = tester.stages[StageType.EXPORT].artifact
         tester.to_edge_transform_and_lower()
         tester.to_executorch()
-        return routes.StocksFile(tester.get_artifact().buffer, exported=exported)
+        changed = changed_inputs(tester.stages[StageType.TO_EDGE_TRANSFORM_AND_LOWER].artifact)
+        return routes.StocksFile(tester.get_artifact().buffer, changed=changed, exported=exported)
     except Exception as error:
         raise routes.NotOurs(f"stock cannot lower it: {routes.first_line(error)}") from error
 
@@ -115,10 +141,22 @@ def run_test(model, inputs, flow, test_name, test_base_name, subtest_index, para
         if isinstance(case, routes.NotOurs):
             raise case
         stocks_flow = routes.OUR_INT8_ROUTES.get(flow.name, flow.name)
-        if stocks_flow in routes.XNNPACK_ROUTES:
-            lower = lambda: stocks_xnnpack_file(stocks_flow, model, inputs, dynamic_shapes)
-        else:
-            lower = lambda: stocks_file(case.methods["forward"])
+
+        def lower() -> routes.StocksFile:
+            key = (subtest_index, stocks_flow)
+            if key not in state.lowered:
+                try:
+                    if stocks_flow in routes.XNNPACK_ROUTES:
+                        made = stocks_xnnpack_file(stocks_flow, model, inputs, dynamic_shapes)
+                    else:
+                        made = stocks_file(case.methods["forward"])
+                except routes.NotOurs as reason:
+                    made = reason
+                state.lowered[key] = made
+            if isinstance(state.lowered[key], routes.NotOurs):
+                raise state.lowered[key]
+            return state.lowered[key]
+
         worst = state.bench.run(flow.name, case, lower)
     except routes.NotOurs as reason:
         result, error = TestResult.SKIPPED, reason
@@ -144,6 +182,7 @@ def wrap_test(function, test_type):
     return wrap_as_the_suite(function, test_type)
 
 
+remember_patterns()
 suite_flow.all_flows = all_flows
 runner.run_test = run_test
 operators = importlib.import_module("executorch.backends.test.suite.operators")
@@ -187,7 +226,7 @@ def pytest_sessionstart(session: pytest.Session):
 
 def pytest_runtest_setup(item):
     if state.case != case_of(item):
-        state.case, state.exported = case_of(item), {}
+        state.case, state.exported, state.lowered = case_of(item), {}, {}
     seed = int.from_bytes(hashlib.sha256(state.case.encode()).digest()[:4], "little")
     torch.manual_seed(seed + item.config.getoption("--conformance-seed"))
 

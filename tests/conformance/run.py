@@ -3,6 +3,8 @@
     python tests/conformance/run.py                                 every case, the first three flows
     python tests/conformance/run.py -f ours_on_ours -k 'lstm or conv'
     python tests/conformance/run.py -f stock_on_ours --sample 4     every fourth case
+    python tests/conformance/run.py -f xnnpack --part 3/8 --json part3.json    an eighth, to be
+    python tests/conformance/run.py --show part*.json                          put together later
 
 Flows (routes.py says what counts as right):
     stock_on_ours   stock ExecuTorch's lowering, our runtime
@@ -32,6 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import typing
 
 from routes import ALL_ROUTES as FLOWS, ROUTES
 
@@ -46,12 +49,32 @@ def suite_folder() -> pathlib.Path | None:
     return pathlib.Path(found.origin).parent / "operators" if found and found.origin else None
 
 
+class Part(typing.NamedTuple):
+    """Every `of`-th case, beginning with the `first`-th."""
+
+    first: int = 0
+    of: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        try:
+            part = cls(*map(int, text.split("/")))
+        except (TypeError, ValueError):
+            part = cls(1, 0)
+        if not 0 <= part.first < part.of:
+            raise argparse.ArgumentTypeError(f"wanted I/N with 0 <= I < N, not '{text}'")
+        return part
+
+    def shard(self, job: int, jobs: int) -> str:
+        return f"{self.first + job * self.of}/{self.of * jobs}"
+
+
 def start(shard: int, options, suite: pathlib.Path, folder: pathlib.Path) -> subprocess.Popen:
     command = [
         sys.executable, "-W", "ignore", "-m", "pytest", "-q", "-p", "plugin", "-c", os.devnull,
         "-p", "no:cacheprovider", "--rootdir", str(suite), str(suite), "--tb=no", "-rN",
         "-m", " or ".join(f"flow_{flow}" for flow in options.flow),
-        "--conformance-shard", f"{shard * options.sample}/{options.jobs * options.sample}",
+        "--conformance-shard", options.part.shard(shard, options.jobs),
         "--conformance-seed", str(options.seed),
         "--conformance-report", str(folder / f"{shard}.json"),
     ]
@@ -94,7 +117,7 @@ def verdict(subtests: list[dict]) -> str:
     return "fail" if "fail" in results else "pass" if results == {"pass"} else "skip"
 
 
-def show(records: list[dict], wall_s: float, out=sys.stdout) -> collections.Counter:
+def show(records: list[dict], wall_s: float | None = None, out=sys.stdout) -> collections.Counter:
     flows = cases_by_flow(records)
     totals: collections.Counter = collections.Counter()
     for flow in FLOWS:
@@ -119,7 +142,8 @@ def show(records: list[dict], wall_s: float, out=sys.stdout) -> collections.Coun
         anew = sum(all(r.get("as_it_stands") == "" for r in subtests) for subtests in made.values())
         print(f"{flow:<33}{len(made):>7}{words['pass']:>7}{words['fail']:>7}{words['skip']:>7}{anew:>7}"
               f"{worst:>13.1e}{sum(record['seconds'] for record in mine):>9.1f}", file=out)
-    print(f"{wall_s:.0f} s", file=out)
+    if wall_s is not None:
+        print(f"{wall_s:.0f} s", file=out)
     return totals
 
 
@@ -127,12 +151,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("-f", "--flow", nargs="+", choices=FLOWS, default=list(ROUTES))
     parser.add_argument("-k", "--filter", help="pytest's -k: which cases, by name")
-    parser.add_argument("--sample", type=int, default=1, metavar="N", help="every N-th case (default: all)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--sample", dest="part", type=lambda text: Part.parse(f"0/{text}"), metavar="N",
+                       help="every N-th case (default: all)")
+    which.add_argument("--part", type=Part.parse, metavar="I/N",
+                       help="every N-th case, beginning with the I-th (from 0)")
+    which.add_argument("--show", nargs="+", type=pathlib.Path, metavar="JSON",
+                       help="run nothing: show these records together")
+    parser.set_defaults(part=Part())
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs (default 0)")
     parser.add_argument("-j", "--jobs", type=int, default=2, help="worker processes (default 2)")
     parser.add_argument("--sconce", type=pathlib.Path, help="the command line to test")
     parser.add_argument("--json", type=pathlib.Path, help="write every record there")
     options = parser.parse_args()
+    if options.show:
+        records = [record for path in options.show for record in json.loads(path.read_text())]
+        return 1 if show(records)["fail"] or not records else 0
     suite = suite_folder()
     if suite is None or importlib.util.find_spec("torch") is None:
         print("[SKIP] torch and executorch are not installed for this Python: make venv")
