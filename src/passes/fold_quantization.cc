@@ -231,31 +231,46 @@ std::optional<Argument> spread(const Argument& argument, size_t count) {
   return Argument(list);
 }
 
-bool fold_convolution(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+// What a convolution of integers takes from one of numbers: weights of 8 bits with scales, and the
+// arguments from the stride on.
+struct Convolved {
+  Weight weight;
+  std::vector<Argument> how;
+  int64_t outputs = 0;
+};
+std::optional<Convolved> convolved(Matcher& m, const Node& node) {
   bool whole = node.op == "aten::convolution";
-  auto x = quantized(m, Matcher::value(node, 0));
   auto weight = weight_of(m, Matcher::value(node, 1));
-  if (!x || !weight || weight->groups) return false;
+  if (!weight || weight->groups) return std::nullopt;
   auto* transposed = whole ? std::get_if<bool>(&node.arguments[6]) : nullptr;
   bool is_transposed = transposed && *transposed;
   size_t spatial = m.type(weight->value).sizes.size() - 2;
   auto groups = m.number(node, whole ? 8 : 6);
-  if (!groups || spatial < 1 || spatial > 3) return false;
-  if (is_transposed && *groups != 1 && weight->scales.size() > 1) return false;
-  if (weight->scales.size() > 1 && weight->axis != (is_transposed ? 1 : 0)) return false;
+  if (!groups || spatial < 1 || spatial > 3) return std::nullopt;
+  if (is_transposed && *groups != 1 && weight->scales.size() > 1) return std::nullopt;
+  if (weight->scales.size() > 1 && weight->axis != (is_transposed ? 1 : 0)) return std::nullopt;
   auto stride = spread(node.arguments[3], spatial), padding = spread(node.arguments[4], spatial),
        dilation = spread(node.arguments[5], spatial);
   std::optional<Argument> more = Argument(std::vector<IntItem>(spatial, IntItem{0}));
   if (whole) more = spread(node.arguments[7], spatial);
-  if (!stride || !padding || !dilation || !more) return false;
+  if (!stride || !padding || !dilation || !more) return std::nullopt;
   int64_t outputs = m.type(node.results[0]).sizes[1].value;
-  auto bias = integer_bias(m, Matcher::value(node, 2), *weight, x->scale.scale, outputs);
+  return Convolved{std::move(*weight),
+                   {*stride, *padding, *dilation, is_transposed, *more, int64_t(*groups)},
+                   outputs};
+}
+
+bool fold_convolution(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+  auto x = quantized(m, Matcher::value(node, 0));
+  auto c = x ? convolved(m, node) : std::nullopt;
+  if (!c) return false;
+  auto bias = integer_bias(m, Matcher::value(node, 2), c->weight, x->scale.scale, c->outputs);
   if (!bias) return false;
   std::vector<Argument> arguments;
   append(arguments, *x);
   arguments.insert(arguments.end(),
-                   {ValueRef{weight->value}, ValueRef{scales_constant(m, *weight)}, *bias, *stride,
-                    *padding, *dilation, is_transposed, *more, int64_t(*groups)});
+                   {ValueRef{c->weight.value}, ValueRef{scales_constant(m, c->weight)}, *bias});
+  arguments.insert(arguments.end(), c->how.begin(), c->how.end());
   append(arguments, to);
   return m.replace(root, "int8::convolution", std::move(arguments));
 }
@@ -407,10 +422,10 @@ bool fold_quantize(Matcher& m, NodeId root) {
          try_one({"aten::cat"}, fold_cat);
 }
 
-// --- linears whose input is quantised by its own range ------------------------------------------
+// --- products whose input is quantised by its own range ------------------------------------------
 
 // The numbers that a value is but for quantisation by their own range as i8, for each row or, as
-// PT2E has it, for all at once: by rows is what XNNPACK does, and never worse.
+// PT2E has it, for all at once: by rows, or by images, is what XNNPACK does, and never worse.
 ValueId dynamically_quantized(Matcher& m, ValueId id) {
   if (id == kNoValue || !m.graph().is_node(id)) return kNoValue;
   const Node& back = m.graph().producer(id);
@@ -464,9 +479,33 @@ ValueId dynamically_quantized(Matcher& m, ValueId id) {
              : kNoValue;
 }
 
+// A bias of numbers, or none; nothing when it is neither.
+std::optional<Argument> bias_of_numbers(Matcher& m, ValueId bias) {
+  if (bias == kNoValue) return Argument(None{});
+  if (!m.is_constant(bias) || m.type(bias).dtype != DType::f32) return std::nullopt;
+  return Argument(ValueRef{bias});
+}
+
+bool fold_dynamic_convolution(Matcher& m, NodeId root, const Node& node) {
+  if (node.op != "aten::conv1d" && node.op != "aten::conv2d" && node.op != "aten::convolution")
+    return false;
+  ValueId rounded = Matcher::value(node, 0), x = dynamically_quantized(m, rounded);
+  if (x == kNoValue || m.is_constant(x) || !is_static(m.type(x)) ||
+      m.graph().producer(rounded).op != "quantized_decomposed::dequantize_per_tensor.tensor")
+    return false;
+  auto c = convolved(m, node);
+  auto bias = bias_of_numbers(m, Matcher::value(node, 2));
+  if (!c || !bias || m.type(x).sizes.size() != m.type(c->weight.value).sizes.size()) return false;
+  std::vector<Argument> arguments{ValueRef{x}, ValueRef{c->weight.value},
+                                  ValueRef{scales_constant(m, c->weight)}, *bias};
+  arguments.insert(arguments.end(), c->how.begin(), c->how.end());
+  return m.replace(root, "int8::dynamic_convolution", std::move(arguments));
+}
+
 // Linears of numbers: quantised by their own range, or only their weights are integers.
 bool fold_numbers(Matcher& m, NodeId root, bool dynamic) {
   const Node node = m.node(root);
+  if (dynamic && fold_dynamic_convolution(m, root, node)) return true;
   if (node.op != "aten::linear") return false;
   ValueId x = Matcher::value(node, 0);
   if (dynamic) x = dynamically_quantized(m, x);
@@ -474,11 +513,11 @@ bool fold_numbers(Matcher& m, NodeId root, bool dynamic) {
   auto weight = weight_of(m, Matcher::value(node, 1));
   if (!weight || m.type(weight->value).sizes.size() != 2) return false;
   if (weight->scales.size() > 1 && weight->axis != 0) return false;
-  ValueId bias = Matcher::value(node, 2);
-  if (bias != kNoValue && (!m.is_constant(bias) || m.type(bias).dtype != DType::f32)) return false;
+  auto bias = bias_of_numbers(m, Matcher::value(node, 2));
+  if (!bias) return false;
   return m.replace(root, dynamic ? "int8::dynamic_linear" : "int8::weight_linear",
                    {ValueRef{x}, ValueRef{weight->value}, ValueRef{scales_constant(m, *weight)},
-                    bias == kNoValue ? Argument(None{}) : Argument(ValueRef{bias}), weight->bits});
+                    *bias, weight->bits});
 }
 
 }  // namespace

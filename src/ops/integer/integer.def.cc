@@ -87,21 +87,46 @@ Results clamp_of_numbers(Build& build, const Node& node) {
       {Build::v(x), node.arguments[5], node.arguments[6], int64_t(-128), int64_t(127), kI8});
 }
 
-Results dynamic_linear_of_numbers(Build& build, const Node& node) {
-  ValueId x = value(node, 0);
+// Numbers, each row rounded to the 8-bit integers of its own range.
+std::optional<ValueId> rounded_rows(Build& build, ValueId x) {
   std::vector<ValueId> how =
       build.call("quantized_decomposed::choose_qparams_per_token_asymmetric", {Build::v(x), kI8});
   if (how.size() != 2) return std::nullopt;
   ValueId q = build.call1(
       "quantized_decomposed::quantize_per_token",
       {Build::v(x), Build::v(how[0]), Build::v(how[1]), int64_t(-128), int64_t(127), kI8});
-  x = build.call1("quantized_decomposed::dequantize_per_token",
-                  {Build::v(q), Build::v(how[0]), Build::v(how[1]), int64_t(-128), int64_t(127),
-                   kI8, int64_t(DType::f32)});
+  return build.call1("quantized_decomposed::dequantize_per_token",
+                     {Build::v(q), Build::v(how[0]), Build::v(how[1]), int64_t(-128),
+                      int64_t(127), kI8, int64_t(DType::f32)});
+}
+
+Results dynamic_linear_of_numbers(Build& build, const Node& node) {
+  auto x = rounded_rows(build, value(node, 0));
+  if (!x) return std::nullopt;
   return build.call(
       "aten::linear",
-      {Build::v(x), Build::v(dequantized_weight(build, value(node, 1), value(node, 2), 0)),
+      {Build::v(*x), Build::v(dequantized_weight(build, value(node, 1), value(node, 2), 0)),
        node.arguments[3]});
+}
+
+Results dynamic_convolution_of_numbers(Build& build, const Node& node) {
+  auto transposed = number(node, 7);
+  ValueId x = value(node, 0);
+  std::vector<SymInt> sizes = sizes_of(build, x);
+  int64_t count = 1;
+  for (size_t d = 1; d < sizes.size(); d++) {
+    if (!sizes[d].is_known()) return std::nullopt;
+    count *= sizes[d].value;
+  }
+  if (!transposed) return std::nullopt;
+  auto rows = rounded_rows(build, build.view(x, {sizes[0], SymInt(count)}));
+  if (!rows) return std::nullopt;
+  return build.call(
+      "aten::convolution",
+      {Build::v(build.view(*rows, sizes)),
+       Build::v(dequantized_weight(build, value(node, 1), value(node, 2), *transposed != 0 ? 1 : 0)),
+       node.arguments[3], node.arguments[4], node.arguments[5], node.arguments[6],
+       node.arguments[7], node.arguments[8], node.arguments[9]});
 }
 
 Results weight_linear_of_numbers(Build& build, const Node& node) {
@@ -165,6 +190,14 @@ OP(int8_dynamic_linear) = {
         "int weight_bits) -> Tensor",
     .out = "int8::dynamic_linear.out",
     .decompose = dynamic_linear_of_numbers};
+// Numbers in, numbers out: each image of x is quantised by its own range.
+OP(int8_dynamic_convolution) = {
+    .schema =
+        "int8::dynamic_convolution(Tensor x, Tensor weight, Tensor weight_scales, Tensor? bias, "
+        "SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] "
+        "output_padding, SymInt groups) -> Tensor",
+    .out = "int8::dynamic_convolution.out",
+    .decompose = dynamic_convolution_of_numbers};
 // Numbers by weights of 8 or 4 bits; the weights are as above.
 OP(int8_weight_linear) = {
     .schema =

@@ -144,21 +144,22 @@ bool find_position(const Window& w, int d, int64_t out, int64_t k, int64_t* in) 
   return *in >= 0;
 }
 
-Status run_convolution(const Args& args, KernelContext& context) {
-  Window w;
-  SCONCE_TRY_STATUS(read_window(args, &w, context.diagnostic));
-  const Tensor &x = args.tensor(0), &weight = args.tensor(3), &scales = args.tensor(4);
-  const Tensor* bias = args.find_tensor(5);
-  Tensor& out = args.out();
-  ImageStrides xs = image_strides(x), ws = image_strides(weight), os = image_strides(out);
+// The sums of products of a convolution, exact: put(output channel, offset in the result, sum),
+// image by image. begin(image) gives the image's integers, in order by `xs`, and their zero
+// point.
+struct Image {
+  const int8_t* data;
+  int32_t zero;
+};
+template <class Begin, class Put>
+void convolve(const Window& w, const ImageStrides& xs, const Tensor& weight, const ImageStrides& os,
+              Begin begin, Put put) {
+  ImageStrides ws = image_strides(weight);
   int64_t group_inputs = w.in_channels / w.groups, group_outputs = w.out_channels / w.groups;
-  int32_t x_zero = int32_t(args.integer(2));
-  float x_scale = float(args.floating(1)), out_scale = float(args.floating(12));
-  Requantize requantize = result_of(args, 12);
-  for (int64_t n = 0; n < w.batch; n++)
+  for (int64_t n = 0; n < w.batch; n++) {
+    Image image = begin(n);
     for (int64_t o = 0; o < w.out_channels; o++) {
       int64_t group = o / group_outputs;
-      float ratio = x_scale * scale_at(scales, o) / out_scale;
       // Weights are [outputs, inputs of a group, ...]; transposed [inputs, outputs of a group,
       // ...].
       int64_t filter = w.transposed
@@ -168,7 +169,7 @@ Status run_convolution(const Args& args, KernelContext& context) {
       for (int64_t oz = 0; oz < w.out[0]; oz++)
         for (int64_t oy = 0; oy < w.out[1]; oy++)
           for (int64_t ox = 0; ox < w.out[2]; ox++) {
-            uint32_t sum = bias ? uint32_t(bias->as<int32_t>()[o]) : 0;
+            uint32_t sum = 0;
             for (int64_t kz = 0; kz < w.kernel[0]; kz++) {
               int64_t iz, iy, ix;
               if (!find_position(w, 0, oz, kz, &iz)) continue;
@@ -176,21 +177,45 @@ Status run_convolution(const Args& args, KernelContext& context) {
                 if (!find_position(w, 1, oy, ky, &iy)) continue;
                 for (int64_t kx = 0; kx < w.kernel[2]; kx++) {
                   if (!find_position(w, 2, ox, kx, &ix)) continue;
-                  int64_t from = n * xs.batch + group * group_inputs * xs.channel +
-                                 iz * xs.spatial[0] + iy * xs.spatial[1] + ix * xs.spatial[2];
+                  int64_t from = group * group_inputs * xs.channel + iz * xs.spatial[0] +
+                                 iy * xs.spatial[1] + ix * xs.spatial[2];
                   int64_t tap =
                       filter + kz * ws.spatial[0] + ky * ws.spatial[1] + kx * ws.spatial[2];
                   for (int64_t c = 0; c < group_inputs; c++)
-                    sum += uint32_t((element(x, from + c * xs.channel) - x_zero) *
+                    sum += uint32_t((image.data[from + c * xs.channel] - image.zero) *
                                     element(weight, tap + c * step));
                 }
               }
             }
-            out.as<int8_t>()[n * os.batch + o * os.channel + oz * os.spatial[0] +
-                             oy * os.spatial[1] + ox * os.spatial[2]] =
-                requantize(float(int32_t(sum)) * ratio);
+            put(o,
+                n * os.batch + o * os.channel + oz * os.spatial[0] + oy * os.spatial[1] +
+                    ox * os.spatial[2],
+                sum);
           }
     }
+  }
+}
+
+Status run_convolution(const Args& args, KernelContext& context) {
+  Window w;
+  SCONCE_TRY_STATUS(read_window(args, &w, context.diagnostic));
+  const Tensor &x = args.tensor(0), &weight = args.tensor(3), &scales = args.tensor(4);
+  const Tensor* bias = args.find_tensor(5);
+  Tensor& out = args.out();
+  ImageStrides xs = image_strides(x);
+  int32_t x_zero = int32_t(args.integer(2));
+  float x_scale = float(args.floating(1)), out_scale = float(args.floating(12));
+  Requantize requantize = result_of(args, 12);
+  convolve(
+      w, xs, weight, image_strides(out),
+      [&](int64_t n) {
+        return Image{x.as<int8_t>() + n * xs.batch, x_zero};
+      },
+      [&](int64_t o, int64_t to, uint32_t sum) {
+        if (bias) sum += uint32_t(bias->as<int32_t>()[o]);
+        float ratio = x_scale * scale_at(scales, o) / out_scale;
+        out.as<int8_t>()[to] = requantize(float(int32_t(sum)) * ratio);
+      });
   return kOk;
 }
 
@@ -345,24 +370,27 @@ Status dynamic_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
 
 uint64_t dynamic_scratch(const Args& args) { return uint64_t(args.tensor(1).sizes[1]); }
 
-// A row's scale and zero point: both ends of its range, 0 included, are kept as well as they can.
-struct RowQuantization {
+// The scale and zero point of a row or an image: both ends of its range, 0 included, are kept as
+// well as they can.
+struct OwnQuantization {
   float scale;
   int32_t zero;
 };
-RowQuantization row_quantization(const float* x, int64_t count) {
+struct Range {
   float min = 0, max = 0;
-  for (int64_t i = 0; i < count; i++) {
-    min = x[i] < min ? x[i] : min;
-    max = x[i] > max ? x[i] : max;
+  void see(float x) {
+    min = x < min ? x : min;
+    max = x > max ? x : max;
   }
-  float scale = (max - min) / 255;
-  if (!(scale > 0x1p-23f)) scale = 0x1p-23f;
-  float below = min / scale, above = max / scale;
-  float zero = (-128 + below) + (127 + above) > 0 ? -128 - below : 127 - above;
-  zero = zero < -128 ? -128 : zero > 127 ? 127 : zero;
-  return {scale, zero == zero ? int32_t(std::rint(zero)) : 0};
-}
+  OwnQuantization quantization() const {
+    float scale = (max - min) / 255;
+    if (!(scale > 0x1p-23f)) scale = 0x1p-23f;
+    float below = min / scale, above = max / scale;
+    float zero = (-128 + below) + (127 + above) > 0 ? -128 - below : 127 - above;
+    zero = zero < -128 ? -128 : zero > 127 ? 127 : zero;
+    return {scale, zero == zero ? int32_t(std::rint(zero)) : 0};
+  }
+};
 
 Status run_dynamic(const Args& args, KernelContext& context) {
   const Tensor &x = args.tensor(0), &weight = args.tensor(1), &scales = args.tensor(2);
@@ -376,7 +404,9 @@ Status run_dynamic(const Args& args, KernelContext& context) {
   int8_t* q = reinterpret_cast<int8_t*>(context.scratch.data());
   for (int64_t r = 0; r < rows; r++) {
     const float* row = x.as<float>() + r * inputs;
-    RowQuantization how = row_quantization(row, inputs);
+    Range range;
+    for (int64_t i = 0; i < inputs; i++) range.see(row[i]);
+    OwnQuantization how = range.quantization();
     Requantize quantize{how.zero};
     for (int64_t i = 0; i < inputs; i++) q[i] = quantize(row[i] * (1 / how.scale));
     for (int64_t o = 0; o < outputs; o++) {
@@ -392,6 +422,89 @@ Status run_dynamic(const Args& args, KernelContext& context) {
       out.as<float>()[r * outputs + o] = total * how.scale + (bias ? bias->as<float>()[o] : 0.0f);
     }
   }
+  return kOk;
+}
+
+// --- dynamic_convolution: images of numbers are quantised, each by its own range, and numbers
+// again x, weight, weight_scales, bias, stride, padding, dilation, transposed, output_padding,
+// groups
+
+constexpr ConvolutionPositions kDynamicConvolution{0, 1, 3, 4, 5, 6, 7, 8, 9};
+
+Status read_dynamic_window(const Args& args, Window* window, Diagnostic* diagnostic) {
+  const char* what = "int8::dynamic_convolution";
+  SCONCE_TRY_STATUS(want_i8(what, args.tensor(1), diagnostic));
+  if (args.tensor(0).dtype != DType::f32)
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%s: input of %s: f32 is wanted", what,
+                       dtype_name(args.tensor(0).dtype));
+  // Checks all but the types, which differ here.
+  Tensor numbers = args.tensor(1);
+  numbers.dtype = DType::f32;
+  Value weight = Value::of(&numbers), none;
+  const Value* values[10];
+  for (int i = 0; i < 10; i++)
+    values[i] = i == kDynamicConvolution.weight ? &weight
+                : i == kDynamicConvolution.bias ? &none
+                                                : args.values[size_t(i)];
+  SCONCE_TRY_STATUS(make_window(Args{Span<const Value* const>(values, 10), 10}, kDynamicConvolution,
+                                window, diagnostic));
+  return check_weight(what, args, window->out_channels, args.tensor(2), args.find_tensor(3),
+                      DType::f32, diagnostic);
+}
+
+Status dynamic_convolution_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  Window w;
+  SCONCE_TRY_STATUS(read_dynamic_window(args, &w, diagnostic));
+  set_like(outs[0], args.tensor(0));
+  outs[0].sizes[1] = w.out_channels;
+  for (int i = 0; i < w.spatial; i++) outs[0].sizes[2 + i] = w.out[3 - w.spatial + i];
+  return kOk;
+}
+
+// The integers of an image.
+uint64_t image_scratch(const Args& args) {
+  const Tensor& x = args.tensor(0);
+  uint64_t count = 1;
+  for (int d = 1; d < x.rank; d++) count *= uint64_t(x.sizes[d]);
+  return count;
+}
+
+Status run_dynamic_convolution(const Args& args, KernelContext& context) {
+  Window w;
+  SCONCE_TRY_STATUS(read_dynamic_window(args, &w, context.diagnostic));
+  const Tensor &x = args.tensor(0), &weight = args.tensor(1), &scales = args.tensor(2);
+  const Tensor* bias = args.find_tensor(3);
+  Tensor& out = args.out();
+  ImageStrides from = image_strides(x), xs;  // of the integers: in order
+  xs.spatial[2] = 1;
+  xs.spatial[1] = w.in[2];
+  xs.spatial[0] = w.in[1] * w.in[2];
+  xs.channel = w.in[0] * xs.spatial[0];
+  int8_t* q = reinterpret_cast<int8_t*>(context.scratch.data());
+  auto for_each = [&](int64_t n, auto see) {
+    int64_t i = 0;
+    for (int64_t c = 0; c < w.in_channels; c++)
+      for (int64_t z = 0; z < w.in[0]; z++)
+        for (int64_t row = 0; row < w.in[1]; row++)
+          for (int64_t column = 0; column < w.in[2]; column++)
+            see(i++, x.as<float>()[n * from.batch + c * from.channel + z * from.spatial[0] +
+                                   row * from.spatial[1] + column * from.spatial[2]]);
+  };
+  OwnQuantization how{};
+  convolve(
+      w, xs, weight, image_strides(out),
+      [&](int64_t n) {
+        Range range;
+        for_each(n, [&](int64_t, float number) { range.see(number); });
+        how = range.quantization();
+        Requantize quantize{how.zero};
+        for_each(n, [&](int64_t i, float number) { q[i] = quantize(number * (1 / how.scale)); });
+        return Image{q, how.zero};
+      },
+      [&](int64_t o, int64_t to, uint32_t sum) {
+        out.as<float>()[to] = float(int32_t(sum)) * scale_at(scales, o) * how.scale +
+                              (bias ? bias->as<float>()[o] : 0.0f);
+      });
   return kOk;
 }
 
@@ -434,6 +547,9 @@ KERNEL(int8_mean) = {"int8::mean.out", "tfiLbfiii>t", mean_shape, run_mean};
 KERNEL(int8_clamp) = {"int8::clamp.out", "tfiFFfi>t", clamp_shape, run_clamp};
 KERNEL(int8_dynamic_linear) = {"int8::dynamic_linear.out", "tttTi>t", dynamic_shape, run_dynamic,
                                dynamic_scratch};
+KERNEL(int8_dynamic_convolution) = {"int8::dynamic_convolution.out", "tttTlllbli>t",
+                                    dynamic_convolution_shape, run_dynamic_convolution,
+                                    image_scratch};
 KERNEL(int8_weight_linear) = {"int8::weight_linear.out", "tttTi>t", dynamic_shape, run_weights};
 
 }  // namespace sconce

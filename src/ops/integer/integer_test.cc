@@ -83,6 +83,37 @@ TEST(int8_dynamic_linear, gives_rows_scales_of_their_own) {
   EXPECT_FLOAT_EQ(call.result()[1], -1.55f);
 }
 
+TEST(int8_dynamic_convolution, gives_images_scales_of_their_own) {
+  KernelCall call("int8::dynamic_convolution.out");
+  // Two images of two channels and two columns; steps of 1 and of 0.01.
+  call.floats({2, 2, 1, 2}, {255, 1, 2, 3, -2.55f, 0, -0.01f, -0.02f});
+  call.tensor(DType::i8, {1, 2, 1, 2}, I8{1, 2, 3, 4}).floats({1}, {0.5}).floats({1}, {1});
+  call.integers({1, 1}).integers({0, 1}).integers({1, 1}).boolean(false).integers({0, 0});
+  call.integer(1);
+  ASSERT_EQ(call.run(), Code::ok) << call.text();
+  // Columns: x0 * 2 + y0 * 4, x0 + 2 * x1 + 3 * y0 + 4 * y1, x1 + 3 * y1.
+  std::vector<float> got = call.result(), wanted = {260, 138.5f, 6, -1.57f, -0.33f, 0.97f};
+  ASSERT_EQ(got.size(), wanted.size());
+  for (size_t i = 0; i < got.size(); i++) EXPECT_NEAR(got[i], wanted[i], 1e-5f) << i;
+}
+
+TEST(int8_dynamic_convolution, refuses_integers_and_scales_that_do_not_fit) {
+  for (bool numbers : {false, true}) {
+    KernelCall call("int8::dynamic_convolution.out");
+    if (numbers)
+      call.floats({1, 1, 1, 1}, {1});
+    else
+      call.tensor(DType::i8, {1, 1, 1, 1}, I8{1});
+    call.tensor(DType::i8, {1, 1, 1, 1}, I8{1}).floats({2}, {0.5, 1}).none();
+    call.integers({1, 1}).integers({0, 0}).integers({1, 1}).boolean(false).integers({0, 0});
+    call.integer(1);
+    EXPECT_EQ(call.run(), Code::invalid_argument);
+    EXPECT_NE(std::string(call.text()).find(numbers ? "2 scales" : "f32 is wanted"),
+              std::string::npos)
+        << call.text();
+  }
+}
+
 TEST(int8_weight_linear, scales_each_group_of_a_row) {
   KernelCall call("int8::weight_linear.out");
   call.floats({1, 4}, {1, 2, 3, 4}).tensor(DType::i8, {2, 4}, I8{1, 1, 1, 1, 1, 0, 0, -1});

@@ -279,6 +279,46 @@ method forward(%x: f32[4, 3]) {
   EXPECT_NE(print_xnnpack(graph).find("qcint4"), std::string::npos);
 }
 
+TEST(LowerForXnnpack, images_are_quantised_by_their_own_range) {
+  XnnGraph graph = compare_with_eval(R"(
+constant @w: i8[2, 1, 1, 2] = {1, -8, 3, -4}
+constant @s: f32[1] = {0.5}
+constant @b: f32[2] = {1, -2}
+method forward(%x: f32[2, 1, 3, 4]) {
+  %w = constant @w
+  %s = constant @s
+  %b = constant @b
+  %y: f32[2, 2, 3, 3] = int8::dynamic_convolution(%x, %w, %s, %b, [1, 1], [0, 0], [1, 1], false, [0, 0], 1)
+  return %y
+})",
+                                     1e-5);
+  EXPECT_NE(print_xnnpack(graph).find("qdint8"), std::string::npos);
+}
+
+TEST(LowerForXnnpack, rows_are_images_of_height_1) {
+  XnnGraph graph = compare_with_eval(R"(
+constant @w: f32[2, 3, 2] = {1, -2, 3, -4, 5, -6, 0.5, 0.25, 1, 2, 3, 4}
+constant @b: f32[2] = {1, -2}
+constant @t: f32[2, 1, 3] = {1, 2, 3, 4, 5, 6}
+method forward(%x: f32[2, 3, 6]) {
+  %w = constant @w
+  %b = constant @b
+  %t = constant @t
+  %c: f32[2, 2, 4] = aten::convolution(%x, %w, %b, [2], [1], [1], false, [0], 1)
+  %r: f32[2, 2, 4] = aten::relu(%c)
+  %d: f32[2, 2, 4] = aten::convolution(%r, %t, none, [1], [2], [2], false, [0], 2)
+  %e: f32[2, 2, 4] = aten::add.Tensor(%d, %r, 1)
+  %j: f32[2, 2, 8] = aten::cat({%e, %r}, 2)
+  %m: f32[2, 2, 1] = aten::mean.dim(%j, [2], true, none)
+  %y: f32[2, 2, 4] = aten::mul.Tensor(%e, %m)
+  return %y
+})",
+                                     1e-5);
+  std::string text = print_xnnpack(graph);
+  EXPECT_NE(text.find("conv2d"), std::string::npos) << text;
+  EXPECT_NE(text.find("depthwise"), std::string::npos) << text;
+}
+
 TEST(LowerForXnnpack, integers_are_not_read_by_two_scales) {
   auto program = parse_completed(R"(
 method forward(%q: i8[2, 3]) {

@@ -115,26 +115,28 @@ bool Lowering::has_xnn_shape(ValueId id) const {
   return type.tensor.dim_order.empty() || is_image(id) || is_in_order(id);
 }
 
+// Where an image is a point, or has one channel, nothing moves between the two forms.
+static bool stays(const Dims& image) { return image[3] == 1 || (image[1] == 1 && image[2] == 1); }
+
 uint32_t Lowering::plain(ValueId id) {
   Form& form = form_of(id);
   if (form.plain != kNone) return form.plain;
   Dims d = dims(id);
-  // Where the image is a point, or has one channel, nothing moves.
-  if (d[1] == 1 || (d[2] == 1 && d[3] == 1))
+  if (stays(to_image(d)))
     form.plain = reshaped(form.image, d);
   else
-    form.plain = transposed(form.image, {0, 3, 1, 2});
+    form.plain = reshaped(transposed(form.image, {0, 3, 1, 2}), d);
   return form.plain;
 }
-
 uint32_t Lowering::image(ValueId id) {
   Form& form = form_of(id);
   if (form.image != kNone) return form.image;
-  Dims d = dims(id);
-  if (d[1] == 1 || (d[2] == 1 && d[3] == 1))
-    form.image = reshaped(form.plain, to_image(d));
+  Dims d = dims(id), image = to_image(d);
+  if (stays(image))
+    form.image = reshaped(form.plain, image);
   else
-    form.image = transposed(form.plain, {0, 2, 3, 1});
+    form.image =
+        transposed(reshaped(form.plain, {image[0], image[3], image[1], image[2]}), {0, 2, 3, 1});
   return form.image;
 }
 
@@ -196,6 +198,14 @@ uint32_t Lowering::linear(uint32_t x, uint32_t weight, uint32_t bias, int64_t ou
   return node.outputs[0];
 }
 
+XnnNode& Lowering::mean_of_image(uint32_t image, bool keep_dims) {
+  Dims in = dims_of(image);
+  XnnNode& node = add(Kind::global_avg_pool, {image},
+                      keep_dims ? Dims{in[0], 1, 1, in[3]} : Dims{in[0], in[3]});
+  if (keep_dims) node.flags = kKeepDims;
+  return node;
+}
+
 uint32_t Lowering::converted(uint32_t from, std::optional<XnnScale> to) {
   uint32_t made = add(Kind::convert, {from}, dims_of(from)).outputs[0];
   if (to) {
@@ -207,12 +217,12 @@ uint32_t Lowering::converted(uint32_t from, std::optional<XnnScale> to) {
   return made;
 }
 
-uint32_t Lowering::dynamic(uint32_t from) {
+uint32_t Lowering::dynamic(uint32_t from, uint32_t inner_dims) {
   uint32_t made = add(Kind::convert, {from}, dims_of(from)).outputs[0];
   XnnValue& value = region.graph.values[made];
   value.dtype = XnnDType::qdint8;
   value.quantization.kind = XnnQuantization::Kind::per_token;
-  value.quantization.inner_dims = 1;
+  value.quantization.inner_dims = inner_dims;
   return made;
 }
 
@@ -232,8 +242,9 @@ uint32_t Lowering::integers(XnnDType one, XnnDType each, uint32_t constant, cons
   uint32_t made = add_value(d);
   XnnValue& value = region.graph.values[made];
   value.constant = constant;
-  value.dtype = scales.size() == 1 ? one : each;
-  if (scales.size() == 1) {
+  bool whole = scales.size() == 1 && one != each;
+  value.dtype = whole ? one : each;
+  if (whole) {
     value.quantization.kind = XnnQuantization::Kind::per_tensor;
     value.quantization.scale = scales[0];
   } else {
@@ -265,8 +276,8 @@ uint32_t Lowering::constant(const std::vector<float>& numbers, Dims d, Use use) 
   return constant(*bytes, bytes, std::move(d), use);
 }
 
-uint32_t Lowering::reordered(ValueId id, const std::vector<size_t>& order) {
-  Dims from = dims(id), to;
+uint32_t Lowering::reordered(ValueId id, const Dims& from, const std::vector<size_t>& order) {
+  Dims to;
   for (size_t d : order) to.push_back(from[d]);
   if (trial) return add_value(to);
   return constant(turned(floats(id), from, order), to, Use::packed);

@@ -20,7 +20,9 @@ using Kind = XnnNodeKind;
 constexpr uint32_t kTransposeB = 1, kKeepDims = 0x40, kAlignCorners = 8;
 
 int64_t product(const Dims& dims);
-inline Dims to_image(const Dims& d) { return {d[0], d[2], d[3], d[1]}; }
+// The sizes of an image (N, H, W, C) of those in order; rows are images of height 1.
+inline bool can_be_image(const Dims& d) { return d.size() == 3 || d.size() == 4; }
+inline Dims to_image(const Dims& d) { return {d[0], d.size() == 4 ? d[2] : 1, d.back(), d[1]}; }
 
 // --- arguments of nodes -------------------------------------------------------------------------
 
@@ -31,6 +33,9 @@ std::optional<int64_t> int_argument(const Node& node, size_t i);
 bool bool_argument(const Node& node, size_t i);
 // A list of known integers; an integer alone stands for `count` times itself.
 std::optional<Dims> ints_argument(const Node& node, size_t i, size_t count);
+
+// True when a reduction of a tensor of `dims` is over all of what makes it an image.
+bool is_over_image(const Dims& dims, std::optional<Dims> over);
 
 // --- rules --------------------------------------------------------------------------------------
 
@@ -145,6 +150,8 @@ class Lowering {
   uint32_t transposed(uint32_t from, const std::vector<uint32_t>& order);
   uint32_t binary(Kind kind, uint32_t a, uint32_t b);
   uint32_t linear(uint32_t x, uint32_t weight, uint32_t bias, int64_t outputs, uint32_t flags);
+  // The mean of each channel: [N, 1, 1, C], or [N, C].
+  XnnNode& mean_of_image(uint32_t image, bool keep_dims);
   uint32_t unary(Kind kind, uint32_t a) { return add(kind, {a}, dims_of(a)).outputs[0]; }
 
   // --- integers ---
@@ -165,8 +172,8 @@ class Lowering {
   bool agrees(ValueId id, XnnScale scale);
   // The value as numbers of another type: f32, or integers of a scale.
   uint32_t converted(uint32_t from, std::optional<XnnScale> to);
-  // Rows quantised by their own range.
-  uint32_t dynamic(uint32_t from);
+  // Quantised by their own range: rows, or what the `inner_dims` inner dimensions hold.
+  uint32_t dynamic(uint32_t from, uint32_t inner_dims = 1);
   // Bytes under a name of their own; what number the payload knows them by.
   uint32_t named(Bytes bytes, std::shared_ptr<const std::vector<uint8_t>> owned);
   uint32_t named(std::vector<uint8_t> bytes) {
@@ -179,7 +186,8 @@ class Lowering {
     if (!bytes.empty()) memcpy(bytes.data(), numbers.data(), bytes.size());
     return bytes;
   }
-  // A constant that XNNPACK packs, with a scale for all or one for each place along `channel_dim`.
+  // A constant that XNNPACK packs, with a scale for all (as type `one`) or one for each place along
+  // `channel_dim` (as type `each`).
   uint32_t integers(XnnDType one, XnnDType each, uint32_t constant, const Dims& d,
                     const std::vector<float>& scales, int32_t channel_dim);
   std::vector<float> scales_of(ValueId id) const {
@@ -205,8 +213,8 @@ class Lowering {
     const ConstantData& data = program.constants[size_t(graph.values[size_t(id)].index)];
     return constant(data.bytes, data.owned, std::move(d), use);
   }
-  // A filter with its dimensions in another order.
-  uint32_t reordered(ValueId id, const std::vector<size_t>& order);
+  // A filter, seen with the sizes `from`, with its dimensions in another order.
+  uint32_t reordered(ValueId id, const Dims& from, const std::vector<size_t>& order);
   // The elements of a tensor of rank 4 with its dimensions in another order.
   template <class T>
   static std::vector<T> turned(const T* data, const Dims& from, const std::vector<size_t>& order) {

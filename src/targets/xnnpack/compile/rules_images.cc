@@ -1,56 +1,87 @@
 // Rules for operators on images: convolutions, pools, padding, resizing.
 #include <algorithm>
 
-#include "targets/xnnpack/compile/lowering.h"
+#include "targets/xnnpack/compile/convolution.h"
 
 namespace sconce::xnn_compile {
+
+std::optional<XnnConvolution> read_convolution(const Lowering& l, const Node& node, ValueId x,
+                                               ValueId weight, size_t at) {
+  XnnConvolution c;
+  Dims in = l.dims(x);
+  c.filter = l.dims(weight);
+  if (!can_be_image(in) || c.filter.size() != in.size()) return std::nullopt;
+  size_t spatial = in.size() - 2;
+  auto stride = ints_argument(node, at, spatial), padding = ints_argument(node, at + 1, spatial);
+  auto dilation = ints_argument(node, at + 2, spatial);
+  auto adjustment = ints_argument(node, at + 4, spatial);
+  auto groups = int_argument(node, at + 5);
+  bool is_transposed = bool_argument(node, at + 3);
+  if (!stride || !padding || !dilation || !adjustment || !groups || *groups < 1 ||
+      (is_transposed && *groups != 1))
+    return std::nullopt;
+  if (spatial == 1) {  // rows: one step of height 1
+    c.filter.insert(c.filter.begin() + 2, 1);
+    stride->insert(stride->begin(), 1), dilation->insert(dilation->begin(), 1);
+    padding->insert(padding->begin(), 0), adjustment->insert(adjustment->begin(), 0);
+  }
+  if ((*padding)[0] < 0 || (*padding)[1] < 0) return std::nullopt;
+  XnnWindow& window = c.window;
+  window.padding_top = window.padding_bottom = uint32_t((*padding)[0]);
+  window.padding_left = window.padding_right = uint32_t((*padding)[1]);
+  for (size_t d = 0; d < 2; d++) {
+    window.kernel[d] = uint32_t(c.filter[2 + d]);
+    window.stride[d] = uint32_t((*stride)[d]);
+    window.dilation[d] = uint32_t((*dilation)[d]);
+    if (is_transposed) window.adjustment[d] = uint32_t((*adjustment)[d]);
+  }
+  int64_t outputs = is_transposed ? c.filter[1] * *groups : c.filter[0];
+  window.groups = uint32_t(*groups);
+  window.group_inputs = uint32_t(in[1] / *groups);
+  window.group_outputs = uint32_t(outputs / *groups);
+  if (is_transposed)
+    c.kind = Kind::conv_transpose2d;
+  else if (*groups == in[1] && *groups > 1)
+    c.kind = Kind::depthwise_conv2d;
+  // To [outputs, height, width, inputs]; depthwise: [1, height, width, outputs].
+  if (c.kind == Kind::conv2d)
+    c.order = {0, 2, 3, 1};
+  else
+    c.order = {1, 2, 3, 0};
+  c.channel_dim = c.is_depthwise() ? 3 : 0;
+  return c;
+}
+
+bool is_over_image(const Dims& dims, std::optional<Dims> over) {
+  if (!over || !can_be_image(dims)) return false;
+  Dims all;
+  for (int64_t d = 2; d < int64_t(dims.size()); d++) all.push_back(d);
+  for (int64_t& d : *over) d = d < 0 ? d + int64_t(dims.size()) : d;
+  std::sort(over->begin(), over->end());
+  return *over == all;
+}
+
 namespace {
 
 bool convolution_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0), w = value_argument(node, 1), b = value_argument(node, 2);
   if (!x || !w || !l.is_constant(*w) || (b && !l.is_constant(*b)) || l.is_constant(*x))
     return false;
-  Dims in = l.dims(*x), filter = l.dims(*w), out = l.dims(node.results[0]);
-  auto groups = int_argument(node, 8);
-  bool is_transposed = bool_argument(node, 6);
-  if (in.size() != 4 || filter.size() != 4 || !groups) return false;
-  auto stride = ints_argument(node, 3, 2), padding = ints_argument(node, 4, 2);
-  auto dilation = ints_argument(node, 5, 2), adjustment = ints_argument(node, 7, 2);
-  if (!stride || !padding || !dilation || !adjustment) return false;
-  if (is_transposed && *groups != 1) return false;
-  XnnWindow window;
-  int64_t top = (*padding)[0], left = (*padding)[1], bottom = top, right = left;
+  auto c = read_convolution(l, node, *x, *w, 3);
+  if (!c) return false;
   ValueId from = *x;
-  if (const Lowering::Padding* waiting = l.find_padding(*x); waiting && !is_transposed) {
+  if (const Lowering::Padding* waiting = l.find_padding(*x); waiting && !c->is_transposed()) {
     from = waiting->of;
-    top += waiting->before[0], left += waiting->before[1];
-    bottom += waiting->after[0], right += waiting->after[1];
+    c->window.padding_top += uint32_t(waiting->before[0]);
+    c->window.padding_left += uint32_t(waiting->before[1]);
+    c->window.padding_bottom += uint32_t(waiting->after[0]);
+    c->window.padding_right += uint32_t(waiting->after[1]);
   }
-  if (top < 0 || left < 0 || bottom < 0 || right < 0) return false;
-  window.padding_top = uint32_t(top), window.padding_left = uint32_t(left);
-  window.padding_bottom = uint32_t(bottom), window.padding_right = uint32_t(right);
-  for (size_t d = 0; d < 2; d++) {
-    window.kernel[d] = uint32_t(filter[2 + d]);
-    window.stride[d] = uint32_t((*stride)[d]);
-    window.dilation[d] = uint32_t((*dilation)[d]);
-    if (is_transposed) window.adjustment[d] = uint32_t((*adjustment)[d]);
-  }
-  int64_t inputs = in[1], outputs = out[1];
-  window.groups = uint32_t(*groups);
-  window.group_inputs = uint32_t(inputs / *groups);
-  window.group_outputs = uint32_t(outputs / *groups);
-  bool depthwise = !is_transposed && *groups == inputs && *groups > 1;
-  Kind kind = is_transposed ? Kind::conv_transpose2d
-              : depthwise   ? Kind::depthwise_conv2d
-                            : Kind::conv2d;
-  // To [outputs, height, width, inputs]; depthwise: [1, height, width, outputs].
-  uint32_t weight = depthwise       ? l.reordered(*w, {1, 2, 3, 0})
-                    : is_transposed ? l.reordered(*w, {1, 2, 3, 0})
-                                    : l.reordered(*w, {0, 2, 3, 1});
+  uint32_t weight = l.reordered(*w, c->filter, c->order);
   uint32_t bias = b ? l.constant_of(*b, l.dims(*b), Lowering::Use::packed) : kXnnNoValue;
   uint32_t source = l.image(from);
-  XnnNode& made = l.add(kind, {source, weight, bias}, to_image(out));
-  made.window = window;
+  XnnNode& made = l.add(c->kind, {source, weight, bias}, to_image(l.dims(node.results[0])));
+  made.window = c->window;
   l.set(node.results[0], made.outputs[0], true);
   return true;
 }
@@ -113,28 +144,18 @@ bool adaptive_pool_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0);
   auto size = ints_argument(node, 1, 2);
   if (!x || l.dims(*x).size() != 4 || !size || *size != Dims{1, 1}) return false;
-  Dims in = l.dims(*x);
   uint32_t from = l.image(*x);
-  XnnNode& made = l.add(Kind::global_avg_pool, {from}, {in[0], 1, 1, in[1]});
-  made.flags = kKeepDims;
-  l.set(node.results[0], made.outputs[0], true);
+  l.set(node.results[0], l.mean_of_image(from, true).outputs[0], true);
   return true;
 }
 
 bool mean_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0);
-  auto over = ints_argument(node, 1, 1);
-  if (!x || !over || l.dims(*x).size() != 4 || !is_none(node, 3)) return false;
-  Dims wanted = *over, in = l.dims(*x);
-  for (int64_t& d : wanted) d = d < 0 ? d + 4 : d;
-  std::sort(wanted.begin(), wanted.end());
-  if (wanted != Dims{2, 3}) return false;
+  if (!x || !is_none(node, 3) || !is_over_image(l.dims(*x), ints_argument(node, 1, 1)))
+    return false;
   bool keep = bool_argument(node, 2);
   uint32_t from = l.image(*x);
-  XnnNode& made =
-      l.add(Kind::global_avg_pool, {from}, keep ? Dims{in[0], 1, 1, in[1]} : Dims{in[0], in[1]});
-  if (keep) made.flags = kKeepDims;
-  l.set(node.results[0], made.outputs[0], keep);
+  l.set(node.results[0], l.mean_of_image(from, keep).outputs[0], keep);
   return true;
 }
 

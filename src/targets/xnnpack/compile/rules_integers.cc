@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "targets/xnnpack/compile/lowering.h"
+#include "targets/xnnpack/compile/convolution.h"
 #include "tensor/half.h"
 
 namespace sconce::xnn_compile {
@@ -106,51 +106,48 @@ bool int8_linear_rule(Lowering& l, const Node& node) {
   return finish_int8(l, node, 6, l.add(Kind::fully_connected, {from, filter, b}, out), false);
 }
 
+// A convolution's filter of integers, in XNNPACK's order.
+uint32_t integer_filter(Lowering& l, ValueId weight, const XnnConvolution& c, XnnDType one,
+                        const std::vector<float>& scales) {
+  uint32_t bytes =
+      l.trial
+          ? 0
+          : l.named(Lowering::bytes_of(Lowering::turned(l.bytes_at(weight), c.filter, c.order)));
+  return l.integers(one, XnnDType::qcint8, bytes, c.ordered_filter(), scales, c.channel_dim);
+}
+
 bool int8_convolution_rule(Lowering& l, const Node& node) {
   auto p = int8_product(l, node, 12);
-  if (!p) return false;
-  Dims in = l.dims(p->x), filter_dims = l.dims(p->w);
-  if (in.size() != 4 || filter_dims.size() != 4) return false;
-  auto groups = int_argument(node, 11);
-  auto stride = ints_argument(node, 6, 2), padding = ints_argument(node, 7, 2);
-  auto dilation = ints_argument(node, 8, 2), adjustment = ints_argument(node, 10, 2);
-  bool is_transposed = bool_argument(node, 9);
-  if (!groups || !stride || !padding || !dilation || !adjustment || *groups < 1 ||
-      (is_transposed && *groups != 1))
-    return false;
-  int64_t outputs = is_transposed ? filter_dims[1] * *groups : filter_dims[0];
-  XnnWindow window;
-  if ((*padding)[0] < 0 || (*padding)[1] < 0) return false;
-  window.padding_top = window.padding_bottom = uint32_t((*padding)[0]);
-  window.padding_left = window.padding_right = uint32_t((*padding)[1]);
-  for (size_t d = 0; d < 2; d++) {
-    window.kernel[d] = uint32_t(filter_dims[2 + d]);
-    window.stride[d] = uint32_t((*stride)[d]);
-    window.dilation[d] = uint32_t((*dilation)[d]);
-    if (is_transposed) window.adjustment[d] = uint32_t((*adjustment)[d]);
-  }
-  window.groups = uint32_t(*groups);
-  window.group_inputs = uint32_t(in[1] / *groups);
-  window.group_outputs = uint32_t(outputs / *groups);
-  bool depthwise = !is_transposed && *groups == in[1] && *groups > 1;
-  std::vector<size_t> order = depthwise || is_transposed ? std::vector<size_t>{1, 2, 3, 0}
-                                                         : std::vector<size_t>{0, 2, 3, 1};
-  Dims turned;
-  for (size_t d : order) turned.push_back(filter_dims[d]);
-  uint32_t bytes =
-      l.trial ? 0
-              : l.named(Lowering::bytes_of(Lowering::turned(l.bytes_at(p->w), filter_dims, order)));
-  uint32_t filter = l.integers(XnnDType::qint8, XnnDType::qcint8, bytes, turned, p->weight_scales,
-                               depthwise ? 3 : 0);
+  auto c = p ? read_convolution(l, node, p->x, p->w, 6) : std::nullopt;
+  if (!c) return false;
+  uint32_t filter = integer_filter(l, p->w, *c, XnnDType::qint8, p->weight_scales);
   uint32_t b = integer_bias(l, *p);
   uint32_t from = l.image(p->x);
   if (node.results.empty()) return true;
-  XnnNode& made = l.add(is_transposed ? Kind::conv_transpose2d
-                        : depthwise   ? Kind::depthwise_conv2d
-                                      : Kind::conv2d,
-                        {from, filter, b}, to_image(l.dims(node.results[0])));
-  made.window = window;
+  XnnNode& made = l.add(c->kind, {from, filter, b}, to_image(l.dims(node.results[0])));
+  made.window = c->window;
   return finish_int8(l, node, 12, made, true);
+}
+
+// Images quantised by their own range: XNNPACK has it for images proper, and not by depth.
+bool int8_dynamic_convolution_rule(Lowering& l, const Node& node) {
+  auto x = value_argument(node, 0), w = value_argument(node, 1), scales = value_argument(node, 2),
+       bias = value_argument(node, 3);
+  if (!x || !is_known_i8(l, w) || !scales || l.is_constant(*x) || !l.is_constant(*w) ||
+      !l.is_constant(*scales) || (bias && !l.is_constant(*bias)) || l.dims(*x).size() != 4)
+    return false;
+  auto c = read_convolution(l, node, *x, *w, 4);
+  if (!c || c->is_depthwise() || c->is_transposed()) return false;
+  std::vector<float> each = l.scales_of(*scales);
+  each.resize(size_t(c->filter[0]), each[0]);  // XNNPACK has one scale an output here
+  uint32_t filter = integer_filter(l, *w, *c, XnnDType::qcint8, each);
+  uint32_t b = bias ? l.constant_of(*bias, l.dims(*bias), Lowering::Use::packed) : kXnnNoValue;
+  uint32_t from = l.dynamic(l.image(*x), 3);
+  if (node.results.empty()) return true;
+  XnnNode& made = l.add(c->kind, {from, filter, b}, to_image(l.dims(node.results[0])));
+  made.window = c->window;
+  l.set(node.results[0], made.outputs[0], true);
+  return true;
 }
 
 template <Kind kind>
@@ -165,8 +162,8 @@ bool int8_binary_rule(Lowering& l, const Node& node) {
           ? !is_ratio(*a_scale * *b_scale / *scale, -16, 8)
           : !is_ratio(*a_scale / *scale, -10, 8) || !is_ratio(*b_scale / *scale, -10, 8))
     return false;
-  bool as_image = (l.prefers_image(*a) || l.prefers_image(*b)) && l.dims(*a).size() == 4 &&
-                  l.dims(*b).size() == 4;
+  bool as_image =
+      (l.prefers_image(*a) || l.prefers_image(*b)) && l.dims(*a).size() == l.dims(*b).size();
   uint32_t x = as_image ? l.image(*a) : l.plain(*a), y = as_image ? l.image(*b) : l.plain(*b);
   uint32_t value = l.binary(kind, x, y);
   for (XnnNode& made : l.region.graph.nodes)
@@ -176,22 +173,13 @@ bool int8_binary_rule(Lowering& l, const Node& node) {
 
 bool int8_mean_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0);
-  auto over = ints_argument(node, 3, 1);
   auto x_scale = number_argument(node, 1), scale = number_argument(node, 5);
-  if (!is_operand(l, node, 0) || !over || !x_scale || !scale || l.is_constant(*x) ||
-      !is_ratio(*x_scale / *scale, -8, 8))
+  if (!is_operand(l, node, 0) || !x_scale || !scale || l.is_constant(*x) ||
+      !is_ratio(*x_scale / *scale, -8, 8) || !is_over_image(l.dims(*x), ints_argument(node, 3, 1)))
     return false;
-  Dims in = l.dims(*x), wanted = *over;
-  if (in.size() != 4) return false;
-  for (int64_t& d : wanted) d = d < 0 ? d + 4 : d;
-  std::sort(wanted.begin(), wanted.end());
-  if (wanted != Dims{2, 3}) return false;
   bool keep = bool_argument(node, 4);
   uint32_t from = l.image(*x);
-  XnnNode& made =
-      l.add(Kind::global_avg_pool, {from}, keep ? Dims{in[0], 1, 1, in[1]} : Dims{in[0], in[1]});
-  if (keep) made.flags = kKeepDims;
-  return finish_int8(l, node, 5, made, keep);
+  return finish_int8(l, node, 5, l.mean_of_image(from, keep), keep);
 }
 
 // Limits are the node's own; without them it is a change of scale.
@@ -274,13 +262,6 @@ bool int8_numbers_linear_rule(Lowering& l, const Node& node) {
                                      : l.named(data.bytes, data.owned);
     XnnDType dtype = *bits == 4 ? XnnDType::qcint4 : XnnDType::qcint8;
     filter = l.integers(dtype, dtype, constant, filter_dims, weights, 0);
-    if (weights.size() == 1) {  // one output: still a scale an output
-      XnnQuantization& q = l.region.graph.values[filter].quantization;
-      q = {};
-      q.kind = XnnQuantization::Kind::per_channel;
-      q.scale_count = 1;
-      if (!l.trial) q.scale_constant = l.named(Lowering::bytes_of(weights));
-    }
   }
   uint32_t b = bias ? l.constant_of(*bias, l.dims(*bias), Lowering::Use::packed) : kXnnNoValue;
   uint32_t from = l.plain(*x);
@@ -295,6 +276,7 @@ constexpr Row kRules[] = {
     {"int8::add", int8_binary_rule<Kind::add>, true},
     {"int8::clamp", int8_clamp_rule, true},
     {"int8::convolution", int8_convolution_rule, true},
+    {"int8::dynamic_convolution", int8_dynamic_convolution_rule, true},
     {"int8::dynamic_linear", int8_numbers_linear_rule, true},
     {"int8::linear", int8_linear_rule, true},
     {"int8::mean", int8_mean_rule, true},

@@ -67,14 +67,14 @@ bool binary_rule(Lowering& l, const Node& node) {
     return true;
   }
   // As images when one is, and the other can be: it is one, or a number for all.
+  size_t rank = l.dims(node.results[0]).size();
   auto fits = [&](ValueId v) {
-    return (l.dims(v).size() == 4 && !l.is_constant(v)) || product(l.dims(v)) == 1;
+    return (l.dims(v).size() == rank && !l.is_constant(v)) || product(l.dims(v)) == 1;
   };
-  bool as_image = (l.prefers_image(*a) || l.prefers_image(*b)) && fits(*a) && fits(*b) &&
-                  l.dims(node.results[0]).size() == 4;
+  bool as_image = (l.prefers_image(*a) || l.prefers_image(*b)) && fits(*a) && fits(*b);
   auto form = [&](ValueId v) {
     if (!as_image) return l.plain(v);
-    if (l.dims(v).size() == 4 && !l.is_constant(v)) return l.image(v);
+    if (l.dims(v).size() == rank && !l.is_constant(v)) return l.image(v);
     return l.is_constant(v) ? l.constant_of(v, {1}) : l.plain(v);
   };
   uint32_t x = form(*a), y = form(*b);

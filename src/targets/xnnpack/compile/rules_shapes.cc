@@ -51,8 +51,7 @@ bool cat_rule(Lowering& l, const Node& node) {
     if (ref.id == kNoValue || int64_t(l.dims(ref.id).size()) != rank) return false;
     as_image |= l.prefers_image(ref.id);
   }
-  constexpr int64_t kImageAxis[4] = {0, 3, 1, 2};
-  if (as_image) axis = kImageAxis[axis];
+  if (as_image) axis = axis == 0 ? 0 : axis == 1 ? 3 : axis + 3 - rank;  // its last two: 1 and 2
   std::vector<uint32_t> parts;
   for (ValueRef ref : *list) parts.push_back(as_image ? l.image(ref.id) : l.plain(ref.id));
   constexpr Kind kKinds[] = {Kind::concatenate2, Kind::concatenate3, Kind::concatenate4,
