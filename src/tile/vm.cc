@@ -102,6 +102,7 @@ struct Plan::State {
 
   Result<void> make(int threads, const Schedule& schedule);
   void choose_order();
+  AxisId reduced_row() const;
   Result<void> choose_tiles(int threads, const Schedule& schedule);
   void describe_values();
   void plan_dot(size_t n);
@@ -1555,6 +1556,32 @@ void Plan::State::choose_order() {
   }
   if (column != kNone || stored.empty()) order.insert(order.end(), others.begin(), others.end());
   if (column != kNone) order.push_back(column);
+  if (AxisId row = column == kNone ? reduced_row() : kNone; row != kNone) {
+    order.erase(std::find(order.begin(), order.end(), row));
+    order.push_back(row);
+  }
+}
+
+// The axis of a reduction along rows of memory, when nothing runs along rows of results: its tiles
+// then lie as memory does, and are read in place.
+AxisId Plan::State::reduced_row() const {
+  AxisId row = kNone;
+  for (const Instruction& i : kernel.body) {
+    if (i.op == Op::dot || i.op == Op::serial) return kNone;
+    if (i.op == Op::reduce && !i.axes.empty()) row = i.axes.back();
+  }
+  if (row == kNone) return kNone;
+  bool is_along = false;
+  for (const Instruction& i : kernel.body) {
+    if (i.op != Op::load && i.op != Op::store) continue;
+    if (i.op == Op::load && std::abs(buffer_stride(i, row)) == 1) is_along = true;
+    for (AxisId a = 0; size_t(a) < kernel.axes.size(); a++)
+      if (a != row && extent[size_t(a)] > 1 && i.op == Op::load &&
+          std::abs(buffer_stride(i, a)) == 1)
+        return kNone;
+    if (i.op == Op::store && buffer_stride(i, row) != 0) return kNone;
+  }
+  return is_along ? row : kNone;
 }
 
 void Plan::State::describe_values() {

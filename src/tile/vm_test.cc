@@ -95,6 +95,29 @@ void expect_same(const char* text, const std::vector<std::vector<int64_t>>& size
   }
 }
 
+TEST(Vm, reduces_rows_whichever_way_they_lie) {
+  const char* text = R"(kernel rows(M, N) {
+  in x f32[M, N]
+  in w f32[M]
+  out y f32[M]
+  out z f32[M]
+  parallel m : M
+  span n : N
+  %0 = load x[m, n]
+  %1 = load w[m]
+  %2 = mul %0, %0
+  %3 = reduce sum %2 over n lanes
+  %4 = mul %3, %1
+  store y[m], %4
+  %5 = reduce max %0 over n
+  store z[m], %5
+})";
+  for (int64_t n : {1, 3, 16, 37}) {
+    expect_same(text, {{19, n}, {19}, {19}, {19}});
+    expect_same(text, {{19, n}, {19}, {19}, {19}}, {{1, 0}});
+  }
+}
+
 TEST(TileVm, linear_with_bias_and_clamp) {
   expect_same(R"(kernel linear(M, K, N) {
     in x f32[M, K]
