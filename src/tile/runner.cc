@@ -1,0 +1,304 @@
+// Running, checking and tuning of kernels. include/sconce/tile.h
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <random>
+
+#include "platform/cpu.h"
+#include "sconce/tile.h"
+#include "tensor/half.h"
+
+namespace sconce::kernels {
+
+using tile::AxisKind;
+using tile::Buffer;
+using tile::kPanelColumns;
+using tile::Layout;
+using tile::Plan;
+using tile::size_of;
+
+namespace {
+
+constexpr size_t kPlansMax = 16;
+constexpr uintptr_t kScratchAlignment = 64;
+
+// Memory aligned to 64.
+class Scratch {
+ public:
+  uint8_t* reserve(uint64_t bytes) {
+    if (memory_.size() < bytes + kScratchAlignment) memory_.resize(bytes + kScratchAlignment);
+    auto at = reinterpret_cast<uintptr_t>(memory_.data());
+    return reinterpret_cast<uint8_t*>((at + kScratchAlignment - 1) / kScratchAlignment *
+                                      kScratchAlignment);
+  }
+
+ private:
+  std::vector<uint8_t> memory_;
+};
+
+Result<void> run_plan(const Plan& plan, const std::vector<BufferView>& arrays, ThreadPool& pool,
+                      Scratch& scratch) {
+  std::vector<uint8_t*> data;
+  for (const BufferView& array : arrays) data.push_back(static_cast<uint8_t*>(array.data));
+  return plan.run(data, scratch.reserve(plan.scratch_bytes() * uint64_t(pool.size())), pool);
+}
+
+double now_us() {
+  return std::chrono::duration<double, std::micro>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+int64_t packed_count(const std::vector<int64_t>& sizes) {
+  int64_t count = (sizes.back() + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
+  for (size_t d = 0; d + 1 < sizes.size(); d++) count *= sizes[d];
+  return count;
+}
+
+}  // namespace
+
+BufferView dense(void* data, std::vector<int64_t> sizes, DType dtype) {
+  BufferView view{data, std::move(sizes), {}, 0};
+  view.strides.assign(view.sizes.size(), 1);
+  int64_t count = 1;
+  for (size_t d = view.sizes.size(); d-- > 0;) {
+    view.strides[d] = count;
+    count *= view.sizes[d];
+  }
+  view.bytes = count * int64_t(dtype_bytes(dtype));
+  return view;
+}
+
+std::vector<float> pack_weights(Span<const float> weights, const std::vector<int64_t>& sizes,
+                                int lead) {
+  int64_t columns = sizes.back(), outer = 1, depth = 1;
+  for (size_t d = 0; d + 1 < sizes.size(); d++) (int(d) < lead ? outer : depth) *= sizes[d];
+  int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
+  std::vector<float> to(size_t(packed_count(sizes)), 0);
+  for (int64_t o = 0; o < outer; o++)
+    for (int64_t k = 0; k < depth; k++)
+      for (int64_t n = 0; n < columns; n++)
+        to[size_t(((o * panels + n / kPanelColumns) * depth + k) * kPanelColumns +
+                  n % kPanelColumns)] = weights[size_t((o * depth + k) * columns + n)];
+  return to;
+}
+BufferView packed(std::vector<float>& data, const std::vector<int64_t>& sizes) {
+  BufferView view = dense(data.data(), sizes);
+  view.bytes = int64_t(data.size() * sizeof(float));
+  return view;
+}
+
+// --- Runner
+
+struct Runner::State {
+  struct Shaped {
+    std::vector<BufferView> shapes;  // without data
+    Plan plan;
+  };
+  Kernel kernel;
+  Schedule schedule;
+  const tile::KernelTable* table = nullptr;
+  std::unique_ptr<ThreadPool> pool;
+  std::vector<Shaped> plans;  // the last used last
+  Scratch scratch;
+};
+
+Runner::Runner(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Runner::Runner(Runner&&) noexcept = default;
+Runner& Runner::operator=(Runner&&) noexcept = default;
+Runner::~Runner() = default;
+
+const Kernel& Runner::kernel() const { return state_->kernel; }
+
+Result<Runner> Runner::make(Kernel kernel, int threads, Schedule schedule) {
+  TRY_VOID(verify(kernel).with_context(kernel.name));
+  TRY(Isa isa, chosen_isa());
+  auto state = std::make_unique<State>();
+  state->kernel = std::move(kernel);
+  state->schedule = std::move(schedule);
+  state->table = &tile::kernels_for(isa);
+  state->pool = std::make_unique<ThreadPool>(threads);
+  return Runner(std::move(state));
+}
+
+Result<void> Runner::run(const std::vector<BufferView>& arrays) {
+  State& s = *state_;
+  std::vector<BufferView> shapes = arrays;
+  for (BufferView& shape : shapes) shape.data = nullptr;
+  auto found = std::find_if(s.plans.begin(), s.plans.end(),
+                            [&](const State::Shaped& made) { return made.shapes == shapes; });
+  if (found == s.plans.end()) {
+    TRY(Plan plan, Plan::make(s.kernel, arrays, *s.table, s.pool->size(), s.schedule));
+    if (s.plans.size() == kPlansMax) s.plans.erase(s.plans.begin());
+    s.plans.push_back({std::move(shapes), std::move(plan)});
+  } else {
+    std::rotate(found, found + 1, s.plans.end());
+  }
+  return run_plan(s.plans.back().plan, arrays, *s.pool, s.scratch).with_context(s.kernel.name);
+}
+
+// --- checking and tuning
+
+Result<RandomArrays> random_arrays(const Kernel& kernel, const DimSizes& dims, uint32_t seed) {
+  RandomArrays made;
+  std::mt19937 random(seed);
+  std::vector<int64_t> sizes;
+  for (const std::string& name : kernel.dims) {
+    auto found = std::find_if(dims.begin(), dims.end(), [&](auto& d) { return d.first == name; });
+    if (found == dims.end() || found->second < 1 || found->second > (int64_t(1) << 31))
+      return error(Code::invalid_argument, "{}: dim {} has no size from 1 to 2^31", kernel.name,
+                   name);
+    sizes.push_back(found->second);
+  }
+  for (const auto& [name, size] : dims)
+    if (std::find(kernel.dims.begin(), kernel.dims.end(), name) == kernel.dims.end())
+      return error(Code::invalid_argument, "{}: there is no dim {}", kernel.name, name);
+  for (const Buffer& buffer : kernel.buffers) {
+    std::vector<int64_t> own;
+    double count = 1;
+    for (const Extent& extent : buffer.dims) {
+      own.push_back(size_of(extent, sizes));
+      count *= double(own.back());
+    }
+    if (count > 4e9)
+      return error(Code::invalid_argument,
+                   "{}: {} would have {:.0f} elements; at most 4e9 are made", kernel.name,
+                   buffer.name, count);
+    BufferView view = dense(nullptr, own, buffer.dtype);
+    if (buffer.layout == Layout::panels)
+      view.bytes = packed_count(own) * int64_t(dtype_bytes(buffer.dtype));
+    made.bytes.emplace_back(size_t(view.bytes), 0);
+    uint8_t* data = made.bytes.back().data();
+    int64_t elements = view.bytes / int64_t(dtype_bytes(buffer.dtype));
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    for (int64_t i = 0; i < elements && !buffer.output; i++) {
+      float number = uniform(random);
+      uint64_t integer = random() % (buffer.dtype == DType::b8 ? 2 : 4);
+      switch (buffer.dtype) {
+        case DType::f32: memcpy(data + 4 * i, &number, 4); break;
+        case DType::f16: {
+          uint16_t bits = to_f16(number).bits;
+          memcpy(data + 2 * i, &bits, 2);
+          break;
+        }
+        case DType::bf16: {
+          uint16_t bits = to_bf16(number).bits;
+          memcpy(data + 2 * i, &bits, 2);
+          break;
+        }
+        default: {  // little-endian: the low bytes come first
+          size_t bytes = dtype_bytes(buffer.dtype);
+          memcpy(data + int64_t(bytes) * i, &integer, std::min(bytes, sizeof integer));
+        }
+      }
+    }
+    made.views.push_back(std::move(view));
+  }
+  for (size_t b = 0; b < made.views.size(); b++) made.views[b].data = made.bytes[b].data();
+  return made;
+}
+
+Result<KernelCheck> check_kernel(const Kernel& kernel, const DimSizes& dims, uint32_t seed) {
+  TRY(RandomArrays wanted, random_arrays(kernel, dims, seed));
+  TRY_VOID(interpret(kernel, wanted.views).with_context(kernel.name));
+  KernelCheck check;
+  Scratch scratch;
+  for (Isa isa : runnable_isas()) {
+    if (isa == Isa::sse2) continue;
+    for (int threads : {1, 2})
+      for (int64_t tile : {0, 1, 16}) {
+        std::string what =
+            fmt::format("{}, {} thread{}, {}", isa_name(isa), threads, threads == 1 ? "" : "s",
+                        tile ? fmt::format("tiles of {}", tile) : "tiles as planned");
+        Schedule schedule;
+        if (tile) schedule.tile.assign(kernel.axes.size(), tile);
+        TRY(RandomArrays got, random_arrays(kernel, dims, seed));
+        TRY(Plan plan, Plan::make(kernel, got.views, tile::kernels_for(isa), threads, schedule)
+                           .with_context(kernel.name));
+        ThreadPool pool(threads);
+        TRY_VOID(run_plan(plan, got.views, pool, scratch).with_context(what));
+        for (size_t b = 0; b < got.bytes.size(); b++) {
+          if (got.bytes[b] == wanted.bytes[b]) continue;
+          auto differ =
+              std::mismatch(got.bytes[b].begin(), got.bytes[b].end(), wanted.bytes[b].begin());
+          int64_t element =
+              (differ.first - got.bytes[b].begin()) / int64_t(dtype_bytes(kernel.buffers[b].dtype));
+          return error(Code::internal, "{}: {}: element {} of {} differs from the interpreter's",
+                       kernel.name, what, element, kernel.buffers[b].name);
+        }
+        check.ran.push_back(std::move(what));
+      }
+  }
+  return check;
+}
+
+Result<Tuned> tune_kernel(const Kernel& kernel, const DimSizes& dims, int threads, double seconds) {
+  TRY(RandomArrays arrays, random_arrays(kernel, dims));
+  TRY(Isa isa, chosen_isa());
+  ThreadPool pool(threads);
+  Scratch scratch;
+  double end = now_us() + seconds * 1e6;
+  struct Candidate {
+    Schedule schedule;
+    std::optional<Plan> plan;
+    double least_us = 0;
+  };
+  auto measure = [&](Candidate& c, int calls) -> Result<void> {
+    for (int i = 0; i < calls; i++) {
+      double start = now_us();
+      TRY_VOID(run_plan(*c.plan, arrays.views, pool, scratch));
+      double took = now_us() - start;
+      c.least_us = c.least_us == 0 ? took : std::min(c.least_us, took);
+    }
+    return {};
+  };
+  auto make = [&](Schedule schedule) -> Result<Candidate> {
+    Candidate c{std::move(schedule), std::nullopt, 0};
+    TRY(c.plan, Plan::make(kernel, arrays.views, tile::kernels_for(isa), threads, c.schedule));
+    TRY_VOID(measure(c, 3));
+    return c;
+  };
+  Tuned tuned;
+  TRY(Candidate standard, make({}));
+  TRY(Candidate best, make({}));
+  tuned.tried = 1;
+  // One axis at a time, from the best so far; a candidate that looks faster is measured by turns
+  // with the best, so that what else the machine does falls on both.
+  bool better = true;
+  while (better && now_us() < end) {
+    better = false;
+    for (size_t axis = 0; axis <= kernel.axes.size() && now_us() < end; axis++) {
+      bool is_depth = axis == kernel.axes.size();
+      if (!is_depth && (kernel.axes[axis].kind != AxisKind::parallel || kernel.axes[axis].each))
+        continue;
+      for (int64_t size : {1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512}) {
+        if (now_us() >= end) break;
+        Schedule schedule = best.schedule;
+        schedule.tile.resize(kernel.axes.size(), 0);
+        (is_depth ? schedule.depth : schedule.tile[axis]) = size;
+        auto candidate = make(std::move(schedule));
+        if (!candidate.ok()) continue;  // tiles that do not fit
+        tuned.tried++;
+        if (candidate->least_us > 0.98 * best.least_us) continue;
+        for (int round = 0; round < 5; round++) {
+          TRY_VOID(measure(best, 1));
+          TRY_VOID(measure(*candidate, 1));
+        }
+        if (candidate->least_us > 0.98 * best.least_us) continue;
+        best = std::move(*candidate);
+        better = true;
+      }
+    }
+  }
+  for (int round = 0; round < 10; round++) {
+    TRY_VOID(measure(standard, 1));
+    TRY_VOID(measure(best, 1));
+  }
+  if (best.least_us > standard.least_us) best = std::move(standard);
+  tuned.default_us = standard.least_us;
+  tuned.best_us = best.least_us;
+  tuned.schedule = best.schedule;
+  return tuned;
+}
+
+}  // namespace sconce::kernels
