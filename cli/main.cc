@@ -106,6 +106,7 @@ int main(int argc, char** argv) {
   add_bundle(app);
   add_extract(app);
   add_diff(app);
+  add_kernels(app);
   add_tensors(app);
   try {
     app.parse(argc, argv);

@@ -95,7 +95,7 @@ void expect_same(const char* text, const std::vector<std::vector<int64_t>>& size
   }
 }
 
-TEST(Vm, reduces_rows_whichever_way_they_lie) {
+TEST(TileVm, reduces_rows_whichever_way_they_lie) {
   const char* text = R"(kernel rows(M, N) {
   in x f32[M, N]
   in w f32[M]

@@ -1,0 +1,168 @@
+// sconce kernels: what is in a file of tile kernels; checks, times and tunes them on this machine.
+#include <algorithm>
+#include <map>
+
+#include <fmt/ranges.h>
+
+#include "base/file.h"
+#include "cli.h"
+#include "sconce/tile.h"
+
+namespace sconce::cli {
+namespace {
+
+struct Options {
+  std::string path, only;
+  std::vector<std::string> dims;
+  bool check = false, bench = false, tune = false, json = false;
+  int threads = 1;
+  double seconds = 2;
+};
+
+Result<kernels::DimSizes> read_dims(const std::vector<std::string>& texts) {
+  kernels::DimSizes dims;
+  for (const std::string& text : texts) {
+    size_t equals = text.find('=');
+    int64_t size = 0;
+    char rest = 0;
+    if (equals == std::string::npos || equals == 0 ||
+        sscanf(text.c_str() + equals + 1, "%ld%c", &size, &rest) != 1 || size < 1)
+      return error(Code::invalid_argument, "--dims {}: wanted NAME=SIZE, as in M=128", text);
+    dims.emplace_back(text.substr(0, equals), size);
+  }
+  return dims;
+}
+
+std::string sizes_text(const kernels::Kernel& kernel, const tile::Buffer& buffer) {
+  std::vector<std::string> sizes;
+  for (const tile::Extent& extent : buffer.dims)
+    sizes.push_back(extent.dim == tile::kNone ? std::to_string(extent.known)
+                                              : kernel.dims[size_t(extent.dim)]);
+  return fmt::format("{}[{}]{}", dtype_name(buffer.dtype), fmt::join(sizes, ", "),
+                     buffer.layout == tile::Layout::panels ? " packed" : "");
+}
+
+// The dims that this kernel has, of those that were given for all.
+kernels::DimSizes own_dims(const kernels::Kernel& kernel, const kernels::DimSizes& all) {
+  kernels::DimSizes own;
+  for (const auto& dim : all)
+    if (std::find(kernel.dims.begin(), kernel.dims.end(), dim.first) != kernel.dims.end())
+      own.push_back(dim);
+  return own;
+}
+
+// Least and middle time of a call, in microseconds.
+Result<std::pair<double, double>> time_kernel(const kernels::Kernel& kernel,
+                                              const kernels::DimSizes& dims,
+                                              const Options& options) {
+  TRY(kernels::RandomArrays arrays, kernels::random_arrays(kernel, dims));
+  TRY(kernels::Runner runner, kernels::Runner::make(kernel, options.threads));
+  std::vector<double> times;
+  double end = seconds_now() + options.seconds;
+  while (times.size() < 3 || (times.size() < 10000 && seconds_now() < end)) {
+    double start = seconds_now();
+    TRY_VOID(runner.run(arrays.views));
+    times.push_back(1e6 * (seconds_now() - start));
+  }
+  times.erase(times.begin());  // makes the plan
+  std::sort(times.begin(), times.end());
+  return std::pair(times.front(), times[times.size() / 2]);
+}
+
+std::string schedule_text(const kernels::Kernel& kernel, const kernels::Schedule& schedule) {
+  std::vector<std::string> parts;
+  for (size_t a = 0; a < schedule.tile.size(); a++)
+    if (schedule.tile[a])
+      parts.push_back(fmt::format("{} {}", kernel.axes[a].name, schedule.tile[a]));
+  if (schedule.depth) parts.push_back(fmt::format("depth {}", schedule.depth));
+  return parts.empty() ? "the default" : fmt::format("{}", fmt::join(parts, ", "));
+}
+
+void run(const Options& options) {
+  MappedFile file = value_or_exit(map_file(options.path), options.json);
+  std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  std::vector<kernels::Kernel> all =
+      value_or_exit(kernels::parse_kernels(text).with_context(options.path), options.json);
+  kernels::DimSizes dims = value_or_exit(read_dims(options.dims), options.json);
+  Progress progress;
+  std::vector<std::string> rows;
+  bool found = false;
+  for (size_t i = 0; i < all.size(); i++) {
+    const kernels::Kernel& kernel = all[i];
+    if (!options.only.empty() && kernel.name != options.only) continue;
+    found = true;
+    progress.show(kernel.name, double(i) / double(all.size()));
+    std::vector<std::string> buffers, json_buffers;
+    for (const tile::Buffer& buffer : kernel.buffers) {
+      std::string type = sizes_text(kernel, buffer);
+      buffers.push_back(fmt::format("{} {} {}", buffer.output ? "out" : "in", buffer.name, type));
+      json_buffers.push_back(fmt::format(R"({{"name": {}, "type": {}, "output": {}}})",
+                                         json_string(buffer.name), json_string(type),
+                                         buffer.output));
+    }
+    std::string line = fmt::format("{}({})\n    {}\n", kernel.name, fmt::join(kernel.dims, ", "),
+                                   fmt::join(buffers, "\n    "));
+    std::string json = fmt::format(R"("name": {}, "buffers": [{}])", json_string(kernel.name),
+                                   fmt::join(json_buffers, ", "));
+    kernels::DimSizes own = own_dims(kernel, dims);
+    if (options.check) {
+      auto check = value_or_exit(kernels::check_kernel(kernel, own), options.json);
+      line += fmt::format("    the interpreter's bits in {} ways, the last: {}\n", check.ran.size(),
+                          check.ran.back());
+      json += fmt::format(R"(, "checked": {})", check.ran.size());
+    }
+    if (options.bench) {
+      auto [least, middle] = value_or_exit(time_kernel(kernel, own, options), options.json);
+      line += fmt::format("    {:.1f} us least, {:.1f} us median of a call\n", least, middle);
+      json += fmt::format(R"(, "least_us": {:.3f}, "median_us": {:.3f})", least, middle);
+    }
+    if (options.tune) {
+      auto tuned = value_or_exit(
+          kernels::tune_kernel(kernel, own, options.threads, options.seconds), options.json);
+      line += fmt::format("    tuned: {:.1f} us with {} ({:.1f} us by default; {} tried)\n",
+                          tuned.best_us, schedule_text(kernel, tuned.schedule), tuned.default_us,
+                          tuned.tried);
+      json += fmt::format(R"(, "tuned": {{"best_us": {:.3f}, "default_us": {:.3f}, "tried": {}, )"
+                          R"("tile": [{}], "depth": {}}})",
+                          tuned.best_us, tuned.default_us, tuned.tried,
+                          fmt::join(tuned.schedule.tile, ", "), tuned.schedule.depth);
+    }
+    rows.push_back(options.json ? "{" + json + "}" : line);
+  }
+  progress.clear();
+  if (!found)
+    exit_with(error(Code::not_found, "{}: there is no kernel \"{}\"", options.path, options.only),
+              options.json);
+  if (options.json)
+    fmt::print("{{\"kernels\": [{}]}}\n", fmt::join(rows, ", "));
+  else
+    fmt::print("{}", fmt::join(rows, "\n"));
+}
+
+}  // namespace
+
+void add_kernels(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "kernels", "What is in a file of tile kernels; check, time and tune them here");
+  command->add_option("file", options->path, "Texts of kernels, as docs/tile.md has them")
+      ->required();
+  command->add_option("--kernel", options->only, "Only the kernel of this name");
+  command->add_option("--dims", options->dims, "Sizes: M=128 K=64; kernels take those they have");
+  command->add_flag(
+      "--check", options->check,
+      "Compare every instruction set of this machine with the interpreter, bit by bit");
+  command->add_flag("--bench", options->bench, "Time calls with random contents");
+  command->add_flag("--tune", options->tune, "Look for the fastest tile sizes");
+  command->add_option("--seconds", options->seconds, "How long to time and tune a kernel")
+      ->check(CLI::Range(0.01, 600.0))
+      ->capture_default_str();
+  command->add_option("--threads", options->threads, "0: one for each processor")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "One JSON object on stdout");
+  command->footer("Example:\n  sconce kernels softmax.tile --dims M=64 N=1000 --check --bench");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace sconce::cli
