@@ -525,10 +525,27 @@ Result<void> MethodEmitter::emit_node(const Graph& graph, const Node& node, Env&
       reuse_offset = place.offset;
     });
   }
+  // State that nobody reads as it was any more, and that this result replaces, is changed where it is.
+  std::optional<Place> state;
+  if (!is_target && may_update_in_place(*op)) {
+    ValueId operand = std::get<ValueRef>(node.arguments[0]).id;
+    const ValueInfo& info = graph.values[size_t(operand)];
+    const Place& place = env[size_t(operand)];
+    bool replaces = std::any_of(
+        graph.write_backs.begin(), graph.write_backs.end(), [&](const WriteBack& write) {
+          return write.target == WriteBack::Target::buffer && info.origin == Origin::buffer &&
+                 write.index == info.index && write.value == node.results[0];
+        });
+    if (replaces && storages_[size_t(place.storage)].remaining == 0) state = place;
+  }
   std::vector<int32_t> outs;
   for (ValueId id : node.results) {
     Place place;
-    if (auto target = targets.find(id); target != targets.end()) {
+    if (state) {
+      touch(*state);
+      bind(id, *state, env, uses);
+      place = *state;
+    } else if (auto target = targets.find(id); target != targets.end()) {
       place = target->second;
       touch(place);
       env[size_t(id)] = place;

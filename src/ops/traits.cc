@@ -102,6 +102,10 @@ bool may_run_in_place(const Op& op) {
   return kBases.count(kernel_base(op)) > 0;
 }
 
+bool may_update_in_place(const Op& op) {
+  return op.name == "sconce::updated_cache" || op.name == "sconce::updated_cache_at";
+}
+
 bool widens_weights(const Op& op) {
   return op.name.starts_with("quantized_decomposed::dequantize_") ||
          op.name == "torchao::dequantize_affine";

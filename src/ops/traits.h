@@ -20,6 +20,9 @@ std::vector<int64_t> permutation_of(std::string_view op, Span<const Argument> ar
 // The kernel reads element i of an operand before it writes element i of its result, so the result
 // may take the memory of an operand of the same type and sizes.
 bool may_run_in_place(const Op& op);
+// The result is operand 0 with a part changed, and the kernel touches that part only when the result
+// has the operand's memory.
+bool may_update_in_place(const Op& op);
 
 // What a target makes of graphs that torch quantised.
 enum class QuantizedGraphs : uint8_t {

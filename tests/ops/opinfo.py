@@ -247,8 +247,10 @@ def bind(overload, args, kwargs):
 WRITING = ("aten::_native_batch_norm_legit", "aten::_batch_norm_with_update")
 
 
-# Their arguments that a call changes, and of others that do so without saying it in the schema.
+# Arguments that a call changes, where the schema does not say which.
 STATE = ("running_mean", "running_var")
+# Operators called for what they change: what is in their result is not defined.
+TOKENS = ("llama::update_cache", "llama::update_cache_with_indices")
 
 
 def given_argument(call, given, key):
@@ -761,7 +763,11 @@ def run_call(library, call, tallies, checked):
         except Refused as problem:
             changes = "are not changed" not in str(problem)
         if changes:
-            wanted += [given_argument(call, given, key) for key in STATE]
+            if name in TOKENS:
+                wanted = [torch.zeros(1, dtype=given[0][0].dtype)]
+            keys = [a.name for a in call.overload._schema.arguments
+                    if a.alias_info is not None and a.alias_info.is_write]
+            wanted += [given_argument(call, given, key) for key in keys or STATE]
             run_modes(library, call, name, bound, [(FUNCTIONAL, ())], wanted, random, tally)
             return
     modes = [(GRAPH, ())]

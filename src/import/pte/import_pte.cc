@@ -745,11 +745,31 @@ Result<void> MethodImporter::import_operator(const Op& op, const std::vector<int
   }
   if (op.dtype_option >= 0 && !outs.empty())
     arguments[size_t(op.dtype_option)] = int64_t(tensors_[size_t(outs[0])].dtype);
-  std::vector<ValueId> results = build_.call(op.name, std::move(arguments));
+  std::vector<ValueId> results;
+  std::vector<Effects::Write> writes;
+  std::optional<Effects> effects;
+  if (op.def->functionalize) {
+    Node call;
+    call.op = op.name;
+    call.arguments = arguments;
+    effects = op.def->functionalize(build_, call);
+  }
+  if (effects) {
+    results = std::move(effects->results);
+    writes = std::move(effects->writes);
+  } else {
+    results = build_.call(op.name, std::move(arguments));
+  }
   TRY_VOID(build_.status());
   if (results.size() != outs.size())
     return error(Code::invalid_file, "{} results, {} tensors for them", results.size(),
                  outs.size());
+  for (const Effects::Write& change : writes) {
+    auto at = std::find(op.kernel_arguments.begin(), op.kernel_arguments.end(), change.argument);
+    if (at == op.kernel_arguments.end())
+      return error(Code::internal, "argument {} is changed, and no kernel takes it", change.argument);
+    TRY_VOID(write(args[size_t(at - op.kernel_arguments.begin())], change.value));
+  }
   for (size_t i = 0; i < outs.size(); i++) TRY_VOID(write(outs[i], results[i]));
   return {};
 }

@@ -2,12 +2,13 @@
 // so that only kRowsMax rows of scores exist at once.
 #include <cmath>
 
+#include "ops/attention/softmax_rows.h"
 #include "ops/linear/gemm.h"
 
 namespace sconce {
 namespace {
 
-constexpr int64_t kRowsMax = 16;
+constexpr int64_t kRowsMax = kAttentionRowsMax;
 
 // Arguments: query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa.
 Status check_operand(const char* name, const Tensor& tensor, const Tensor& query,
@@ -119,45 +120,6 @@ int64_t batch_offset(const Tensor& tensor, const Strides& strides, const int64_t
     if (tensor.sizes[i] != 1) offset += at * strides[i];
   }
   return offset;
-}
-
-// Scores of `rows` rows become weights; mask is at the first row and column.
-template <class T>
-void softmax_rows(T* scores, int64_t rows, int64_t keys, const Tensor* mask, int64_t mask_offset,
-                  int64_t mask_row, int64_t mask_column, int64_t causal_first) {
-  for (int64_t r = 0; r < rows; r++) {
-    T* row = scores + r * keys;
-    if (mask) {
-      const char* from = mask->as<char>() +
-                         (mask_offset + r * mask_row) * int64_t(dtype_bytes(mask->dtype));
-      for (int64_t c = 0; c < keys; c += kBlockCount) {
-        T block[kBlockCount];
-        int n = int(keys - c < kBlockCount ? keys - c : kBlockCount);
-        load_elements<T>(block, from + c * mask_column * int64_t(dtype_bytes(mask->dtype)),
-                         mask_column, n, mask->dtype);
-        if (mask->dtype == DType::b8) {
-          for (int i = 0; i < n; i++)
-            if (block[i] == T(0)) row[c + i] = -T(INFINITY);
-        } else {
-          for (int i = 0; i < n; i++) row[c + i] += block[i];
-        }
-      }
-    }
-    if (causal_first >= 0)
-      for (int64_t c = causal_first + r + 1; c < keys; c++) row[c] = -T(INFINITY);
-    T max = -T(INFINITY), sum = 0;
-    for (int64_t c = 0; c < keys; c++) max = row[c] > max || row[c] != row[c] ? row[c] : max;
-    if (max == -T(INFINITY)) {  // a row without keys gives zeros, as in torch
-      for (int64_t c = 0; c < keys; c++) row[c] = 0;
-      continue;
-    }
-    for (int64_t c = 0; c < keys; c++) {
-      row[c] = std::exp(row[c] - max);
-      sum += row[c];
-    }
-    T scale = T(1) / sum;
-    for (int64_t c = 0; c < keys; c++) row[c] *= scale;
-  }
 }
 
 Status run(const Args& args, KernelContext& context) {
