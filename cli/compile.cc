@@ -26,6 +26,9 @@ void add_compile(CLI::App& app) {
                       "A .ptd with weights that an IN.pte does not hold; repeatable");
   command->add_option("-o,--output", options->output,
                       "The .pte to write; replaced whole or not at all");
+  command->add_option("--weights-file", options->compile.weights_file,
+                      "A .ptd to write the weights to instead of the program, which names them: "
+                      "give it to --data of sconce run, or to stock's loader");
   std::string targets;
   for (const Target& target : all_targets())
     targets += fmt::format("\n    {:9} {}", target.name, target.description);
@@ -84,10 +87,10 @@ void add_compile(CLI::App& app) {
     double seconds = seconds_now() - start;
     if (json) {
       fmt::print(
-          "{{\"output\": {}, \"target\": {}, \"bytes\": {}, \"constant_bytes\": {}, \"seconds\": "
-          "{:.4f}, \"methods\": [",
+          "{{\"output\": {}, \"target\": {}, \"bytes\": {}, \"constant_bytes\": {}, "
+          "\"weights_file_bytes\": {}, \"seconds\": {:.4f}, \"methods\": [",
           json_string(options->output), json_string(options->compile.target), report.file_bytes,
-          report.constant_bytes, seconds);
+          report.constant_bytes, report.weights_file_bytes, seconds);
       const char* comma = "";
       for (const auto& m : report.methods) {
         fmt::print(
@@ -118,6 +121,8 @@ void add_compile(CLI::App& app) {
     if (options->output.empty() || !options->compile.stop_after.empty()) return;
     fmt::print("{}: {}, {} of it constants, in {:.2f} s\n", options->output,
                human_bytes(report.file_bytes), human_bytes(report.constant_bytes), seconds);
+    if (report.weights_file_bytes)
+      fmt::print("{}: {}\n", options->compile.weights_file, human_bytes(report.weights_file_bytes));
     for (const auto& m : report.methods)
       fmt::print("  {}: {} instructions, {} of working memory (no plan needs less than {})\n",
                  m.name, m.instructions, human_bytes(m.arena_bytes),

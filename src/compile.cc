@@ -6,7 +6,9 @@
 #include <map>
 
 #include "base/file.h"
+#include "base/output_file.h"
 #include "emit/emit.h"
+#include "emit/external_weights.h"
 #include "formats/ptd/ptd.h"
 #include "import/import.h"
 #include "import/pte/import_pte.h"
@@ -146,6 +148,7 @@ Result<void> add_pte(std::shared_ptr<MappedFile> file, const CompileInput& input
 
 struct Compiled {
   PteFile file;
+  std::optional<PtdFile> weights;
   std::vector<Part> parts;  // own what `file` views
   Emitted emitted;
   std::vector<std::shared_ptr<const void>> keep_alive;
@@ -242,12 +245,18 @@ Result<Compiled> compile(const std::vector<CompileInput>& inputs,
     compiled.emitted.program.methods.push_back(constant_method(constant.name, constant.value));
 
   stages.begin("write", 0.8);
+  if (report)
+    for (Bytes bytes : compiled.emitted.program.constants) report->constant_bytes += bytes.size();
+  if (!options.weights_file.empty()) {
+    std::vector<PtdEntry> entries = take_weights_out(compiled.emitted.program);
+    TRY(compiled.weights, write_ptd(entries).with_context(options.weights_file));
+  }
   TRY(compiled.file, write_pte(compiled.emitted.program));
   stages.end();
   if (report) {
     const Emitted& emitted = compiled.emitted;
     report->file_bytes = compiled.file.bytes;
-    for (Bytes bytes : emitted.program.constants) report->constant_bytes += bytes.size();
+    if (compiled.weights) report->weights_file_bytes = compiled.weights->bytes;
     for (size_t m = 0; m < emitted.program.methods.size(); m++) {
       const PteMethod& method = emitted.program.methods[m];
       CompileReport::Method entry{method.name, 0, 0,
@@ -264,6 +273,22 @@ Result<Compiled> compile(const std::vector<CompileInput>& inputs,
   return compiled;
 }
 
+Result<OutputFile> written(const std::string& path, Span<const Bytes> pieces) {
+  TRY(OutputFile file, OutputFile::create(path));
+  for (Bytes piece : pieces) TRY_VOID(file.write(piece));
+  return file;
+}
+
+// Both files are written before the first takes its place.
+Result<void> save(const Compiled& compiled, const std::string& output,
+                  const std::string& weights_file) {
+  if (!compiled.weights) return save_file(output, compiled.file.pieces);
+  TRY(OutputFile weights, written(weights_file, compiled.weights->pieces));
+  TRY(OutputFile program, written(output, compiled.file.pieces));
+  TRY_VOID(weights.commit());
+  return program.commit();
+}
+
 bool fail(const Error& problem, CompileError* error) {
   if (error) *error = {int(problem.code), problem.text};
   return false;
@@ -274,11 +299,12 @@ bool fail(const Error& problem, CompileError* error) {
 bool compile_file(const std::vector<CompileInput>& inputs,
                   const std::vector<ConstantMethod>& constants, const std::string& output,
                   const CompileOptions& options, CompileReport* report, CompileError* error) {
+  if (!output.empty() && output == options.weights_file)
+    return fail({Code::invalid_argument, output + ": program and weights in one file"}, error);
   auto compiled = compile(inputs, constants, options, report);
   if (!compiled.ok()) return fail(compiled.error(), error);
   if (!options.stop_after.empty()) return true;
-  // The file is there whole or not at all.
-  Result<void> saved = save_file(output, compiled->file.pieces);
+  Result<void> saved = save(*compiled, output, options.weights_file);
   if (!saved.ok()) return fail(saved.error(), error);
   if (options.progress) options.progress("done", 1);
   return true;
@@ -286,6 +312,8 @@ bool compile_file(const std::vector<CompileInput>& inputs,
 
 bool compile_in_memory(const std::vector<CompileInput>& inputs, const CompileOptions& options,
                        std::vector<uint8_t>* file, CompileReport* report, CompileError* error) {
+  if (!options.weights_file.empty())
+    return fail({Code::invalid_argument, "a weights file beside a program in memory"}, error);
   auto compiled = compile(inputs, {}, options, report);
   if (!compiled.ok()) return fail(compiled.error(), error);
   file->clear();

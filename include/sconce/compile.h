@@ -30,6 +30,9 @@ struct CompileOptions {
   std::string stop_after;      // name of a pass: the file is not written
   // .ptd files with weights that a .pte names and does not hold; the result holds them.
   std::vector<std::string> data_files;
+  // A .ptd to write the weights to, which whoever loads the program has to bring; empty: the program
+  // holds them. compile_file() only.
+  std::string weights_file;
   // For a .pte: sizes of the inputs that are tensors, by position. Methods of dynamic shape become
   // methods for these sizes; empty: they stay as they stand.
   std::vector<std::vector<int32_t>> input_sizes;
@@ -51,7 +54,8 @@ struct MethodAsIs {
 
 struct CompileReport {
   uint64_t file_bytes = 0;
-  uint64_t constant_bytes = 0;
+  uint64_t constant_bytes = 0;  // wherever they are
+  uint64_t weights_file_bytes = 0;  // 0: there is none
   struct Method {
     std::string name;
     uint64_t arena_bytes = 0, arena_lower_bound_bytes = 0, instructions = 0;
@@ -67,7 +71,7 @@ struct CompileError {
   std::string text;
 };
 
-// Writes `output`, whole or not at all. False with `error` filled when it did not.
+// Writes `output`, and the weights file when there is to be one, whole or not at all. False with `error` filled when it did not.
 bool compile_file(const std::vector<CompileInput>& inputs,
                   const std::vector<ConstantMethod>& constants, const std::string& output,
                   const CompileOptions& options, CompileReport* report, CompileError* error);

@@ -37,7 +37,7 @@ class Program:
     calls: list[tuple]  # (method, arguments ...), answered by the modules in this order
     constants: dict[str, int] = field(default_factory=dict)  # constant methods
     plan: dict = field(default_factory=dict)  # options of stock's memory planning pass
-    external: bool = False  # stock puts the weights into a .ptd
+    external: bool = False  # the weights are put into a .ptd
     shared_state: bool = False  # methods share the memory of their state
     gradients: bool = False  # stock exports the backward pass too
     ours_cannot: str = ""  # why our compiler has no part in it
@@ -357,8 +357,7 @@ def tokens_alone() -> Program:
 
 @program
 def linear_external() -> Program:
-    return single(nn.Linear(5, 3), (torch.randn(2, 5),), external=True,
-                  ours_cannot="our compiler writes no .ptd")
+    return single(nn.Linear(5, 3), (torch.randn(2, 5),), external=True)
 
 
 @program
@@ -366,14 +365,13 @@ def constants_external() -> Program:
     """Tensors that are no parameters go there too."""
     a, b = torch.full((2, 2), 3.0), torch.full((2, 2), 2.0)
     return single(Function(lambda x: torch.mul(a, x) + b), (torch.ones(2, 2),), (torch.randn(2, 2),),
-                  external=True, ours_cannot="our compiler writes no .ptd")
+                  external=True)
 
 
 @program
 def layers_external() -> Program:
     layers = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
-    return single(layers.eval(), (torch.randn(1, 2, 6, 6),), external=True,
-                  ours_cannot="our compiler writes no .ptd")
+    return single(layers.eval(), (torch.randn(1, 2, 6, 6),), external=True)
 
 
 # Gradients

@@ -82,6 +82,29 @@ def test_names_weights_that_are_missing_or_of_another_shape(bench):
         bench.on_ours(pte, case, [other, other])
 
 
+def run_with_weights_apart(bench: routes.Bench, case: routes.Exported, route: str) -> None:
+    """Our file of one method, and our .ptd beside it, on either runtime."""
+    source, pte, ptd = (bench.work / name for name in ("apart.pt2", "apart.pte", "apart.ptd"))
+    torch.export.save(case.methods["forward"], source)
+    on_stock = route == "ours_on_stock"
+    command = ("compile", source, "-o", pte, "--weights-file", ptd, "--target", "portable" if on_stock else "cpu")
+    written = []
+    for _ in range(2):
+        compare.run_cli(bench.sconce, *command)
+        written.append((pte.read_bytes(), ptd.read_bytes()))
+    assert written[0] == written[1], "the same program gives the same bytes"
+    if not on_stock:
+        bench.on_ours(pte, case, [ptd])
+        with pytest.raises(compare.Wrong, match="neither in the file nor beside it"):
+            bench.on_ours(pte, case)
+        return
+    files = [bench.files(call, number) for number, call in enumerate(case.calls)]
+    bench.oracle.ask({"do": "run", "pte": str(pte), "data": str(ptd), "calls": [
+        {"inputs": made["leaves"], "from": str(made["inputs"]), "to": str(made["got"])} for made in files]})
+    for made in files:
+        bench.judge(made)
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("route", routes.ROUTES)
 def test_answers_as_torch_does(route, name, bench, request):
@@ -92,4 +115,7 @@ def test_answers_as_torch_does(route, name, bench, request):
     if route == "stock_on_ours" and made.ours_cannot_run:
         request.applymarker(pytest.mark.xfail(reason=made.ours_cannot_run, strict=True))
     case = export(made)
+    if made.external and route != "stock_on_ours":
+        run_with_weights_apart(bench, case, route)
+        return
     bench.run(route, case, lambda: stocks_file(made, case))

@@ -1,4 +1,4 @@
-// Whatever comes back lies inside the file, and a refusal says why.
+// Whatever comes back lies inside the file and can be written again; a refusal says why.
 #include <cstdint>
 
 #include "formats/ptd/ptd.h"
@@ -17,5 +17,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (entry.bytes.data() < data || entry.bytes.size() > size_t(data + size - entry.bytes.data()))
       __builtin_trap();
   }
+  auto written = write_ptd(*entries);
+  if (!written.ok()) __builtin_trap();
+  std::vector<uint8_t> bytes = written->joined();
+  auto again = read_ptd(bytes);
+  if (!again.ok() || again->size() != entries->size()) __builtin_trap();
+  for (size_t i = 0; i < entries->size(); i++)
+    if ((*again)[i].key != (*entries)[i].key ||
+        (*again)[i].bytes.size() != (*entries)[i].bytes.size())
+      __builtin_trap();
   return 0;
 }

@@ -3,12 +3,13 @@
 A bad file can end the process that loads it, so the caller keeps an `Oracle`, which starts a worker
 when it needs one and starts another after a crash. The worker (this file run as a program) answers
 one JSON object a line:
-    {"do": "run", "pte": P, "calls": [{"inputs": [leaf...], "from": A, "to": B}...], "imports": [M...]}
+    {"do": "run", "pte": P, "calls": [{"inputs": [leaf...], "from": A, "to": B}...], "imports": [M...],
+     "data": D}
     {"do": "lower", "pt2": P, "pte": Q, "flow": "portable" | "xnnpack"}
     {"do": "arena", "pte": P}
     {"do": "time", "ptes": [P...], "inputs": [leaf...], "from": A, "rounds": N}
     {"do": "load", "pte": P}
-"imports" names modules that bring kernels of their own. With a plug-in the worker loads that library beside the runtime, as an app would.
+"imports" names modules that bring kernels of their own, "data" a .ptd beside the program. With a plug-in the worker loads that library beside the runtime, as an app would.
 """
 
 import ctypes
@@ -80,7 +81,7 @@ def run(request: dict) -> dict:
 
     for module in request.get("imports", []):
         importlib.import_module(module)
-    program = Runtime.get().load_program(request["pte"])
+    program = Runtime.get().load_program(request["pte"], data_path=request.get("data"))
     method = program.load_method(request.get("method", "forward"))
     if method is None:
         raise RuntimeError("load_method gave nothing")

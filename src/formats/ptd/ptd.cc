@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "base/checked.h"
+#include "base/equal_bytes.h"
 #include "ptd_generated.h"
 #include "tensor/tensor.h"
 
@@ -22,15 +23,8 @@ uint64_t u64_at(Bytes file, size_t offset) {
 
 Error broken(const std::string& text) { return error(Code::invalid_file, "{}", text); }
 
-// The tensor that a layout describes fills its segment and is a tensor at all.
-Result<void> read_layout(const ptd::fb::Layout& layout, PtdEntry& entry) {
-  entry.is_tensor = true;
-  if (!is_dtype(layout.dtype()))
-    return error(Code::invalid_file, "dtype {} is none", int(layout.dtype()));
-  entry.dtype = DType(layout.dtype());
-  if (layout.sizes()) entry.sizes.assign(layout.sizes()->begin(), layout.sizes()->end());
-  if (layout.dim_order())
-    entry.dim_order.assign(layout.dim_order()->begin(), layout.dim_order()->end());
+// The tensor that an entry describes fills its bytes and is a tensor at all.
+Result<void> check_layout(const PtdEntry& entry) {
   if (entry.sizes.size() > size_t(kRankMax))
     return error(Code::too_large, "rank {} exceeds {}", entry.sizes.size(), kRankMax);
   if (entry.dim_order.size() != entry.sizes.size() ||
@@ -45,6 +39,20 @@ Result<void> read_layout(const ptd::fb::Layout& layout, PtdEntry& entry) {
                  entry.bytes.size(), bytes);
   return {};
 }
+
+Result<void> read_layout(const ptd::fb::Layout& layout, PtdEntry& entry) {
+  entry.is_tensor = true;
+  if (!is_dtype(layout.dtype()))
+    return error(Code::invalid_file, "dtype {} is none", int(layout.dtype()));
+  entry.dtype = DType(layout.dtype());
+  if (layout.sizes()) entry.sizes.assign(layout.sizes()->begin(), layout.sizes()->end());
+  if (layout.dim_order())
+    entry.dim_order.assign(layout.dim_order()->begin(), layout.dim_order()->end());
+  return check_layout(entry);
+}
+
+constexpr uint64_t kSegmentAlignment = 128;
+const uint8_t kZeros[kSegmentAlignment] = {};
 
 }  // namespace
 
@@ -104,6 +112,87 @@ Result<std::vector<PtdEntry>> read_ptd(Bytes file) {
     if (auto read = read_layout(*from->layout(), entry); !read.ok()) return named(read.error());
   }
   return entries;
+}
+
+Result<PtdFile> write_ptd(Span<const PtdEntry> entries) {
+  using namespace ptd::fb;
+  flatbuffers::FlatBufferBuilder builder(1024);
+  EqualBytes equal;
+  std::unordered_set<std::string> keys;
+  std::vector<Bytes> contents;  // of the segments
+  std::vector<flatbuffers::Offset<ptd::fb::Entry>> tables;
+  std::vector<uint32_t> segment_of(entries.size());
+  for (size_t i = 0; i < entries.size(); i++) {
+    const PtdEntry& entry = entries[i];
+    auto named = [&](Error found) {
+      return std::move(found).with_context(fmt::format("entry \"{}\"", entry.key));
+    };
+    if (entry.key.empty()) return error(Code::invalid_argument, "entry {} has no key", i);
+    if (!keys.insert(entry.key).second) return named(broken("there are two of it"));
+    size_t first = entry.bytes.empty() ? i : equal.find_or_add(entry.bytes, i);
+    if (first == i) {
+      segment_of[i] = uint32_t(contents.size());
+      contents.push_back(entry.bytes);
+    } else {
+      segment_of[i] = segment_of[first];
+    }
+    flatbuffers::Offset<Layout> layout = 0;
+    if (entry.is_tensor) {
+      if (auto sound = check_layout(entry); !sound.ok()) return named(sound.error());
+      layout = CreateLayoutDirect(builder, int8_t(entry.dtype), &entry.sizes, &entry.dim_order);
+    }
+    auto key = builder.CreateString(entry.key);
+    tables.push_back(CreateEntry(builder, key, segment_of[i], layout));
+  }
+  std::vector<flatbuffers::Offset<Segment>> segments;
+  std::vector<uint64_t> offsets;
+  uint64_t end = 0;
+  for (Bytes content : contents) {
+    offsets.push_back(align_up(end, kSegmentAlignment));
+    end = offsets.back() + content.size();
+    segments.push_back(CreateSegment(builder, offsets.back(), content.size()));
+  }
+  FinishFileBuffer(builder, CreateFileDirect(builder, kVersion, &segments, &tables));
+  if (builder.GetSize() > uint32_t(INT32_MAX) - 4096)
+    return error(Code::too_large, "tables of {} bytes exceed 2 GiB", builder.GetSize());
+
+  // The header goes between the first 8 bytes of the tables and the rest, in room that keeps every
+  // alignment up to 16.
+  PtdFile file;
+  constexpr uint32_t kRoom = kHeaderEnd;
+  file.tables.resize(builder.GetSize() + kRoom);
+  const uint8_t* from = builder.GetBufferPointer();
+  auto put = [&](size_t at, auto value) { memcpy(file.tables.data() + at, &value, sizeof(value)); };
+  uint32_t root;
+  memcpy(&root, from, sizeof(root));
+  uint64_t base = align_up(file.tables.size(), kSegmentAlignment);
+  put(0, uint32_t(root + kRoom));
+  memcpy(file.tables.data() + 4, "FT01FH01", 8);
+  put(12, kHeaderBytes);
+  put(16, uint64_t(kRoom));
+  put(24, uint64_t(builder.GetSize()));
+  put(32, base);
+  put(40, end);
+  memcpy(file.tables.data() + 8 + kRoom, from + 8, builder.GetSize() - 8);
+
+  auto append = [&](Bytes piece) {
+    file.pieces.push_back(piece);
+    file.bytes += piece.size();
+  };
+  append(file.tables);
+  append(Bytes(kZeros, size_t(base - file.bytes)));
+  for (size_t i = 0; i < contents.size(); i++) {
+    append(Bytes(kZeros, size_t(base + offsets[i] - file.bytes)));
+    append(contents[i]);
+  }
+  return file;
+}
+
+std::vector<uint8_t> PtdFile::joined() const {
+  std::vector<uint8_t> all;
+  all.reserve(size_t(bytes));
+  for (Bytes piece : pieces) all.insert(all.end(), piece.begin(), piece.end());
+  return all;
 }
 
 }  // namespace sconce

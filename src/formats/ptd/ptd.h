@@ -23,4 +23,24 @@ struct PtdEntry {
 // it.
 Result<std::vector<PtdEntry>> read_ptd(Bytes file);
 
+// A file as pieces in order, for save_file(). They view `tables` and the entries' bytes, which must
+// live until the pieces are written.
+struct PtdFile {
+  std::vector<uint8_t> tables;  // header and tables
+  std::vector<Bytes> pieces;
+  uint64_t bytes = 0;
+
+  PtdFile() = default;
+  PtdFile(PtdFile&&) = default;
+  PtdFile& operator=(PtdFile&&) = default;
+  PtdFile(const PtdFile&) = delete;
+  PtdFile& operator=(const PtdFile&) = delete;
+
+  std::vector<uint8_t> joined() const;  // one copy of everything; for small files and tests
+};
+
+// Entries in this order; those of equal bytes share a segment. The same entries give the same
+// bytes. Refuses what read_ptd() would, naming the entry.
+Result<PtdFile> write_ptd(Span<const PtdEntry> entries);
+
 }  // namespace sconce

@@ -158,5 +158,54 @@ TEST(Ptd, refuses_every_cut_and_survives_every_flipped_byte) {
   }
 }
 
+TEST(Ptd, writes_what_it_reads) {
+  std::vector<uint8_t> one = {1, 2, 3, 4, 5, 6, 7, 8}, same = one, blob(300, 9);
+  std::vector<PtdEntry> entries(5);
+  entries[0] = {"weight", one, true, DType::f32, {2, 1}, {0, 1}};
+  entries[1] = {"blob", blob, false, DType::f32, {}, {}};
+  entries[2] = {"turned", same, true, DType::i16, {2, 2}, {1, 0}};
+  entries[3] = {"number", Bytes(one.data(), 4), true, DType::i32, {}, {}};
+  entries[4] = {"nothing", {}, true, DType::f32, {0}, {0}};
+  auto file = write_ptd(entries);
+  ASSERT_TRUE(file.ok()) << file.error().text;
+  std::vector<uint8_t> bytes = file->joined();
+  EXPECT_EQ(bytes.size(), file->bytes);
+  EXPECT_EQ(bytes, write_ptd(entries)->joined());
+  auto read = read_ptd(bytes);
+  ASSERT_TRUE(read.ok()) << read.error().text;
+  ASSERT_EQ(read->size(), entries.size());
+  for (size_t i = 0; i < entries.size(); i++) {
+    const PtdEntry &a = (*read)[i], &b = entries[i];
+    EXPECT_EQ(a.key, b.key);
+    EXPECT_EQ(a.is_tensor, b.is_tensor);
+    EXPECT_TRUE(std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end()))
+        << a.key;
+    EXPECT_EQ((a.bytes.data() - bytes.data()) % 128, 0) << a.key;
+    if (!b.is_tensor) continue;
+    EXPECT_EQ(a.dtype, b.dtype);
+    EXPECT_EQ(a.sizes, b.sizes);
+    EXPECT_EQ(a.dim_order, b.dim_order);
+  }
+  EXPECT_EQ((*read)[0].bytes.data(), (*read)[2].bytes.data()) << "equal bytes are stored once";
+  EXPECT_TRUE(read_ptd(write_ptd({})->joined()).ok());
+}
+
+TEST(Ptd, refuses_to_write_what_nobody_could_read) {
+  std::vector<uint8_t> bytes(8);
+  PtdEntry good = {"weight", bytes, true, DType::f32, {2}, {0}};
+  auto refusal = [&](auto change, bool twice = false) {
+    std::vector<PtdEntry> entries(twice ? 2 : 1, good);
+    change(entries[0]);
+    auto file = write_ptd(entries);
+    return file.ok() ? std::string() : file.error().text;
+  };
+  EXPECT_NE(refusal([](PtdEntry& e) { e.key.clear(); }).find("no key"), std::string::npos);
+  EXPECT_NE(refusal([](PtdEntry&) {}, true).find("two of it"), std::string::npos);
+  EXPECT_NE(refusal([](PtdEntry& e) { e.sizes = {3}; }).find("8 bytes, its sizes want 12"),
+            std::string::npos);
+  EXPECT_NE(refusal([](PtdEntry& e) { e.dim_order = {1}; }).find("dim order"), std::string::npos);
+  EXPECT_NE(refusal([](PtdEntry& e) { e.dim_order.clear(); }).find("dim order"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace sconce

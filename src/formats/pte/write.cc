@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
-#include <unordered_map>
 
 #include "base/checked.h"
+#include "base/equal_bytes.h"
 #include "formats/pte/pte.h"
 #include "program_generated.h"
 #include "tensor/tensor.h"
@@ -21,38 +21,6 @@ using flatbuffers::Offset;
 constexpr uint32_t kHeaderBytes = 32;
 
 // --- where bulk data goes -----------------------------------------------------------------------
-
-// Pieces of equal content get one place. Ends of the content make the key, so weights that differ
-// (almost all) are never read as a whole; only candidates for equality are compared.
-class Deduplicator {
- public:
-  // Index of an earlier equal piece, or `index` itself.
-  size_t find_or_add(Bytes bytes, size_t index) {
-    uint64_t key = bytes.size();
-    size_t edge = std::min<size_t>(bytes.size(), 256);
-    auto mix = [&](const uint8_t* at) {
-      for (size_t i = 0; i < edge; i++) key = (key ^ at[i]) * 0x100000001b3u;
-    };
-    mix(bytes.data());
-    mix(bytes.data() + bytes.size() - edge);
-    auto [first, last] = seen_.equal_range(key);
-    for (; first != last; ++first) {
-      Bytes other = first->second.bytes;
-      if (other.size() == bytes.size() &&
-          (other.data() == bytes.data() || memcmp(other.data(), bytes.data(), bytes.size()) == 0))
-        return first->second.index;
-    }
-    seen_.insert({key, {bytes, index}});
-    return index;
-  }
-
- private:
-  struct Entry {
-    Bytes bytes;
-    size_t index;
-  };
-  std::unordered_multimap<uint64_t, Entry> seen_;
-};
 
 struct Placed {
   uint64_t offset;
@@ -72,7 +40,7 @@ class Layout {
   uint32_t add_pieces(const std::vector<Bytes>& pieces, uint32_t alignment,
                       std::vector<uint64_t>* offsets) {
     Segment segment;
-    Deduplicator equal;
+    EqualBytes equal;
     offsets->assign(pieces.size(), 0);
     for (size_t i = 1; i < pieces.size(); i++) {
       if (pieces[i].empty()) continue;
@@ -115,7 +83,7 @@ class Layout {
   uint32_t alignment_;
   uint64_t end_ = 0;
   std::vector<Segment> segments_;
-  Deduplicator blobs_;
+  EqualBytes blobs_;
 };
 
 // --- checks: what no runtime could load is not written ----------------------------------------
