@@ -24,6 +24,25 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto reference = parse_header(file, size, AcceptMode::reference);
   check(!strict.ok() || standard.ok());
   check(!standard.ok() || reference.ok());
+  // Read in windows, the same is found.
+  auto read = [&](uint64_t offset, uint8_t* out, uint64_t bytes) -> Result<void> {
+    std::copy_n(data + offset, bytes, out);
+    return {};
+  };
+  auto windows = read_header(size, read, AcceptMode::reference, 24 + size / 8);
+  check(windows.ok() == reference.ok());
+  if (windows.ok()) {
+    check(windows->tensors().size() == reference->tensors().size() &&
+          windows->metadata() == reference->metadata());
+    for (const TensorInfo& info : reference->tensors()) {
+      const TensorInfo* same = windows->find(info.name);
+      check(
+          same && same->type == info.type && same->begin == info.begin && same->end == info.end &&
+          std::equal(same->shape.begin(), same->shape.end(), info.shape.begin(), info.shape.end()));
+    }
+  } else {
+    check(windows.error().text == reference.error().text);
+  }
   if (!reference.ok()) {
     check(!reference.error().text.empty());
     return 0;

@@ -62,8 +62,9 @@ Result<EditMethod> edit_metadata(const std::string& path,
     TRY(std::string fitted, fit_header(header.data_offset(), specs, metadata).with_context(path));
     if (!fitted.empty()) {
       std::string old(fitted.size(), '\0');
-      TRY_VOID(read_exactly(file.descriptor(), path, 0, reinterpret_cast<uint8_t*>(old.data()),
-                            old.size()));
+      TRY_VOID(
+          read_exactly(file.descriptor(), 0, reinterpret_cast<uint8_t*>(old.data()), old.size())
+              .with_context(path));
       size_t first =
           size_t(std::mismatch(old.begin(), old.end(), fitted.begin()).first - old.begin());
       size_t last = old.size();

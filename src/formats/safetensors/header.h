@@ -6,6 +6,7 @@
 // or tail, so that no byte can be smuggled in. See format.md for what each mode accepts.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -45,9 +46,9 @@ struct TensorInfo {
 class Header {
  public:
   Span<const TensorInfo> tensors() const { return tensors_; }  // by place in the file
-  // Null when there is none of that name. Takes constant time.
+  // Null when there is none of that name. Takes constant time, or that of a binary search.
   const TensorInfo* find(std::string_view name) const;
-  // Sorted by the bytes of their names; made on each call.
+  // Sorted by the bytes of their names; made on each call, most often from an order that is known.
   std::vector<const TensorInfo*> by_name() const;
   const Metadata& metadata() const { return metadata_; }
   bool has_metadata() const { return has_metadata_; }  // "__metadata__" is there, perhaps empty
@@ -61,16 +62,23 @@ class Header {
   struct Slot {
     uint32_t tag, place;  // high half of the name's hash; place in tensors_
   };
-  template <class Repeated>
-  bool build_index(Repeated repeated);
+  // Fills order_, or, when names come in no good order or twice, index_. Calls repeated(earlier,
+  // later) for places of equal names; false when the call gives false.
+  bool index_names(const std::function<bool(size_t, size_t)>& repeated);
+  bool order_names();
+  bool hash_names(const std::function<bool(size_t, size_t)>& repeated);
+  const TensorInfo& at_rank(size_t rank) const {
+    return tensors_[order_.empty() ? rank : order_[rank]];
+  }
+
   std::vector<TensorInfo> tensors_;
   Metadata metadata_;
   bool has_metadata_ = false;
   uint64_t data_offset_ = 0, data_bytes_ = 0;
-  std::unique_ptr<uint8_t[]> head_;  // when it was given to be kept; names lie in it
-  std::unique_ptr<char[]> names_;    // else, and those with escapes, here
+  std::unique_ptr<char[]> names_;
   std::vector<std::unique_ptr<uint64_t[]>> shapes_;
-  std::vector<Slot> index_;  // hash table, its size a power of two
+  std::vector<uint32_t> order_;  // places in tensors_ by name; none when that is the order there
+  std::vector<Slot> index_;      // instead: hash table, its size a power of two
 };
 
 // Bytes of the header, the 8 of its length included, from the first 8 bytes of a file: how much to
@@ -82,9 +90,14 @@ Result<uint64_t> header_bytes(Bytes first_eight, uint64_t file_bytes);
 // ("InvalidOffset: ...").
 Result<Header> parse_header(Bytes head, uint64_t file_bytes,
                             AcceptMode mode = AcceptMode::standard);
-// The same of a head of `head_bytes` bytes that the header keeps, so that names need no copy.
-Result<Header> parse_header(std::unique_ptr<uint8_t[]> head, uint64_t head_bytes,
-                            uint64_t file_bytes, AcceptMode mode);
+// The same of a file that is read through `read`, which gives `bytes` bytes from `offset`. Large
+// headers are read in windows of `window_bytes`, so that their text is never all in memory: new
+// memory costs more than parsing.
+inline constexpr uint64_t kHeaderWindowBytes = 256 << 10;
+using ReadAt = std::function<Result<void>(uint64_t offset, uint8_t* out, uint64_t bytes)>;
+Result<Header> read_header(uint64_t file_bytes, const ReadAt& read,
+                           AcceptMode mode = AcceptMode::standard,
+                           uint64_t window_bytes = kHeaderWindowBytes);
 
 // Bytes of a tensor, checked as the format does: factor by factor, so that [2^64 - 1, 2, 0] is an
 // overflow and [0, 2^64 - 1, 2] is none.

@@ -13,10 +13,37 @@ std::vector<uint8_t> file_of(std::string json, size_t data_bytes) {
   return file;
 }
 
+// What a header says, or why it is none.
+std::string text_of(const Result<Header>& header) {
+  if (!header.ok()) return header.error().text;
+  std::string text;
+  for (const auto& [key, value] : header->metadata()) text += fmt::format("{}={}\n", key, value);
+  for (const TensorInfo& info : header->tensors()) {
+    text += fmt::format("{} {} {} {} {}\n", info.name, element_name(info.type),
+                        shape_text(info.shape), info.begin, info.end);
+    EXPECT_EQ(header->find(info.name), &info);
+  }
+  for (const TensorInfo* info : header->by_name()) (text += info->name) += '\n';
+  return text;
+}
+
+Result<Header> read_in_windows(const std::vector<uint8_t>& file, AcceptMode mode,
+                               uint64_t window_bytes) {
+  auto read = [&](uint64_t offset, uint8_t* out, uint64_t bytes) -> Result<void> {
+    if (offset + bytes > file.size()) return error(Code::io, "read past the end");
+    std::copy_n(file.begin() + ptrdiff_t(offset), bytes, out);
+    return {};
+  };
+  return read_header(file.size(), read, mode, window_bytes);
+}
+
+// The same is found when the header is read in windows of any size.
 std::string error_of(const std::string& json, size_t data_bytes,
                      AcceptMode mode = AcceptMode::standard) {
   auto file = file_of(json, data_bytes);
   auto read = parse_header(file, file.size(), mode);
+  for (uint64_t bytes : {16, 60, 100})
+    EXPECT_EQ(text_of(read_in_windows(file, mode, bytes)), text_of(read)) << bytes << ": " << json;
   return read.ok() ? "accepted" : read.error().text;
 }
 
@@ -198,10 +225,48 @@ TEST(Header, sorts_names_whatever_the_order_of_the_data) {
   auto file = file_of(json + "}", 1000);
   auto read = parse_header(file, file.size());
   ASSERT_TRUE(read.ok()) << read.error().text;
+  EXPECT_EQ(text_of(read_in_windows(file, AcceptMode::standard, 1000)), text_of(read));
   auto sorted = read->by_name();
   for (size_t i = 1; i < sorted.size(); i++) EXPECT_LT(sorted[i - 1]->name, sorted[i]->name);
   for (int i = 0; i < 1000; i++)
     EXPECT_EQ(read->find(std::to_string(i * 7919 % 1000))->begin, uint64_t(i));
+}
+
+TEST(Header, reads_the_same_in_windows_of_any_size) {
+  std::string json = R"( {"__metadata__":{"a":"b","c":"\u00e9"}, "\u0074":{"dtype":"F32","shape":)"
+                     R"([],"data_offsets":[0,4]})";
+  uint64_t at = 4;
+  for (int i = 0; i < 40; i++) {  // two runs of names, shapes that change, one field unknown
+    std::string name = fmt::format("{}.layer.{:02}.caf\u00e9", i % 2 ? "model" : "decoder", i);
+    uint64_t bytes = uint64_t(i % 3) * 2;
+    json +=
+        fmt::format(",{}\"{}\":{{\"dtype\":\"{}\",\"shape\":[1,{}],{}\"data_offsets\":[{},{}]}}",
+                    i % 7 ? "" : " \n", name, i % 5 ? "BF16" : "F16", i % 3,
+                    i % 11 ? "" : R"("x":[1,{"y":"z"}],)", at, at + bytes);
+    at += bytes;
+  }
+  auto file = file_of(json + "}   \n", at);
+  auto whole = parse_header(file, file.size());
+  ASSERT_TRUE(whole.ok()) << whole.error().text;
+  for (uint64_t bytes = 8; bytes < file.size(); bytes++)
+    ASSERT_EQ(text_of(read_in_windows(file, AcceptMode::standard, bytes)), text_of(whole)) << bytes;
+}
+
+TEST(Header, says_what_is_wrong_behind_the_first_window) {
+  std::string json = "{";
+  for (int i = 0; i < 100; i++)
+    json += fmt::format("\"{}\":{{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[{},{}]}},", i, i,
+                        i + 1);
+  for (const char* end :
+       {R"("x":1})", R"("7":{"dtype":"U8","shape":[1],"data_offsets":[100,101]}})", "\"\xff\":1}",
+        "",
+        R"("x":{"dtype":"U8","shape":[2],"data_offsets":)"
+        R"([100,101]}})"}) {
+    auto file = file_of(json + end, 101);
+    std::string wanted = text_of(parse_header(file, file.size()));
+    EXPECT_EQ(text_of(read_in_windows(file, AcceptMode::standard, 200)), wanted);
+    EXPECT_NE(wanted.find(":"), std::string::npos);
+  }
 }
 
 TEST(Header, rejects_every_truncation) {

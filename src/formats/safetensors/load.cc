@@ -159,8 +159,8 @@ uint8_t* LoadedTensors::data(const TensorRecord& tensor) const {
 }
 
 Result<void> TensorFile::read(const TensorRecord& tensor, uint8_t* out) const {
-  return read_exactly(state_->files[tensor.shard].descriptor(), state_->shards[tensor.shard].path,
-                      tensor.offset, out, tensor.bytes);
+  return read_exactly(state_->files[tensor.shard].descriptor(), tensor.offset, out, tensor.bytes)
+      .with_context(state_->shards[tensor.shard].path);
 }
 
 Result<LoadedTensors> TensorFile::load(const LoadOptions& options) const {
@@ -209,9 +209,10 @@ Result<LoadedTensors> TensorFile::load(const LoadOptions& options) const {
       const Chunk& chunk = chunks[i];
       const Memory& memory = loaded->memories[chunk.shard];
       memory.populate(chunk.offset, chunk.bytes);
-      auto read = read_exactly(
-          state_->files[chunk.shard].descriptor(), state_->shards[chunk.shard].path,
-          loaded->offsets[chunk.shard] + chunk.offset, memory.data() + chunk.offset, chunk.bytes);
+      auto read = read_exactly(state_->files[chunk.shard].descriptor(),
+                               loaded->offsets[chunk.shard] + chunk.offset,
+                               memory.data() + chunk.offset, chunk.bytes)
+                      .with_context(state_->shards[chunk.shard].path);
       if (!read.ok()) {
         std::lock_guard<std::mutex> lock(mutex);
         if (outcome.ok()) outcome = std::move(read);

@@ -29,8 +29,7 @@ class OpenedFile {
   Header header_;
 };
 
-// All of `bytes` bytes from `offset`; an error when the file ends before. `path` is for messages.
-Result<void> read_exactly(int descriptor, const std::string& path, uint64_t offset, uint8_t* out,
-                          uint64_t bytes);
+// All of `bytes` bytes from `offset`; an error when the file ends before.
+Result<void> read_exactly(int descriptor, uint64_t offset, uint8_t* out, uint64_t bytes);
 
 }  // namespace sconce

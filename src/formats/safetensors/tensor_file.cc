@@ -28,16 +28,14 @@ OpenedFile::~OpenedFile() {
   if (descriptor_ >= 0) close(descriptor_);
 }
 
-Result<void> read_exactly(int descriptor, const std::string& path, uint64_t offset, uint8_t* out,
-                          uint64_t bytes) {
+Result<void> read_exactly(int descriptor, uint64_t offset, uint8_t* out, uint64_t bytes) {
   while (bytes > 0) {
     ssize_t got =
         pread(descriptor, out, size_t(std::min<uint64_t>(bytes, 1u << 30)), off_t(offset));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return error(Code::io, "{}: read: {}", path, strerror(errno));
+    if (got < 0) return error(Code::io, "read: {}", strerror(errno));
     if (got == 0)
-      return error(Code::invalid_file, "{}: ends at byte {}, {} more are wanted", path, offset,
-                   bytes);
+      return error(Code::invalid_file, "ends at byte {}, {} more are wanted", offset, bytes);
     out += got;
     offset += uint64_t(got);
     bytes -= uint64_t(got);
@@ -54,15 +52,10 @@ Result<OpenedFile> OpenedFile::open(const std::string& path, AcceptMode mode) {
   struct stat info;
   if (fstat(file.descriptor_, &info) != 0 || !S_ISREG(info.st_mode))
     return error(Code::io, "{}: not a regular file", path);
-  uint64_t file_bytes = uint64_t(info.st_size);
-  uint8_t first[8];
-  TRY_VOID(read_exactly(file.descriptor_, path, 0, first, std::min<uint64_t>(file_bytes, 8)));
-  TRY(uint64_t bytes,
-      header_bytes(Bytes(first, size_t(std::min<uint64_t>(file_bytes, 8))), file_bytes)
-          .with_context(path));
-  std::unique_ptr<uint8_t[]> head(new uint8_t[bytes]);
-  TRY_VOID(read_exactly(file.descriptor_, path, 0, head.get(), bytes));
-  TRY(file.header_, parse_header(std::move(head), bytes, file_bytes, mode).with_context(path));
+  auto read = [&](uint64_t offset, uint8_t* out, uint64_t bytes) {
+    return read_exactly(file.descriptor_, offset, out, bytes);
+  };
+  TRY(file.header_, read_header(uint64_t(info.st_size), read, mode).with_context(path));
   return file;
 }
 
