@@ -39,14 +39,11 @@ def main():
     parser.add_argument("--sconce", required=True)
     parser.add_argument("--megabytes", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--folder", help="where the files go; a temporary folder by default")
-    parser.add_argument("--json", action="store_true")
+    bars.add_options(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = pathlib.Path(name)
         paths = {"zip": folder / "zip.pt", "stream": folder / "stream.pt"}
-        make(paths["zip"], options.megabytes, True)
-        make(paths["stream"], options.megabytes, False)
         out = folder / "out"
 
         def tool(path):
@@ -66,23 +63,33 @@ def main():
             "torch.load + save_file, stream": lambda: reference(paths["stream"]),
             "copy of the file": lambda: shutil.copyfile(paths["zip"], out),
         }
-        times = {name: [] for name in contenders}
-        for number in range(options.rounds + 1):
+
+        def one_round(number):
+            if not paths["zip"].exists():
+                make(paths["zip"], options.megabytes, True)
+                make(paths["stream"], options.megabytes, False)
+            figures = {"bytes": paths["zip"].stat().st_size}
             for name, call in contenders.items():
                 bars.progress(f"checkpoint.py: round {number} of {options.rounds}: {name}")
                 out.unlink(missing_ok=True)
                 start = time.perf_counter()
                 inner = call()
                 elapsed = time.perf_counter() - start
-                if number:  # the first round warms up
-                    times[name].append(inner if isinstance(inner, float) else elapsed)
-        size = paths["zip"].stat().st_size
+                figures[name] = inner if isinstance(inner, float) else elapsed
+            return figures
+
+        journal = bars.Journal(options.journal)
+        settings = {"megabytes": options.megabytes, "program": bars.program(options.sconce)}
+        journal.measure("checkpoint", settings, options.rounds, one_round)
+        times, load = journal.figures("checkpoint", settings, options.rounds)
+        size = times.pop("bytes")[0]
     rows = []
     for ours, peer in [("sconce, zip", "torch.load + save_file, zip"), ("sconce, zip", "torch.load(mmap) + save_file, zip"),
                        ("sconce, stream", "torch.load + save_file, stream"), ("sconce, zip", "copy of the file")]:
         wanted = None if peer == "copy of the file" else 1
         rows.append(bars.bar(f"convert: {ours.removeprefix('sconce, ')}", [size / s / 1e9 for s in times[ours]],
-                             [size / s / 1e9 for s in times[peer]], wanted, "GB/s", peer=peer))
+                             [size / s / 1e9 for s in times[peer]], wanted, "GB/s", peer=peer,
+                             load=load))
     bars.finish(rows, options.json, megabytes=options.megabytes, seconds=times)
 
 

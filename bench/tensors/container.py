@@ -93,58 +93,71 @@ def openssl_speed(cipher):
     return float(out.split()[-1].rstrip("k")) * 1000 / 1e9
 
 
-def measure(name, args, tensors):
+def measure(name, args, tensors, journal):
     """(bars, all figures) for one element type."""
     dtype, zipnn_dtype = TYPES[name]
     has_peer = importlib.util.find_spec("zipnn") is not None
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        path = f"{folder}/source.safetensors"
+    words = ["pack", "unpack", "huge", "refill", "write", "seal", "sealmem", "open", "cipher", "both", "openboth"]
+    started = []  # files and processes, when a round is missing: the temporary folder, ours, the peers'
+
+    def start():
+        folder = tempfile.TemporaryDirectory(dir=args.folder)
+        path = f"{folder.name}/source.safetensors"
         make_file(path, tensors, dtype, args.megabytes * 1_000_000)
-        size = os.path.getsize(path)
-        ours = Worker([args.bench, path, folder])
-        peers, sizes = {}, {}
+        ours, peers = Worker([args.bench, path, folder.name]), {}
         if has_peer:
             for kind, environment in {"zipnn new": None, "zipnn in use": KEEPING}.items():
-                peers[kind] = Worker([sys.executable, "-c", PEER, path, zipnn_dtype, args.threads], environment)
-                sizes["zipnn"] = peers[kind].answer()[0]
-                peers[kind].ask()
-        speed = {}
-        words = ["pack", "unpack", "huge", "refill", "write", "seal", "sealmem", "open", "cipher", "both", "openboth"]
-        for number in range(args.rounds + 1):  # the first round warms up
-            figures = {}
-            for word in words:
-                bars.progress(f"container.py: {name}, round {number} of {args.rounds}: {word}")
-                seconds, answer = ours.ask(f"{word} {args.threads}")
-                figures[word] = seconds
-                if word == "pack":
-                    sizes["ours"] = answer / size
-                for kind in {"unpack": ["zipnn new"], "refill": ["zipnn in use"]}.get(word, []):
-                    if has_peer:
-                        figures[kind] = peers[kind].ask()[0]
-            if number:
-                for word, seconds in figures.items():
-                    speed.setdefault(word, []).append(size / seconds / 1e9)
-                speed.setdefault("openssl", []).append(openssl_speed("aes-256-gcm"))
-        for worker in [ours, *peers.values()]:
+                peer = Worker([sys.executable, "-c", PEER, path, zipnn_dtype, args.threads], environment)
+                peers[kind] = peer, peer.answer()[0]
+                peer.ask()
+        started.extend([folder, os.path.getsize(path), ours, peers])
+
+    def one_round(number):
+        if not started:
+            start()
+        _, size, ours, peers = started
+        figures = {"bytes": size}
+        for word in words:
+            bars.progress(f"container.py: {name}, round {number} of {args.rounds}: {word}")
+            seconds, answer = ours.ask(f"{word} {args.threads}")
+            figures[word] = size / seconds / 1e9
+            if word == "pack":
+                figures["packed"] = answer / size
+            kind = {"unpack": "zipnn new", "refill": "zipnn in use"}.get(word)
+            if kind in peers:
+                figures[kind] = size / peers[kind][0].ask()[0] / 1e9
+                figures["packed by zipnn"] = peers[kind][1]
+        figures["openssl"] = openssl_speed("aes-256-gcm")
+        return figures
+
+    settings = {"megabytes": args.megabytes, "threads": args.threads, "program": bars.program(args.bench),
+                "peer": has_peer}
+    journal.measure(name, settings, args.rounds, one_round)
+    if started:
+        folder, _, ours, peers = started
+        for worker in [ours, *(peer for peer, _ in peers.values())]:
             worker.close()
+        folder.cleanup()
+    speed, load = journal.figures(name, settings, args.rounds)
     rows = []
     if has_peer:
-        rows.append(bars.bar(f"{name}: packed size", [sizes["ours"]], [sizes["zipnn"]], 1.01, "of the original",
-                             peer="zipnn", at_most=True))
+        rows.append(bars.bar(f"{name}: packed size", speed["packed"], speed["packed by zipnn"], 1.01, "of the original",
+                             peer="zipnn", at_most=True, load=load))
         for title, word, kind, wanted in [("unpack, memory in use", "refill", "zipnn in use", 2),
                                           ("unpack, new memory", "unpack", "zipnn new", 2),
                                           ("unpack, huge pages", "huge", "zipnn new", 2),
                                           ("unpack, in use beside new", "refill", "zipnn new", None)]:
-            rows.append(bars.bar(f"{name}: {title}", speed[word], speed[kind], wanted, "GB/s", peer=kind))
+            rows.append(bars.bar(f"{name}: {title}", speed[word], speed[kind], wanted, "GB/s", peer=kind, load=load))
     else:
         rows.append(bars.not_measured(f"{name}: packed size, unpack", "zipnn is not installed"))
     # 2 GB/s, or what 80 % of OpenSSL's own speed is, whichever is less.
     for title, word in {"seal": "sealmem", "open": "open"}.items():
         wanted = min(0.8, 2 / max(speed["openssl"]))
         rows.append(bars.bar(f"{name}: {title}", speed[word], speed["openssl"], round(wanted, 2), "GB/s",
-                             peer="openssl speed"))
-    rows.append(bars.bar(f"{name}: seal to a file", speed["seal"], speed["write"], None, "GB/s", peer="write alone"))
-    return rows, {"type": name, "bytes": size, "threads": args.threads, "sizes": sizes, "gigabytes_per_second": speed}
+                             peer="openssl speed", load=load))
+    rows.append(bars.bar(f"{name}: seal to a file", speed["seal"], speed["write"], None, "GB/s", peer="write alone",
+                         load=load))
+    return rows, {"type": name, "threads": args.threads, "figures": speed}
 
 
 def main():
@@ -154,11 +167,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
-    parser.add_argument("--folder", help="where the files are made (default: a temporary one)")
-    parser.add_argument("--json", action="store_true")
+    bars.add_options(parser)
     args = parser.parse_args()
     tensors = weights()
-    measured = [measure(name, args, tensors) for name in args.types]
+    journal = bars.Journal(args.journal)
+    measured = [measure(name, args, tensors, journal) for name in args.types]
     bars.finish([row for rows, _ in measured for row in rows], args.json, types=[figures for _, figures in measured])
 
 

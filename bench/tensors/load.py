@@ -48,18 +48,24 @@ def measure(setup, path, imports):
     return tuple(map(float, done.stdout.split()))
 
 
-def rounds(ways, path, pairs, imports="", more=None):
-    """{way: [(wall, processor)]}, one figure a round; `more`: other ways, as calls."""
-    calls = {name: lambda setup=setup: measure(setup, path, imports) for name, setup in ways.items()} | (more or {})
-    for call in calls.values():
-        call()  # warms the page cache and compiled Python
-    times = {name: [] for name in calls}
-    names = list(calls)
-    for number in range(pairs):
+def rounds(journal, case, settings, ways, make_file, pairs, imports="", more=None):
+    """({way: [(wall, processor)]}, load), one figure a round; `more`: other ways, given the path."""
+    path = None
+
+    def one_round(number):
+        nonlocal path
+        path = path or make_file()
+        calls = {name: lambda setup=setup: measure(setup, path, imports) for name, setup in ways.items()}
+        calls |= {name: lambda call=call: call(path) for name, call in (more or {}).items()}
+        names = list(calls)
+        figures = {}
         for name in names[number % len(names):] + names[:number % len(names)]:
-            bars.progress(f"load.py: round {number + 1} of {pairs}: {name}")
-            times[name].append(calls[name]())
-    return times
+            bars.progress(f"load.py: {case}, round {number} of {pairs}: {name}")
+            figures[name] = calls[name]()
+        return figures
+
+    journal.measure(case, settings, pairs, one_round)
+    return journal.figures(case, settings, pairs)
 
 
 def wall(times):
@@ -70,40 +76,50 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mb", type=int, default=537, help="size of the file")
     parser.add_argument("--pairs", type=int, default=9, help="rounds")
-    parser.add_argument("--folder", help="where the files are made (default: a temporary one)")
     parser.add_argument("--header-bench", default="build/release/sconce_header_bench")
-    parser.add_argument("--json", action="store_true")
+    bars.add_options(parser)
     options = parser.parse_args()
-    import torch
-    from safetensors.torch import save_file
-    rows = []
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        path = pathlib.Path(folder) / "load.safetensors"
+    import sconce
+    extension = next(pathlib.Path(sconce.__file__).parent.glob("_tensors.*"))
+    journal, rows = bars.Journal(options.journal), []
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = pathlib.Path(name)
+
+        def make_data():
+            import torch
+            from safetensors.torch import save_file
+            path = folder / "load.safetensors"
+            tensors = {f"layer.{i}.weight": torch.rand(1024, 1024) for i in range(count)}
+            save_file(tensors, path)
+            torch.save(tensors, f"{path}.pt")
+            return path
+
         count = max(1, options.mb * 1_000_000 // (4 << 20))
-        tensors = {f"layer.{i}.weight": torch.rand(1024, 1024) for i in range(count)}
-        save_file(tensors, path)
-        torch.save(tensors, f"{path}.pt")
-        size = os.path.getsize(path)
-        del tensors
-        loads = rounds(LOADS, path, options.pairs, "import torch")
+        size = count * (4 << 20)
+        settings = {"bytes": size, "program": bars.program(extension)}
+        loads, load = rounds(journal, "load", settings, LOADS, make_data, options.pairs, "import torch")
         for peer in list(LOADS)[1:]:
             rows.append(bars.bar("owned load, fresh process", [size / t / 1e6 for t in wall(loads["sconce"])],
-                                 [size / t / 1e6 for t in wall(loads[peer])], 1.5, "GB/s", peer=peer))
-        path.unlink()
-        os.unlink(f"{path}.pt")
+                                 [size / t / 1e6 for t in wall(loads[peer])], 1.5, "GB/s", peer=peer, load=load))
+        for file in folder.iterdir():
+            file.unlink()
 
-        names = [f"model.layers.{i // 8}.mlp.experts.{i % 8}.gate_proj.weight" for i in range(100_000)]
-        text = "{" + ",".join(f'"{name}":{{"dtype":"BF16","shape":[2,2],"data_offsets":[{8 * i},{8 * i + 8}]}}'
-                              for i, name in enumerate(names)) + "}"
-        big = pathlib.Path(folder) / "header.safetensors"
-        big.write_bytes(struct.pack("<Q", len(text)) + text.encode() + bytes(8 * len(names)))
+        def make_header():
+            names = [f"model.layers.{i // 8}.mlp.experts.{i % 8}.gate_proj.weight" for i in range(100_000)]
+            text = "{" + ",".join(f'"{name}":{{"dtype":"BF16","shape":[2,2],"data_offsets":[{8 * i},{8 * i + 8}]}}'
+                                  for i, name in enumerate(names)) + "}"
+            path = folder / "header.safetensors"
+            path.write_bytes(struct.pack("<Q", len(text)) + text.encode() + bytes(8 * len(names)))
+            return path
+
         native = {}
         if os.path.exists(options.header_bench):
-            def run():
-                done = subprocess.run([options.header_bench, str(big)], check=True, capture_output=True, text=True)
+            def run(path):
+                done = subprocess.run([options.header_bench, str(path)], check=True, capture_output=True, text=True)
                 return tuple(map(float, done.stdout.split()[:2]))
             native["sconce, C++"] = run
-        headers = rounds(HEADERS, big, options.pairs, more=native)
+        settings = {"tensors": 100_000, "program": bars.program(extension), "C++": bars.program(options.header_bench)}
+        headers, load = rounds(journal, "header", settings, HEADERS, make_header, options.pairs, more=native)
         for name, way in {"Python": "sconce", "C++": "sconce, C++"}.items():
             title = f"header of 100,000 tensors, {name}"
             if way not in headers:
@@ -111,8 +127,8 @@ def main():
                 continue
             for kind, place in {"": 0, ", processor time": 1}.items():
                 ours, peers = ([1e-3 / times[place] for times in headers[w]] for w in (way, "safetensors"))
-                rows.append(bars.bar(title + kind, ours, peers, 10, "a ms", peer="safetensors, Python"))
-    bars.finish(rows, options.json, file_bytes=size, header_bytes=len(text), loads=loads, headers=headers)
+                rows.append(bars.bar(title + kind, ours, peers, 10, "a ms", peer="safetensors, Python", load=load))
+    bars.finish(rows, options.json, file_bytes=size, loads=loads, headers=headers)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,13 @@ from safetensors.numpy import save_file
 import bars
 
 
+MODELS = ["one file", "eight files"]
+
+
 def make_models(folder, megabytes):
     random = numpy.random.default_rng(1)
     tensors = {f"layer.{i}": random.integers(0, 255, (megabytes * 125_000 // 8, 8), numpy.uint8) for i in range(8)}
-    models = {"one file": folder / "one", "eight files": folder / "eight"}
+    models = dict(zip(MODELS, [folder / "one", folder / "eight"]))
     for model in models.values():
         model.mkdir()
         (model / "config.json").write_text("{}")
@@ -75,8 +78,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, os.cpu_count()}))
     parser.add_argument("--no-peer", action="store_true", help="leave model-signing out")
-    parser.add_argument("--folder", help="where the files are made (default: a temporary one)")
-    parser.add_argument("--json", action="store_true")
+    bars.add_options(parser)
     options = parser.parse_args()
 
     def command(*arguments):
@@ -84,61 +86,74 @@ def main():
         if done.returncode:
             sys.exit(f"{arguments}: {done.stdout}{done.stderr}")
 
-    rows, details = [], []
+    journal, rows, details = bars.Journal(options.journal), [], []
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = pathlib.Path(temporary)
-        models = make_models(folder, options.megabytes)
         key, signature = folder / "k.pem", folder / "model.sig"
         command(options.sconce, "tensors", "keygen", "-o", key)
-        for name, model in models.items():
-            paths = sorted(model.iterdir())
-            buffers = [path.read_bytes() for path in paths]
-            total = sum(map(len, buffers))
-            sign = [options.sconce, "tensors", "sign", model, "--key", key, "-o", signature]
-            verify = [options.sconce, "tensors", "verify", model, "--key", key.with_suffix(".pub"), "--signature", signature]
-            peer = [sys.executable, "-m", "model_signing"]
+        models = {}
+        for name in MODELS:
+            def runs_of(name=name):
+                if not models:
+                    models.update(make_models(folder, options.megabytes))
+                model = models[name]
+                paths = sorted(model.iterdir())
+                buffers = [path.read_bytes() for path in paths]
+                sign = [options.sconce, "tensors", "sign", model, "--key", key, "-o", signature]
+                verify = [options.sconce, "tensors", "verify", model, "--key", key.with_suffix(".pub"),
+                          "--signature", signature]
+                peer = [sys.executable, "-m", "model_signing"]
+                runs = {}
+                for t in options.threads:
+                    runs["hash", t] = lambda t=t: raw(buffers, t)
+                    runs["hash, read", t] = lambda t=t: raw_read(paths, t)
+                    runs["sign files", t] = lambda t=t: command(*sign, "--threads", t, "--no-tensors")
+                    runs["sign files and tensors", t] = lambda t=t: command(*sign, "--threads", t)
+                    runs["verify", t] = lambda t=t: command(*verify, "--threads", t)
+                runs["verify one tensor", 1] = lambda: command(*verify, "--tensor", "layer.3")
+                if not options.no_peer:
+                    runs["model-signing sign", 0] = lambda: command(
+                        *peer, "sign", "key", model, "--signature", folder / "peer.sig", "--private_key", key)
+                    runs["model-signing verify", 0] = lambda: command(
+                        *peer, "verify", "key", model, "--signature", signature, "--public_key",
+                        key.with_suffix(".pub"))
+                return runs
+
             runs = {}
-            for t in options.threads:
-                runs["hash", t] = lambda t=t: raw(buffers, t)
-                runs["hash, read", t] = lambda t=t: raw_read(paths, t)
-                runs["sign files", t] = lambda t=t: command(*sign, "--threads", t, "--no-tensors")
-                runs["sign files and tensors", t] = lambda t=t: command(*sign, "--threads", t)
-                runs["verify", t] = lambda t=t: command(*verify, "--threads", t)
-            runs["verify one tensor", 1] = lambda: command(*verify, "--tensor", "layer.3")
-            if not options.no_peer:
-                runs["model-signing sign", 0] = lambda: command(
-                    *peer, "sign", "key", model, "--signature", folder / "peer.sig", "--private_key", key)
-                runs["model-signing verify", 0] = lambda: command(
-                    *peer, "verify", "key", model, "--signature", signature, "--public_key", key.with_suffix(".pub"))
-            wall, cpu = {what: [] for what in runs}, {what: [] for what in runs}
-            for number in range(options.rounds + 1):  # the first round warms up
-                for what, run in runs.items():
-                    bars.progress(f"signing.py: {name}, round {number} of {options.rounds}: {what[0]}")
-                    figures = timed(run)
-                    if number:
-                        wall[what].append(figures[0])
-                        cpu[what].append(figures[1])
+
+            def one_round(number, name=name, runs=runs, runs_of=runs_of):
+                runs.update(runs or runs_of())
+                figures = {}
+                for (what, t), run in runs.items():
+                    bars.progress(f"signing.py: {name}, round {number} of {options.rounds}: {what}")
+                    figures[f"{what}, {t}"] = timed(run)
+                return figures
+
+            settings = {"megabytes": options.megabytes, "threads": options.threads, "peer": not options.no_peer,
+                        "program": bars.program(options.sconce)}
+            journal.measure(name, settings, options.rounds, one_round)
+            figures, load = journal.figures(name, settings, options.rounds)
+            wall = {what: [w for w, _ in pairs] for what, pairs in figures.items()}
+            cpu = {what: [c for _, c in pairs] for what, pairs in figures.items()}
             for t in options.threads:
                 times = cpu if t == 1 else wall
                 kind = f"{t} thread, processor s" if t == 1 else f"{t} threads, wall s"
-                twice = [2 * seconds for seconds in times["hash", t]]
+                twice = [2 * seconds for seconds in times[f"hash, {t}"]]
                 for what, beside, peers, wanted in [
-                        ("sign files", "hash", times["hash", t], 1.1),
-                        ("sign files", "hash, read", times["hash, read", t], 1.1),
-                        ("sign files and tensors", "hash", times["hash", t], 1.1),
+                        ("sign files", "hash", times[f"hash, {t}"], 1.1),
+                        ("sign files", "hash, read", times[f"hash, read, {t}"], 1.1),
+                        ("sign files and tensors", "hash", times[f"hash, {t}"], 1.1),
                         ("sign files and tensors", "hash, twice", twice, None),
-                        ("verify", "hash", times["hash", t], None)]:
-                    rows.append(bars.bar(f"{name}: {what}, {kind}", times[what, t], peers, wanted, "s", peer=beside,
-                                         at_most=True))
+                        ("verify", "hash", times[f"hash, {t}"], None)]:
+                    rows.append(bars.bar(f"{name}: {what}, {kind}", times[f"{what}, {t}"], peers, wanted, "s", peer=beside,
+                                         at_most=True, load=load))
             if not options.no_peer:
                 for what in ["sign", "verify"]:
                     ours = "sign files and tensors" if what == "sign" else what
-                    rows.append(bars.bar(f"{name}: {ours}, wall s", wall[ours, max(options.threads)],
-                                         wall[f"model-signing {what}", 0], None, "s", peer="model-signing",
-                                         at_most=True))
-            for (what, t), seconds in wall.items():
-                details.append({"model": name, "what": what, "threads": t or None, "bytes": total, "wall": seconds,
-                                "processor": cpu[what, t]})
+                    rows.append(bars.bar(f"{name}: {ours}, wall s", wall[f"{ours}, {max(options.threads)}"],
+                                         wall[f"model-signing {what}, 0"], None, "s", peer="model-signing",
+                                         at_most=True, load=load))
+            details.append({"model": name, "wall": wall, "processor": cpu})
     bars.finish(rows, options.json, runs=details)
 
 
