@@ -129,7 +129,8 @@ bool int8_convolution_rule(Lowering& l, const Node& node) {
   return finish_int8(l, node, 12, made, true);
 }
 
-// Images quantised by their own range: XNNPACK has it for images proper, and not by depth.
+// Images quantised by their own range: XNNPACK has it for images proper, not for rows and not by
+// depth.
 bool int8_dynamic_convolution_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0), w = value_argument(node, 1), scales = value_argument(node, 2),
        bias = value_argument(node, 3);
@@ -137,9 +138,9 @@ bool int8_dynamic_convolution_rule(Lowering& l, const Node& node) {
       !l.is_constant(*scales) || (bias && !l.is_constant(*bias)) || l.dims(*x).size() != 4)
     return false;
   auto c = read_convolution(l, node, *x, *w, 4);
-  if (!c || c->is_depthwise() || c->is_transposed()) return false;
+  if (!c || c->is_depthwise()) return false;
   std::vector<float> each = l.scales_of(*scales);
-  each.resize(size_t(c->filter[0]), each[0]);  // XNNPACK has one scale an output here
+  each.resize(size_t(c->ordered_filter()[0]), each[0]);  // XNNPACK has one scale an output here
   uint32_t filter = integer_filter(l, *w, *c, XnnDType::qcint8, each);
   uint32_t b = bias ? l.constant_of(*bias, l.dims(*bias), Lowering::Use::packed) : kXnnNoValue;
   uint32_t from = l.dynamic(l.image(*x), 3);
