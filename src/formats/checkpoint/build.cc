@@ -30,7 +30,7 @@ Result<void> Interpreter::build(ValueId target, ValueId state) {
         return wrong("byte order", order, "a text");
       std::string_view text = tree_.text(order);
       if (text != "<" && text != ">" && text != "|" && text != "=")
-        return broken("{}: byte order is \"{}\"", callee_, printable(text));
+        return broken("{}: byte order is \"{}\"", callee_, readable(text));
       value(target).flag = text == ">";
       return {};
     }
@@ -120,7 +120,7 @@ Result<ValueId> Interpreter::persistent(ValueId id) {
   if (tag == "storage") return persistent_storage(fields);
   if (tag == "module" && options_.persistent_ids == PersistentIds::stream && fields.size() == 4)
     return fields[1];
-  return broken("{}: the tag is \"{}\", wanted \"storage\"", callee_, printable(tag));
+  return broken("{}: the tag is \"{}\", wanted \"storage\"", callee_, readable(tag));
 }
 
 Result<ValueId> Interpreter::persistent_storage(Span<const ValueId> fields) {
@@ -139,7 +139,7 @@ Result<ValueId> Interpreter::persistent_storage(Span<const ValueId> fields) {
   uint64_t bytes = 0;
   if (count < 0 || !checked_multiply<uint64_t>(uint64_t(count), type.type->bytes, &bytes) ||
       bytes > uint64_t(INT64_MAX))
-    return broken("{}: storage \"{}\" of {} elements", callee_, printable(key), count);
+    return broken("{}: storage \"{}\" of {} elements", callee_, readable(key), count);
   auto [at, added] = storage_index_.try_emplace(std::string(key), uint32_t(tree_.storages.size()));
   if (added) {
     tree_.storages.push_back(
@@ -149,7 +149,7 @@ Result<ValueId> Interpreter::persistent_storage(Span<const ValueId> fields) {
   if (storage.type != type.type || storage.count != uint64_t(count) ||
       storage.untyped != !type.note.empty())
     return broken("{}: storage \"{}\" is {} of {} here, {} of {} at offset {}", callee_,
-                  printable(key), count, type.type->name, storage.count, storage.type->name,
+                  readable(key), count, type.type->name, storage.count, storage.type->name,
                   storage.offset);
   PickleStorageView view{at->second, 0, uint64_t(count)};
   if (stream && kind(fields[5]) != Kind::none) {  // (key, offset, count)
@@ -161,7 +161,7 @@ Result<ValueId> Interpreter::persistent_storage(Span<const ValueId> fields) {
     if (begin < 0 || part_count < 0 ||
         !range_inside(uint64_t(begin), uint64_t(part_count), uint64_t(count)))
       return broken("{}: a view of {} elements at {} passes the {} of storage \"{}\"", callee_,
-                    part_count, begin, count, printable(key));
+                    part_count, begin, count, readable(key));
     view.begin = uint64_t(begin);
     view.count = uint64_t(part_count);
   }

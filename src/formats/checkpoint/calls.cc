@@ -33,7 +33,7 @@ Result<ValueId> Interpreter::global(std::string_view module, std::string_view na
     return fail(Code::too_large, "global of {} bytes exceeds the limit of {}",
                 module.size() + name.size(), limits_.global_bytes_max);
   const GlobalRow* row = find_global(module, name);
-  std::string full = printable(module) + "." + printable(name);
+  std::string full = readable(module) + "." + readable(name);
   PickleValue result;
   if (row) {
     if (seen_.insert(row).second) tree_.globals.emplace_back(full, uint32_t(op_at_));
@@ -171,7 +171,7 @@ Result<PickleTensor> Interpreter::view_tensor(Span<const ValueId> arguments,
   }
   std::string problem = find_view_problem(begin, tensor.sizes, tensor.strides, limit);
   if (!problem.empty())
-    return broken("{}: storage \"{}\": {}", callee_, printable(storage.key), problem);
+    return broken("{}: storage \"{}\": {}", callee_, readable(storage.key), problem);
   bool empty = std::find(tensor.sizes.begin(), tensor.sizes.end(), 0) != tensor.sizes.end();
   tensor.begin = empty ? 0 : view_begin + uint64_t(begin);
   return tensor;
@@ -381,7 +381,7 @@ Result<ValueId> Interpreter::call_listed(const GlobalRow& row, ValueId arguments
       TRY(tensor.sizes, integers(items[2], "shape"));
       TRY(std::string_view order, string(items[3], "order"));
       if (order != "C" && order != "F")
-        return broken("{}: order is \"{}\", wanted C or F", callee_, printable(order));
+        return broken("{}: order is \"{}\", wanted C or F", callee_, readable(order));
       TRY_VOID(finish_array(tensor, value(items[1]), data, order == "F"));
       return add_tensor(std::move(tensor), Kind::array);
     }
@@ -409,7 +409,7 @@ Result<ValueId> Interpreter::encode(Span<const ValueId> arguments) {
     return add_text(text, Kind::bytes);
   if (encoding != "latin1" && encoding != "latin-1" && encoding != "iso-8859-1")
     return fail(Code::unsupported, "{}: encoding \"{}\", wanted latin1", callee_,
-                printable(encoding));
+                readable(encoding));
   std::string bytes;
   bytes.reserve(text.size());
   for (size_t i = 0; i < text.size(); i++) {

@@ -19,7 +19,7 @@ inline constexpr ValueId kNone = 0, kTrue = 1, kFalse = 2;
 const char* opcode_name(uint8_t opcode);
 const char* kind_name(PickleKind kind);
 // Bytes that hold text, for a message: cut, and what is not printable as \x..
-std::string printable(std::string_view text);
+std::string readable(std::string_view text);
 // A numpy type string without its byte order, "f8".
 const TorchType* array_type_of(std::string_view name);
 

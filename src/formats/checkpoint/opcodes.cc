@@ -104,7 +104,7 @@ const char* kind_name(PickleKind kind) {
   return "?";
 }
 
-std::string printable(std::string_view text) {
+std::string readable(std::string_view text) {
   std::string out;
   for (char c : text.substr(0, 120)) {
     if (uint8_t(c) < 0x20 || uint8_t(c) >= 0x7f)

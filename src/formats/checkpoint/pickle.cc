@@ -176,7 +176,7 @@ Result<void> Interpreter::step() {
       uint64_t index = 0;
       auto [end, problem] = std::from_chars(line.data(), line.data() + line.size(), index);
       if (problem != std::errc() || end != line.data() + line.size())
-        return broken("\"{}\" is not an index", printable(line));
+        return broken("\"{}\" is not an index", readable(line));
       return opcode_ == 'p' ? put(index) : get(index);
     }
     case 'q':
@@ -222,7 +222,7 @@ Result<void> Interpreter::step() {
       double number = 0;
       auto [end, problem] = std::from_chars(line.data(), line.data() + line.size(), number);
       if (problem != std::errc() || end != line.data() + line.size())
-        return broken("\"{}\" is not a number", printable(line));
+        return broken("\"{}\" is not a number", readable(line));
       TRY(ValueId id, add_floating(number));
       return push(id);
     }

@@ -131,7 +131,7 @@ Result<void> Interpreter::text_integer(std::string_view line, bool is_long) {
   if (problem == std::errc::result_out_of_range && end == digits.data() + digits.size())
     return long_integer(digits);
   if (problem != std::errc() || end != digits.data() + digits.size())
-    return broken("\"{}\" is not an integer", printable(line));
+    return broken("\"{}\" is not an integer", readable(line));
   return push(value);
 }
 
@@ -177,7 +177,7 @@ Result<void> Interpreter::byte_text(Bytes bytes) {
 Result<void> Interpreter::quoted_text(std::string_view line) {
   if (line.size() < 2 || line.front() != line.back() ||
       (line.front() != '\'' && line.front() != '"'))
-    return broken("\"{}\" is not in quotes", printable(line));
+    return broken("\"{}\" is not in quotes", readable(line));
   line = line.substr(1, line.size() - 2);
   std::string text;
   text.reserve(line.size());
@@ -203,7 +203,7 @@ Result<void> Interpreter::quoted_text(std::string_view line) {
         i += 2;
         break;
       }
-      default: return broken("escape \\{} is not supported", printable(line.substr(i, 1)));
+      default: return broken("escape \\{} is not supported", readable(line.substr(i, 1)));
     }
   }
   bool is_text = find_invalid_utf8(text) == text.size();
