@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "import/names.h"
+#include "import/pte/branches.h"
 #include "import/pte/memory.h"
 #include "import/pte/payload.h"
 #include "ops/def.h"
@@ -13,8 +14,13 @@
 namespace sconce {
 namespace {
 
-// Memories that callers bring are numbered after the planned ones.
-constexpr uint64_t kCallerSpace = uint64_t(1) << 32;
+// Memories that callers bring are numbered after the planned ones, then places of results that a
+// branch chose.
+constexpr uint64_t kCallerSpace = uint64_t(1) << 32, kChosenSpace = uint64_t(1) << 33;
+
+// Loops whose rounds are known are written out, up to so many instructions in all.
+constexpr size_t kStepsMax = 1 << 16;
+constexpr int kBranchDepthMax = 16;
 
 // True when memory order equals logical order.
 bool in_order(const std::vector<uint8_t>& dim_order, const std::vector<int32_t>& sizes) {
@@ -83,10 +89,38 @@ class MethodImporter {
   Result<ValueId> add_state(const Tensor& tensor, Bytes initial);
   Result<void> add_inputs();
   Result<void> find_written_numbers();
+  Result<void> check_carried_numbers();
   bool reads(int32_t value) const;
   Result<void> add_outputs();
   Result<void> add_write_backs();
 
+  // What values of the file are at some point of the program.
+  struct Moment {
+    PlannedMemory memory;
+    std::vector<Tensor> tensors;
+    std::vector<std::optional<Argument>> numbers;
+    std::vector<bool> forgotten;
+  };
+  // One way of two, as far as it has been followed.
+  struct Way {
+    Branch branch;
+    Moment end;
+    std::map<int32_t, ValueId> tensors;  // by value of the file: handles that it changed
+    std::vector<ValueId> kept;           // what memory that outlives the call holds
+  };
+  Moment moment() const { return {memory_, tensors_, numbers_, forgotten_}; }
+  void go_to(const Moment& then) {
+    memory_ = then.memory;
+    tensors_ = then.tensors;
+    numbers_ = then.numbers;
+    forgotten_ = then.forgotten;
+  }
+  Result<void> import_steps(const PteChain& chain, size_t from, size_t to);
+  Result<size_t> import_jump(const PteChain& chain, size_t at, size_t from, size_t to);
+  Result<Way> follow(const PteChain& chain, size_t from, size_t to, const Moment& start);
+  Result<void> join_ways(ValueId predicate, Way& if_true, Way& if_false, const Moment& start,
+                         const std::string& source);
+  std::vector<MemoryPlace> kept_places() const;
   Result<void> import_instruction(const PteInstruction& instruction);
   Result<void> import_kernel(const PteKernelCall& call);
   bool is_of_kind(const Argument& argument, char letter) const;
@@ -165,7 +199,13 @@ class MethodImporter {
   PlannedMemory memory_;
   std::vector<Tensor> tensors_;                   // by value; a view or a move changes the place
   std::vector<std::optional<Argument>> numbers_;  // by value; what stands there now
-  std::vector<bool> written_;                     // by value: a number that instructions write
+  bool has_dynamic_input_ = false;
+  std::vector<bool> written_;    // by value: a number that instructions write
+  std::vector<bool> carried_;    // ... and that is read before, as the file has it
+  std::vector<bool> forgotten_;  // by value: only one of two ways has changed it
+  size_t steps_ = 0;
+  int depth_ = 0;
+  uint64_t chosen_ = 0, chosen_places_ = 0;
   std::vector<State> states_;
   std::vector<ValueId> inputs_;  // by position: what lies in memory at first; numbers have none
   ConstantValues constants_;
@@ -182,7 +222,8 @@ Result<MethodImporter::Tensor> MethodImporter::make_tensor(size_t index,
     return error(Code::unsupported, "element type {}", declared.scalar_type);
   t.dtype = DType(declared.scalar_type);
   if (declared.dynamism != PteDynamism::fixed) {
-    if (options_.input_sizes.empty()) return error(Code::unsupported, "a tensor of dynamic shape");
+    if (has_dynamic_input_ && options_.input_sizes.empty())
+      return error(Code::unsupported, "a tensor of dynamic shape");
     if (declared.dynamism == PteDynamism::unbounded)
       return error(Code::unsupported, "a tensor without upper bound");
     t.dynamic = t.unknown = true;
@@ -218,6 +259,11 @@ Result<MethodImporter::Tensor> MethodImporter::make_tensor(size_t index,
 Result<void> MethodImporter::make_tensors() {
   tensors_.resize(from_.values.size());
   numbers_.resize(from_.values.size());
+  carried_.assign(from_.values.size(), false);
+  forgotten_.assign(from_.values.size(), false);
+  for (int32_t input : from_.inputs)
+    if (auto* declared = std::get_if<PteTensor>(&from_.values[size_t(input)]))
+      has_dynamic_input_ |= declared->dynamism != PteDynamism::fixed;
   for (size_t i = 0; i < from_.values.size(); i++) {
     const auto* declared = std::get_if<PteTensor>(&from_.values[i]);
     if (!declared) continue;
@@ -245,6 +291,8 @@ Result<ValueId> MethodImporter::read_memory(int32_t value) {
   TRY(const Tensor* t, tensor(value));
   if (t->unknown)
     return error(Code::unsupported, "a tensor of dynamic shape is read, and none was written");
+  if (forgotten_[size_t(value)])
+    return error(Code::unsupported, "tensor {} is read, which only a branch has made", value);
   if (t->constant) return constant(*t);
   TensorType type{t->dtype, memory_sizes(*t), {}};
   // Planned memory that nothing has written: what an earlier call left there, zeros at first.
@@ -506,9 +554,11 @@ Result<void> MethodImporter::add_write_backs() {
 // ---------------------------------------------------------------------------------
 
 Result<Argument> MethodImporter::number(int32_t value) {
+  if (forgotten_[size_t(value)])
+    return error(Code::unsupported, "number {} is read that only a branch has computed", value);
   if (numbers_[size_t(value)]) return *numbers_[size_t(value)];
-  if (written_[size_t(value)])
-    return error(Code::unsupported, "number {} is read before it is computed", value);
+  // As the file has it, or as the last call left it: the same, if this call leaves it so too.
+  if (written_[size_t(value)]) carried_[size_t(value)] = true;
   const PteValue& v = from_.values[size_t(value)];
   if (std::holds_alternative<std::monostate>(v)) return Argument(None{});
   if (auto* integer = std::get_if<int64_t>(&v)) return Argument(*integer);
@@ -569,7 +619,10 @@ Result<Argument> MethodImporter::argument(int32_t value, const std::string& type
 Result<void> MethodImporter::move(const PteMove& move) {
   if (is_tensor(move.from) != is_tensor(move.to))
     return error(Code::unsupported, "a tensor moves to a number");
+  forgotten_[size_t(move.to)] = false;
   if (is_tensor(move.from)) {
+    if (forgotten_[size_t(move.from)])
+      return error(Code::unsupported, "tensor {} moves, which only a branch has made", move.from);
     tensors_[size_t(move.to)] = tensors_[size_t(move.from)];
     return {};
   }
@@ -601,6 +654,7 @@ Result<void> MethodImporter::import_prim(const Prim& prim, const std::vector<int
     }
     if (!same) return error(Code::unsupported, "the number computed is of another kind");
     numbers_[size_t(out)] = std::move(value);
+    forgotten_[size_t(out)] = false;
     return {};
   };
   std::string_view name = prim.name;
@@ -767,7 +821,8 @@ Result<void> MethodImporter::import_operator(const Op& op, const std::vector<int
   for (const Effects::Write& change : writes) {
     auto at = std::find(op.kernel_arguments.begin(), op.kernel_arguments.end(), change.argument);
     if (at == op.kernel_arguments.end())
-      return error(Code::internal, "argument {} is changed, and no kernel takes it", change.argument);
+      return error(Code::internal, "argument {} is changed, and no kernel takes it",
+                   change.argument);
     TRY_VOID(write(args[size_t(at - op.kernel_arguments.begin())], change.value));
   }
   for (size_t i = 0; i < outs.size(); i++) TRY_VOID(write(outs[i], results[i]));
@@ -831,7 +886,11 @@ Result<void> MethodImporter::import_kernel(const PteKernelCall& call) {
       TRY(const Tensor* from, tensor(args[1]));
       TRY(Argument index, number(args[2]));
       auto* row = std::get_if<int64_t>(&index);
-      if (to->dynamic) return error(Code::unsupported, "a tensor that grows row by row");
+      if (to->dynamic && row && *row >= 0 && *row < INT32_MAX && to->sizes.size() >= 1) {
+        std::vector<int32_t> sizes = to->sizes;
+        sizes[0] = int32_t(*row + 1);
+        TRY_VOID(set_sizes(tensors_[size_t(args[0])], std::move(sizes)));
+      }
       bool fits = row && to->dtype == from->dtype && to->sizes.size() == from->sizes.size() + 1 &&
                   std::equal(from->sizes.begin(), from->sizes.end(), to->sizes.begin() + 1) &&
                   *row >= 0 && *row < to->sizes[0] && to->dim_order.empty() &&
@@ -908,8 +967,11 @@ Result<void> MethodImporter::import_instruction(const PteInstruction& instructio
   }
   if (auto* m = std::get_if<PteMove>(&instruction)) return move(*m);
   if (std::holds_alternative<PteFree>(instruction)) return {};  // of tensors without bounds only
-  return error(Code::unsupported, "a jump");
+  return error(Code::internal, "a jump among instructions");
 }
+
+// --- jumps
+// ----------------------------------------------------------------------------------------
 
 std::string source_of(const std::vector<PteFrame>& stack) {
   if (stack.empty()) return {};
@@ -919,6 +981,206 @@ std::string source_of(const std::vector<PteFrame>& stack) {
   if (file.empty()) return {};
   std::string text = fmt::format("{}:{}", file, frame.line);
   return frame.code.empty() ? text : text + ": " + frame.code;
+}
+
+// Instructions [from, to), in the order that they run in; jumps stay within.
+Result<void> MethodImporter::import_steps(const PteChain& chain, size_t from, size_t to) {
+  for (size_t at = from; at < to;) {
+    build_.source = at < chain.stacks.size() ? source_of(chain.stacks[at]) : std::string();
+    auto step = [&]() -> Result<void> {
+      if (std::holds_alternative<PteJumpFalse>(chain.instructions[at])) {
+        TRY(at, import_jump(chain, at, from, to));
+      } else {
+        TRY_VOID(import_instruction(chain.instructions[at]));
+        at++;
+      }
+      TRY_VOID(build_.status());
+      if (graph_.nodes.size() > options_.nodes_max)
+        return error(Code::too_large, "more than {} nodes", options_.nodes_max);
+      if (++steps_ > kStepsMax)
+        return error(Code::too_large, "a loop of more than {} instructions", kStepsMax);
+      return {};
+    };
+    size_t instruction = at;
+    Result<void> done = step();
+    if (!done.ok())
+      return std::move(done.error()).with_context(fmt::format("instruction {}", instruction));
+  }
+  return {};
+}
+
+// Where to go on. A condition that is known now is followed; loops of a known number of rounds are
+// written out that way. Else it decides between two ways, which end at the same place.
+Result<size_t> MethodImporter::import_jump(const PteChain& chain, size_t at, size_t from,
+                                           size_t to) {
+  auto jump_at = [&](size_t i) { return std::get_if<PteJumpFalse>(&chain.instructions[i]); };
+  auto known = [&](int32_t condition) -> Result<std::optional<bool>> {
+    if (is_tensor(condition)) return std::optional<bool>();
+    TRY(Argument value, number(condition));
+    if (auto* boolean = std::get_if<bool>(&value)) return std::optional<bool>(*boolean);
+    if (std::holds_alternative<ValueRef>(value)) return std::optional<bool>();
+    return error(Code::invalid_file, "a condition that is no bool");
+  };
+  const PteJumpFalse& jump = *jump_at(at);
+  if (jump.destination < 0 || size_t(jump.destination) > to || size_t(jump.destination) < from)
+    return error(Code::unsupported, "a jump out of a branch");
+  size_t target = size_t(jump.destination);
+  TRY(std::optional<bool> decided, known(jump.condition));
+  if (decided) return *decided ? at + 1 : target;
+  if (target <= at) return error(Code::unsupported, "a loop that only data end");
+  if (depth_ == kBranchDepthMax)
+    return error(Code::too_large, "branches in branches, {} deep", kBranchDepthMax);
+
+  // The first way ends with a jump over the second, or there is no second.
+  size_t first_end = target, end = target;
+  const PteJumpFalse* over = target > at + 1 ? jump_at(target - 1) : nullptr;
+  if (over && size_t(over->destination) >= target && size_t(over->destination) <= to &&
+      over->destination > 0) {
+    const PteValue& condition = from_.values[size_t(over->condition)];
+    if (auto* never = std::get_if<bool>(&condition);
+        never && !*never && !written_[size_t(over->condition)]) {
+      first_end = target - 1;
+      end = size_t(over->destination);
+    }
+  }
+  ValueId predicate;
+  if (is_tensor(jump.condition)) {
+    TRY(predicate, read(jump.condition));
+    if (build_.dtype(predicate) != DType::b8)
+      return error(Code::unsupported, "a condition of {}", dtype_name(build_.dtype(predicate)));
+  } else {
+    TRY(Argument value, number(jump.condition));
+    predicate = std::get<ValueRef>(value).id;
+  }
+  std::string source = build_.source;
+  Moment start = moment();
+  size_t states = states_.size();
+  depth_++;
+  TRY(Way if_true, follow(chain, at + 1, first_end, start));
+  // State that the first way was the first to read was there before both.
+  for (; states < states_.size(); states++)
+    start.memory.write(states_[states].place, states_[states].value);
+  go_to(start);
+  TRY(Way if_false, follow(chain, target, end, start));
+  for (; states < states_.size(); states++) {
+    start.memory.write(states_[states].place, states_[states].value);
+    if (if_true.end.memory.is_untouched(states_[states].place))
+      if_true.end.memory.write(states_[states].place, states_[states].value);
+    else
+      return error(Code::unsupported, "state that both ways use otherwise");
+  }
+  depth_--;
+  TRY_VOID(join_ways(predicate, if_true, if_false, start, source));
+  return end;
+}
+
+// Memory whose contents outlive the call: state, and what callers bring.
+std::vector<MemoryPlace> MethodImporter::kept_places() const {
+  std::vector<MemoryPlace> places;
+  for (const State& state : states_) places.push_back(state.place);
+  for (int32_t input : from_.inputs)
+    if (is_tensor(input) && tensors_[size_t(input)].place.space >= kCallerSpace &&
+        tensors_[size_t(input)].place.space < kChosenSpace)
+      places.push_back(tensors_[size_t(input)].place);
+  return places;
+}
+
+// One way from `start`, where the importer stands, to its end; its nodes are out of the order then.
+Result<MethodImporter::Way> MethodImporter::follow(const PteChain& chain, size_t from, size_t to,
+                                                   const Moment& start) {
+  size_t first = graph_.order.size();
+  TRY_VOID(import_steps(chain, from, to));
+  Way way{{}, moment(), {}, {}};
+  // Handles that moves have changed are what a way leaves behind.
+  for (size_t i = 0; i < tensors_.size(); i++) {
+    const Tensor &now = tensors_[i], &before = start.tensors[i];
+    if (!is_tensor(int32_t(i)) ||
+        (now.place == before.place && now.sizes == before.sizes &&
+         now.constant == before.constant && now.declared == before.declared))
+      continue;
+    if (now.unknown) continue;
+    Result<ValueId> value = read_memory(int32_t(i));
+    TRY_VOID(build_.status());
+    if (value.ok()) way.tensors.emplace(int32_t(i), *value);
+  }
+  way.branch.nodes.assign(graph_.order.begin() + int64_t(first), graph_.order.end());
+  graph_.order.resize(first);
+  return way;
+}
+
+Result<void> MethodImporter::join_ways(ValueId predicate, Way& if_true, Way& if_false,
+                                       const Moment& start, const std::string& source) {
+  for (const MemoryPlace& place : kept_places())
+    if (!if_true.end.memory.holds_same(start.memory, place) ||
+        !if_false.end.memory.holds_same(start.memory, place))
+      return error(Code::unsupported, "a branch that changes state");
+  go_to(start);
+  memory_.forget_differences(if_true.end.memory);
+  memory_.forget_differences(if_false.end.memory);
+  for (size_t i = 0; i < numbers_.size(); i++) {
+    const auto &a = if_true.end.numbers[i], &b = if_false.end.numbers[i];
+    bool same = if_true.end.forgotten[i] == if_false.end.forgotten[i] && a == b;
+    if (same && !is_tensor(int32_t(i))) {
+      numbers_[i] = a;
+      forgotten_[i] = if_true.end.forgotten[i];
+    } else if (!is_tensor(int32_t(i))) {
+      forgotten_[i] = true;
+    }
+  }
+  // Handles that both ways have changed are results; those of one way belong to it alone.
+  std::vector<int32_t> handles;
+  for (size_t i = 0; i < tensors_.size(); i++) {
+    auto a = if_true.tensors.find(int32_t(i)), b = if_false.tensors.find(int32_t(i));
+    bool in_true = a != if_true.tensors.end(), in_false = b != if_false.tensors.end();
+    if (!is_tensor(int32_t(i))) continue;
+    forgotten_[i] = forgotten_[i] || if_true.end.forgotten[i] || if_false.end.forgotten[i];
+    if (!in_true && !in_false) continue;
+    const Tensor &x = if_true.end.tensors[i], &y = if_false.end.tensors[i];
+    if (!in_true || !in_false || x.dtype != y.dtype || x.sizes != y.sizes ||
+        x.dim_order != y.dim_order) {
+      forgotten_[i] = true;
+      continue;
+    }
+    forgotten_[i] = false;
+    handles.push_back(int32_t(i));
+    if_true.branch.outputs.push_back(a->second);
+    if_false.branch.outputs.push_back(b->second);
+  }
+  chosen_++;
+  if (handles.empty()) {  // neither way leaves anything behind
+    for (const Way* way : {&if_true, &if_false})
+      for (NodeId id : way->branch.nodes) graph_.nodes[size_t(id)].removed = true;
+    return {};
+  }
+  std::vector<ValueId> results =
+      add_cond(graph_, predicate, if_true.branch, if_false.branch, source);
+  for (size_t i = 0; i < handles.size(); i++) {
+    Tensor& chosen = tensors_[size_t(handles[i])];
+    chosen = if_true.end.tensors[size_t(handles[i])];
+    chosen.constant = false;
+    chosen.place = {kChosenSpace + chosen_places_++, 0, chosen.place.bytes};
+    memory_.write(chosen.place, results[i]);
+  }
+  return {};
+}
+
+// A number that was read as the file has it: the next call has to find it so.
+Result<void> MethodImporter::check_carried_numbers() {
+  for (size_t i = 0; i < carried_.size(); i++) {
+    if (!carried_[i] || !numbers_[i]) continue;
+    auto is = [&](const auto& first) {
+      using T = std::decay_t<decltype(first)>;
+      auto* now = std::get_if<T>(&*numbers_[i]);
+      return now && *now == first;
+    };
+    const PteValue& v = from_.values[i];
+    bool same = (std::holds_alternative<int64_t>(v) && is(std::get<int64_t>(v))) ||
+                (std::holds_alternative<bool>(v) && is(std::get<bool>(v))) ||
+                (std::holds_alternative<double>(v) && is(std::get<double>(v)));
+    if (!same || forgotten_[i])
+      return error(Code::unsupported, "number {} goes from one call to the next", i);
+  }
+  return {};
 }
 
 Result<void> MethodImporter::run() {
@@ -931,17 +1193,12 @@ Result<void> MethodImporter::run() {
   TRY_VOID(add_states());
   TRY_VOID(add_inputs());
   for (const PteChain& chain : from_.chains)
-    for (size_t i = 0; i < chain.instructions.size(); i++) {
-      build_.source = i < chain.stacks.size() ? source_of(chain.stacks[i]) : std::string();
-      Result<void> done = import_instruction(chain.instructions[i]);
-      if (done.ok()) done = build_.status();
-      if (done.ok() && graph_.nodes.size() > options_.nodes_max)
-        done = error(Code::too_large, "more than {} nodes", options_.nodes_max);
-      if (!done.ok()) return std::move(done.error()).with_context(fmt::format("instruction {}", i));
-    }
+    TRY_VOID(import_steps(chain, 0, chain.instructions.size()));
   build_.source.clear();
+  TRY_VOID(check_carried_numbers());
   TRY_VOID(add_outputs());
   TRY_VOID(add_write_backs());
+  if (chosen_) graph_.compact();
   return build_.status();
 }
 

@@ -2,6 +2,7 @@
 //
 // Instructions write into planned memory; here every write becomes a value (memory.h), every kernel
 // the operator that it computes, every XNNPACK payload the operators that its nodes stand for.
+// Loops of known rounds are written out; jumps that data decide become branches (branches.h).
 // State that lives in planned memory from call to call becomes buffers and write-backs. What cannot
 // be told exactly is an error that says why; the method then runs as it stands.
 #pragma once
@@ -31,7 +32,7 @@ struct PteImportOptions {
 };
 
 // One method. Constants view the bytes that `file` views, which the caller keeps for as long as the
-// result lives. Not taken: jumps, shapes that only data decide, random operators, quantised
+// result lives. Not taken: loops that only data end, shapes that only data decide, random operators, quantised
 // payloads, delegates other than XNNPACK's.
 Result<std::unique_ptr<Program>> import_pte_method(const PteProgram& file, const PteMethod& method,
                                                    const PteImportOptions& options);

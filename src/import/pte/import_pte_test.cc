@@ -182,18 +182,117 @@ TEST(ImportPte, a_copy_into_another_order_of_dimensions_is_the_same_value) {
             "return %3\n");
 }
 
+// x and y go in; one of two ways is taken as the first says.
+struct TwoWays : Made {
+  int32_t test = tensor({}, 128, DType::b8), x = tensor({2}, 0), a = tensor({2}, 32),
+          b = tensor({2}, 64), out = tensor({2}, 96), never = add(false);
+  TwoWays() {
+    method.inputs = {test, x};
+    method.outputs = {out};
+  }
+  void jump(int32_t condition, int32_t to) {
+    method.chains[0].instructions.push_back(PteJumpFalse{condition, to});
+  }
+  void move(int32_t from, int32_t to) {
+    method.chains[0].instructions.push_back(PteMove{from, to});
+  }
+};
+
+TEST(ImportPte, a_jump_that_data_decide_and_one_over_the_other_way_are_a_cond) {
+  TwoWays m;
+  m.jump(m.test, 4);
+  m.relu(m.x, m.a);
+  m.move(m.a, m.out);
+  m.jump(m.never, 6);
+  m.relu(m.x, m.b);
+  m.move(m.x, m.out);
+  EXPECT_EQ(m.imported(),
+            "%1: f32[2] = aten::relu(%input_1)\n"
+            "return %1\n"
+            "}\n"
+            "%1: f32[2] = aten::relu(%input_1)\n"
+            "return %input_1\n"
+            "}\n"
+            "%4: f32[2] = cond(%input_0, graph 0, graph 1, {%input_1})\n"
+            "return %4\n");
+}
+
+TEST(ImportPte, a_loop_of_known_rounds_is_written_out) {
+  TwoWays m;
+  int32_t round = m.add(int64_t{0}), one = m.add(int64_t{1}), rounds = m.add(int64_t{3}),
+          done = m.add(false), rows = m.tensor({3, 2}, 160);
+  m.method.outputs = {rows};
+  m.relu(m.x, m.a);
+  m.call("executorch_prim::et_copy_index", "tensor", {rows, m.a, round});
+  m.call("executorch_prim::add", "Scalar", {round, one, round});
+  m.call("executorch_prim::eq", "Scalar", {round, rounds, done});
+  m.jump(done, 0);
+  m.call("executorch_prim::sub", "Scalar", {round, rounds, round});
+  std::string text = m.imported();
+  EXPECT_EQ(text.find("graph"), std::string::npos);
+  for (const char* line : {"%2: f32[2] = aten::relu", "%3: f32[2] = aten::relu",
+                           "%4: f32[2] = aten::relu", "f32[3, 2] = aten::view"})
+    EXPECT_NE(text.find(line), std::string::npos) << text;
+}
+
+TEST(ImportPte, says_which_jumps_it_cannot_take) {
+  auto refused = [](auto build) {
+    TwoWays m;
+    build(m);
+    return m.imported();
+  };
+  EXPECT_EQ(refused([](TwoWays& m) { m.jump(m.never, 0); }),
+            "instruction 0: a loop of more than 65536 instructions");
+  EXPECT_EQ(refused([](TwoWays& m) {
+              m.relu(m.x, m.out);
+              m.jump(m.test, 0);
+            }),
+            "instruction 1: a loop that only data end");
+  EXPECT_EQ(refused([](TwoWays& m) {
+              m.jump(m.test, 2);
+              m.jump(m.test, 3);
+              m.relu(m.x, m.out);
+            }),
+            "instruction 0: instruction 1: a jump out of a branch");
+  EXPECT_EQ(refused([](TwoWays& m) {
+              m.jump(m.test, 2);
+              m.relu(m.x, m.out);
+            }),
+            "output 0: memory is read that only a branch has written");
+  EXPECT_EQ(refused([](TwoWays& m) {
+              m.jump(m.test, 2);
+              m.move(m.x, m.out);
+            }),
+            "output 0: tensor 4 is read, which only a branch has made");
+  EXPECT_EQ(refused([](TwoWays& m) {  // what lies there before is state
+              m.relu(m.b, m.a);
+              m.jump(m.test, 3);
+              m.relu(m.x, m.b);
+              m.relu(m.x, m.out);
+            }),
+            "instruction 1: a branch that changes state");
+  EXPECT_EQ(refused([](TwoWays& m) {
+              int32_t count = m.add(int64_t{0}), one = m.add(int64_t{1});
+              m.call("executorch_prim::add", "Scalar", {count, one, count});
+              m.relu(m.x, m.out);
+            }),
+            "number 6 goes from one call to the next");
+  EXPECT_EQ(refused([](TwoWays& m) {
+              int32_t a = m.add(int64_t{7}), b = m.add(int64_t{1}), sum = m.add(int64_t{0}),
+                      twice = m.add(int64_t{0});
+              m.jump(m.test, 2);
+              m.call("executorch_prim::add", "Scalar", {a, b, sum});
+              m.call("executorch_prim::add", "Scalar", {sum, b, twice});
+            }),
+            "instruction 2: executorch_prim::add.Scalar: number 8 is read that only a branch has "
+            "computed");
+}
+
 TEST(ImportPte, says_what_it_cannot_take) {
   {
     Made m;
-    int32_t x = m.tensor({2}, 0), out = m.tensor({2}, 32), yes = m.add(true);
-    m.method.inputs = {x};
-    m.method.outputs = {out};
-    m.method.chains[0].instructions.push_back(PteJumpFalse{yes, 0});
-    EXPECT_EQ(m.imported(), "instruction 0: a jump");
-  }
-  {
-    Made m;
     int32_t x = m.tensor({2}, 0);
+    m.method.inputs = {x};
     m.tensor_at(x).dynamism = PteDynamism::bounded;
     m.tensor_at(x).name = "x";
     EXPECT_EQ(m.imported(), "tensor 0 \"x\": a tensor of dynamic shape");

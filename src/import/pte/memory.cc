@@ -14,7 +14,8 @@ std::optional<ValueId> PlannedMemory::find_whole(const MemoryPlace& place) const
   auto space = spaces_.find(place.space);
   if (space == spaces_.end()) return std::nullopt;
   auto found = space->second.find(place.offset);
-  if (found == space->second.end() || found->second.end != place.end() || found->second.at != 0)
+  if (found == space->second.end() || found->second.end != place.end() || found->second.at != 0 ||
+      found->second.value == kNoValue)
     return std::nullopt;
   if (found->second.symbolic) return found->second.value;
   auto bytes = bytes_max(build_->tensor(found->second.value), build_->program().symbols);
@@ -46,6 +47,8 @@ Result<ValueId> PlannedMemory::read(const MemoryPlace& place, const TensorType& 
     if (next == extents.end() || next->first > at || next->second.end <= at)
       return error(Code::unsupported, "memory is read that nothing has written");
     const Extent& extent = next->second;
+    if (extent.value == kNoValue)
+      return error(Code::unsupported, "memory is read that only a branch has written");
     TRY_VOID(wants(extent.value));
     if (extent.symbolic)
       return error(Code::unsupported, "part of a tensor of dynamic shape is read");
@@ -70,7 +73,8 @@ Result<ValueId> PlannedMemory::read_symbolic(const MemoryPlace& place,
   auto space = spaces_.find(place.space);
   auto extent =
       space == spaces_.end() ? Extents::const_iterator() : space->second.find(place.offset);
-  if (space == spaces_.end() || extent == space->second.end() || extent->second.at != 0)
+  if (space == spaces_.end() || extent == space->second.end() || extent->second.at != 0 ||
+      extent->second.value == kNoValue)
     return error(Code::unsupported,
                  "a tensor of dynamic shape is read from memory that holds no whole tensor");
   if (build_->tensor(extent->second.value).sizes == sizes) return extent->second.value;
@@ -78,6 +82,10 @@ Result<ValueId> PlannedMemory::read_symbolic(const MemoryPlace& place,
 }
 
 void PlannedMemory::write(const MemoryPlace& place, ValueId value) {
+  put(place, {place.end(), value, 0, !is_static(build_->tensor(value))});
+}
+
+void PlannedMemory::put(const MemoryPlace& place, Extent extent) {
   if (place.bytes == 0) return;
   Extents& extents = spaces_[place.space];
   auto next = extents.lower_bound(place.offset);
@@ -98,7 +106,30 @@ void PlannedMemory::write(const MemoryPlace& place, ValueId value) {
       extents[place.end()] = right;
     }
   }
-  extents[place.offset] = {place.end(), value, 0, !is_static(build_->tensor(value))};
+  extents[place.offset] = extent;
+}
+
+bool PlannedMemory::holds_same(const PlannedMemory& other, const MemoryPlace& place) const {
+  static const Extents kNothing;
+  auto of = [&](const PlannedMemory& memory) {
+    auto space = memory.spaces_.find(place.space);
+    const Extents& extents = space == memory.spaces_.end() ? kNothing : space->second;
+    auto next = extents.lower_bound(place.offset);
+    if (next != extents.begin() && std::prev(next)->second.end > place.offset) next--;
+    std::vector<std::pair<uint64_t, Extent>> found;
+    for (; next != extents.end() && next->first < place.end(); next++) found.push_back(*next);
+    return found;
+  };
+  return of(*this) == of(other);
+}
+
+void PlannedMemory::forget_differences(const PlannedMemory& other) {
+  // What was written there took the place of what is here, so looking at one side is enough.
+  for (const auto& [space, extents] : other.spaces_)
+    for (const auto& [begin, extent] : extents) {
+      MemoryPlace place{space, begin, extent.end - begin};
+      if (!holds_same(other, place)) put(place, {extent.end, kNoValue, 0, false});
+    }
 }
 
 }  // namespace sconce

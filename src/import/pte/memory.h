@@ -39,14 +39,23 @@ class PlannedMemory {
   // From now on the place holds `value`, which fills it, or a part of it that symbols decide.
   void write(const MemoryPlace& place, ValueId value);
 
+  // True when every byte of the place is what it is in `other`.
+  bool holds_same(const PlannedMemory& other, const MemoryPlace& place) const;
+  // Bytes that differ from those of `other` are what nobody knows: reading them fails, until they
+  // are written again.
+  void forget_differences(const PlannedMemory& other);
+
  private:
   struct Extent {
     uint64_t end = 0;
-    ValueId value = kNoValue;
-    uint64_t at = 0;  // bytes of `value` before this extent
+    ValueId value = kNoValue;  // kNoValue: unknown
+    uint64_t at = 0;           // bytes of `value` before this extent
     bool symbolic = false;
+    bool operator==(const Extent&) const = default;
   };
   using Extents = std::map<uint64_t, Extent>;  // by offset; they do not overlap
+
+  void put(const MemoryPlace& place, Extent extent);
 
   Build* build_;
   std::map<uint64_t, Extents> spaces_;
