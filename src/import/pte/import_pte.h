@@ -32,8 +32,8 @@ struct PteImportOptions {
 };
 
 // One method. Constants view the bytes that `file` views, which the caller keeps for as long as the
-// result lives. Not taken: loops that only data end, shapes that only data decide, random operators, quantised
-// payloads, delegates other than XNNPACK's.
+// result lives. Not taken: loops that only data end, shapes that only data decide, random
+// operators, delegates other than XNNPACK's.
 Result<std::unique_ptr<Program>> import_pte_method(const PteProgram& file, const PteMethod& method,
                                                    const PteImportOptions& options);
 

@@ -26,8 +26,9 @@ struct PayloadData {
 };
 
 // `values` by external id, with their dimensions as they lie in memory: inputs are there, outputs
-// are filled in. Fails for quantised values and for nodes that no operators say exactly; some nodes
-// may have been added then.
+// are filled in. Quantised values become dequantize, the operator on numbers, quantize
+// (docs/quantization.md). Fails for nodes that no operators say exactly; some nodes may have been
+// added then.
 Result<void> import_payload(Build& build, const XnnGraph& payload, const PayloadData& data,
                             std::vector<ValueId>* values);
 
