@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "formats/checkpoint/utf8.h"
+#include "formats/json/json_text.h"
 
 namespace sconce::cli {
 
@@ -50,31 +51,14 @@ std::string human_bytes(uint64_t bytes) {
   return fmt::format("{:.{}f} {}", value, value < 10 ? 2 : value < 100 ? 1 : 0, unit);
 }
 
-static void append_escaped(std::string_view s, std::string* out) {
-  for (char c : s) {
-    switch (c) {
-      case '"': *out += "\\\""; break;
-      case '\\': *out += "\\\\"; break;
-      case '\n': *out += "\\n"; break;
-      case '\t': *out += "\\t"; break;
-      case '\r': *out += "\\r"; break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20)
-          *out += fmt::format("\\u{:04x}", int(c));
-        else
-          *out += c;
-    }
-  }
-}
-
 std::string json_string(std::string_view s) {
   std::string out = "\"";
   // Names of hostile files need not be UTF-8; JSON has to be.
   for (size_t bad; (bad = find_invalid_utf8(s)) < s.size(); s = s.substr(bad + 1)) {
-    append_escaped(s.substr(0, bad), &out);
+    json::append_escaped(s.substr(0, bad), &out);
     out += "\\ufffd";
   }
-  append_escaped(s, &out);
+  json::append_escaped(s, &out);
   return out + "\"";
 }
 

@@ -3,7 +3,7 @@
 
 #include "formats/checkpoint/view.h"
 
-namespace sconce {
+namespace sconce::pickle {
 
 using Kind = PickleKind;
 
@@ -172,4 +172,4 @@ Result<ValueId> Interpreter::persistent_storage(Span<const ValueId> fields) {
   return add(result);
 }
 
-}  // namespace sconce
+}  // namespace sconce::pickle

@@ -8,7 +8,7 @@
 #include "formats/checkpoint/view.h"
 #include "tensor/half.h"
 
-namespace sconce {
+namespace sconce::pickle {
 
 using Kind = PickleKind;
 
@@ -476,4 +476,4 @@ Result<ValueId> Interpreter::array_scalar(Span<const ValueId> arguments) {
   return add(result);
 }
 
-}  // namespace sconce
+}  // namespace sconce::pickle

@@ -12,7 +12,7 @@
 #include "formats/checkpoint/globals.h"
 #include "formats/checkpoint/pickle.h"
 
-namespace sconce {
+namespace sconce::pickle {
 
 inline constexpr ValueId kNone = 0, kTrue = 1, kFalse = 2;
 
@@ -128,4 +128,4 @@ class Interpreter {
   std::string callee_;  // what is being called, for messages
 };
 
-}  // namespace sconce
+}  // namespace sconce::pickle

@@ -1,7 +1,7 @@
 // The names of things in messages: opcodes as CPython's pickletools has them, kinds of values.
 #include "formats/checkpoint/interpreter.h"
 
-namespace sconce {
+namespace sconce::pickle {
 
 const char* opcode_name(uint8_t opcode) {
   switch (opcode) {
@@ -116,4 +116,4 @@ std::string readable(std::string_view text) {
   return out;
 }
 
-}  // namespace sconce
+}  // namespace sconce::pickle

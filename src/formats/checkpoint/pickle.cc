@@ -36,6 +36,8 @@ std::string_view PickleTree::text(ValueId id) const {
   }
 }
 
+namespace pickle {
+
 static constexpr uint8_t kProtocolMax = 5;
 
 // ---- What the pickle holds next ----
@@ -487,8 +489,10 @@ Result<void> Interpreter::set_items(ValueId target, Span<const ValueId> pairs) {
   return {};
 }
 
+}  // namespace pickle
+
 Result<PickleTree> read_pickle(Bytes bytes, const PickleOptions& options) {
-  return Interpreter(bytes, options).run();
+  return pickle::Interpreter(bytes, options).run();
 }
 
 }  // namespace sconce

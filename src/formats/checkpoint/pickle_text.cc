@@ -3,6 +3,7 @@
 
 #include "formats/checkpoint/globals.h"
 #include "formats/checkpoint/pickle.h"
+#include "formats/json/json_text.h"
 
 namespace sconce {
 namespace {
@@ -31,12 +32,9 @@ class Printer {
     put("\"");
     for (char c : text) {
       if (cut_) return;
-      if (c == '"' || c == '\\')
-        put(std::string{'\\', c});
-      else if (uint8_t(c) < 0x20)
-        put(fmt::format("\\u{:04x}", uint8_t(c)));
-      else
-        put({&c, 1});
+      std::string one;
+      json::append_escaped({&c, 1}, &one);
+      put(one);
     }
     put("\"");
   }

@@ -6,7 +6,7 @@
 
 #include "formats/checkpoint/utf8.h"
 
-namespace sconce {
+namespace sconce::pickle {
 
 using Kind = PickleKind;
 
@@ -231,4 +231,4 @@ Result<void> Interpreter::escaped_text(std::string_view line) {
   return push(id);
 }
 
-}  // namespace sconce
+}  // namespace sconce::pickle

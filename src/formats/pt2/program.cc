@@ -3,10 +3,14 @@
 #include <unordered_map>
 
 #include "base/checked.h"
-#include "formats/pt2/json_reader.h"
+#include "formats/json/json_reader.h"
 
 namespace sconce::pt2 {
 namespace {
+
+using json::Element;
+using json::Field;
+using json::optional_field;
 
 constexpr int kSchemaMajor = 8;
 
@@ -45,7 +49,7 @@ const char* unsupported_dtype_name(int64_t number) {
   }
 }
 
-class Reader : public JsonReader {
+class Reader : public json::JsonReader {
  public:
   Reader(Storage& storage, const ReadOptions& options) : JsonReader(storage), options_(options) {}
 
@@ -360,7 +364,7 @@ class Reader : public JsonReader {
     Span<const Named<Argument>> entries;
     if (!table(element, &entries, [&](Element e, Argument* a) { return argument(e, a); }))
       return false;
-    Span<Argument> items = storage_.allocate<Argument>(entries.size());
+    Span<Argument> items = arena_.allocate<Argument>(entries.size());
     for (size_t i = 0; i < items.size(); i++) {
       items[i] = entries[i].value;
       items[i].key = entries[i].name;
@@ -384,7 +388,7 @@ class Reader : public JsonReader {
     if (depth_ >= options_.graph_depth_max)
       return fail(Code::too_large, "graph \"{}\" is nested deeper than the limit of {}", out->name,
                   options_.graph_depth_max);
-    Graph* nested = &storage_.allocate<Graph>(1)[0];
+    Graph* nested = &arena_.allocate<Graph>(1)[0];
     out->graph = nested;
     return graph(fields[1].value, depth_ + 1, nested) || in("graph \"{}\"", out->name);
   }

@@ -1,52 +1,12 @@
-// What an Archive owns: a bump arena for the structs, and the strings of the parsed JSON.
+// What an Archive owns: an arena for the structs, and the strings of the parsed JSON.
 #pragma once
 
-#include <cstddef>
-#include <memory>
-#include <new>
-#include <type_traits>
-#include <vector>
-
-#include "base/span.h"
+#include "formats/json/arena.h"
 
 namespace sconce::pt2 {
 
-struct Storage {
-  // Default-made items that live as long as the Storage.
-  template <class T>
-  Span<T> allocate(size_t count) {
-    static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= 16);
-    if (count == 0) return {};
-    T* items = static_cast<T*>(take(count * sizeof(T)));
-    for (size_t i = 0; i < count; i++) new (items + i) T();
-    return {items, count};
-  }
-
+struct Storage : json::Arena {
   std::vector<std::unique_ptr<uint8_t[]>> strings;  // referred to by string_views
-
- private:
-  // 16-byte aligned, not cleared.
-  void* take(size_t bytes) {
-    bytes = (bytes + 15) & ~size_t(15);
-    if (bytes > left_) {
-      size_t chunk = bytes > kChunkBytes ? bytes : kChunkBytes;
-      chunks_.emplace_back(new (std::align_val_t(16)) std::byte[chunk]);
-      next_ = chunks_.back().get();
-      left_ = chunk;
-    }
-    void* result = next_;
-    next_ += bytes;
-    left_ -= bytes;
-    return result;
-  }
-
-  static constexpr size_t kChunkBytes = 256 << 10;
-  struct Free {
-    void operator()(std::byte* chunk) const { operator delete[](chunk, std::align_val_t(16)); }
-  };
-  std::vector<std::unique_ptr<std::byte[], Free>> chunks_;
-  std::byte* next_ = nullptr;
-  size_t left_ = 0;
 };
 
 }  // namespace sconce::pt2

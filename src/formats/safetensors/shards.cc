@@ -4,6 +4,7 @@
 
 #include <simdjson.h>
 
+#include "formats/json/json_text.h"
 #include "formats/safetensors/writer.h"
 
 namespace sconce {
@@ -105,9 +106,9 @@ std::string print_shard_index(const ShardIndex& index) {
   const char* separator = "\n    ";
   for (const ShardIndex::Entry& entry : index.entries) {
     text += separator;
-    append_json_string(entry.tensor, &text);
+    json::append_string(entry.tensor, &text);
     text += ": ";
-    append_json_string(index.files[entry.file], &text);
+    json::append_string(index.files[entry.file], &text);
     separator = ",\n    ";
   }
   return text + "\n  }\n}\n";

@@ -6,6 +6,7 @@
 #include <simdjson.h>
 
 #include "base/checked.h"
+#include "formats/json/json_text.h"
 
 namespace sconce {
 namespace {
@@ -22,7 +23,7 @@ void append_number(uint64_t value, std::string* out) {
 }
 
 void append_tensor(const TensorSpec& spec, uint64_t begin, uint64_t end, std::string* json) {
-  append_json_string(spec.name, json);
+  json::append_string(spec.name, json);
   *json += ":{\"dtype\":\"";
   *json += element_name(spec.type);
   *json += "\",\"shape\":[";
@@ -49,36 +50,15 @@ Result<void> append_metadata(Span<const std::pair<std::string, std::string>> met
     if (!simdjson::validate_utf8(key) || !simdjson::validate_utf8(value))
       return error(Code::invalid_argument, "metadata {} is not UTF-8", quoted_name(key));
     if (i > 0) json->push_back(',');
-    append_json_string(key, json);
+    json::append_string(key, json);
     json->push_back(':');
-    append_json_string(value, json);
+    json::append_string(value, json);
   }
   json->push_back('}');
   return {};
 }
 
 }  // namespace
-
-void append_json_string(std::string_view text, std::string* out) {
-  out->push_back('"');
-  for (char c : text) {
-    switch (c) {
-      case '"': *out += "\\\""; break;
-      case '\\': *out += "\\\\"; break;
-      case '\b': *out += "\\b"; break;
-      case '\f': *out += "\\f"; break;
-      case '\n': *out += "\\n"; break;
-      case '\r': *out += "\\r"; break;
-      case '\t': *out += "\\t"; break;
-      default:
-        if (uint8_t(c) < 0x20)
-          *out += fmt::format("\\u{:04x}", uint8_t(c));
-        else
-          out->push_back(c);
-    }
-  }
-  out->push_back('"');
-}
 
 Result<Layout> plan_layout(Span<const TensorSpec> specs,
                            Span<const std::pair<std::string, std::string>> metadata,

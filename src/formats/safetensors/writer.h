@@ -90,7 +90,4 @@ class TensorWriter {
   std::vector<uint8_t> pending_;  // small pieces, gathered
 };
 
-// Text in quotes with JSON's escapes, as the reference writes it.
-void append_json_string(std::string_view text, std::string* out);
-
 }  // namespace sconce

@@ -4,20 +4,20 @@
 
 #include <simdjson.h>
 
-#include "formats/pt2/json_reader.h"
+#include "formats/json/json_reader.h"
 #include "formats/signing/text.h"
 
 namespace sconce::signing {
 namespace {
 
-using pt2::Element;
-using pt2::Field;
-using pt2::optional_field;
+using json::Element;
+using json::Field;
+using json::optional_field;
 
 constexpr std::string_view kMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json";
 constexpr std::string_view kPayloadType = "application/vnd.in-toto+json";
 
-class BundleReader : pt2::JsonReader {
+class BundleReader : json::JsonReader {
  public:
   using JsonReader::JsonReader;
 
@@ -177,8 +177,8 @@ Result<Bundle> decode_bundle(Bytes file) {
   if (auto problem = parser.parse(file.data(), file.size()).get(root))
     return error(Code::invalid_file, "not the JSON of a signature: {}",
                  simdjson::error_message(problem));
-  pt2::Storage storage;
-  return BundleReader(storage).read(root);
+  json::Arena arena;
+  return BundleReader(arena).read(root);
 }
 
 std::vector<uint8_t> signed_bytes(Bytes payload) {

@@ -6,15 +6,15 @@
 
 #include <simdjson.h>
 
-#include "formats/pt2/json_reader.h"
+#include "formats/json/json_reader.h"
 #include "formats/signing/text.h"
 
 namespace sconce::signing {
 namespace {
 
-using pt2::Element;
-using pt2::Field;
-using pt2::optional_field;
+using json::Element;
+using json::Field;
+using json::optional_field;
 
 constexpr std::string_view kStatementType = "https://in-toto.io/Statement/v1";
 constexpr std::string_view kPredicateType = "https://model_signing/signature/v1.0";
@@ -38,10 +38,10 @@ bool parse_offset(std::string_view text, uint64_t* out) {
   return problem == std::errc() && end == text.data() + text.size();
 }
 
-class StatementReader : pt2::JsonReader {
+class StatementReader : json::JsonReader {
  public:
-  StatementReader(pt2::Storage& storage, bool allow_deprecated)
-      : JsonReader(storage), allow_deprecated_(allow_deprecated) {}
+  StatementReader(json::Arena& arena, bool allow_deprecated)
+      : JsonReader(arena), allow_deprecated_(allow_deprecated) {}
 
   Result<Statement> read(Element root) {
     if (!statement(root)) return std::move(error_);
@@ -395,8 +395,8 @@ Result<Statement> decode_statement(Bytes payload, bool allow_deprecated) {
   if (auto problem = parser.parse(payload.data(), payload.size()).get(root))
     return error(Code::invalid_file, "the payload is not JSON: {}",
                  simdjson::error_message(problem));
-  pt2::Storage storage;
-  return StatementReader(storage, allow_deprecated).read(root);
+  json::Arena arena;
+  return StatementReader(arena, allow_deprecated).read(root);
 }
 
 void FileRecorder::write(Bytes bytes) {

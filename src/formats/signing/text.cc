@@ -1,6 +1,6 @@
 #include "formats/signing/text.h"
 
-#include <fmt/format.h>
+#include "formats/json/json_text.h"
 
 namespace sconce::signing {
 namespace {
@@ -21,19 +21,11 @@ int sextet(char c) {
 
 std::string in_quotes(std::string_view text) {
   std::string out = "\"";
-  for (char c : text) {
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\t': out += "\\t"; break;
-      case '\r': out += "\\r"; break;
-      default:
-        if (uint8_t(c) < 0x20 || c == 0x7f)
-          out += fmt::format("\\u{:04x}", uint8_t(c));
-        else
-          out += c;
-    }
+  for (size_t at = 0; at <= text.size();) {
+    size_t end = std::min(text.find('\x7f', at), text.size());
+    json::append_escaped(text.substr(at, end - at), &out);
+    if (end < text.size()) out += "\\u007f";  // steers terminals, though JSON could hold it
+    at = end + 1;
   }
   return out + "\"";
 }

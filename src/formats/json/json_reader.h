@@ -1,7 +1,7 @@
 // Typed access to a parsed JSON document, with the place of an error in its text.
 //
 // Functions return false after the first failure and keep its error; callers put the place in front
-// with `in`. Results are views into the document's strings and into the Storage.
+// with `in`. Results are views into the document's strings and into the Arena.
 #pragma once
 
 #include <algorithm>
@@ -13,10 +13,10 @@
 #include <simdjson.h>
 
 #include "base/result.h"
-#include "formats/pt2/pt2.h"
-#include "formats/pt2/storage.h"
+#include "base/span.h"
+#include "formats/json/arena.h"
 
-namespace sconce::pt2 {
+namespace sconce::json {
 
 using Element = simdjson::dom::element;
 
@@ -31,7 +31,7 @@ inline Field optional_field(std::string_view name) { return {name, false}; }
 
 class JsonReader {
  public:
-  explicit JsonReader(Storage& storage) : storage_(storage) {}
+  explicit JsonReader(Arena& arena) : arena_(arena) {}
   Error& error() { return error_; }
 
  protected:
@@ -67,7 +67,7 @@ class JsonReader {
     if (!array(element, &items)) return false;
     size_t count = items.size(), i = 0;
     if (count >= kCountMax) return fail(Code::too_large, "a list of {} or more entries", count);
-    Span<T> result = storage_.allocate<T>(count);
+    Span<T> result = arena_.allocate<T>(count);
     for (Element item : items) {
       if (!read(item, &result[i])) return in("[{}]", i);
       i++;
@@ -75,21 +75,21 @@ class JsonReader {
     *out = result;
     return true;
   }
-  // The same for an object used as a table; sorted by name, names are unique.
-  template <class T, class Read>
-  bool table(Element element, Span<const Named<T>>* out, Read read) {
+  // The same for an object used as a table; sorted by name, names are unique. Entry: {name, value}.
+  template <class Entry, class Read>
+  bool table(Element element, Span<const Entry>* out, Read read) {
     simdjson::dom::object items;
     if (!object(element, &items)) return false;
     size_t count = items.size(), i = 0;
     if (count >= kCountMax) return fail(Code::too_large, "a table of {} or more entries", count);
-    Span<Named<T>> result = storage_.allocate<Named<T>>(count);
+    Span<Entry> result = arena_.allocate<Entry>(count);
     for (auto [name, value] : items) {
       result[i].name = name;
       if (!read(value, &result[i].value)) return in("\"{}\"", name);
       i++;
     }
     std::sort(result.begin(), result.end(),
-              [](const Named<T>& a, const Named<T>& b) { return a.name < b.name; });
+              [](const Entry& a, const Entry& b) { return a.name < b.name; });
     for (i = 1; i < count; i++)
       if (result[i].name == result[i - 1].name)
         return fail(Code::invalid_file, "\"{}\" stands there twice", result[i].name);
@@ -97,11 +97,11 @@ class JsonReader {
     return true;
   }
 
-  Storage& storage_;
+  Arena& arena_;
   Error error_;
 
  private:
   static constexpr size_t kCountMax = 0xffffff;  // simdjson counts no further
 };
 
-}  // namespace sconce::pt2
+}  // namespace sconce::json

@@ -1,9 +1,9 @@
-#include "formats/pt2/json_reader.h"
+#include "formats/json/json_reader.h"
 
 #include <cmath>
 #include <limits>
 
-namespace sconce::pt2 {
+namespace sconce::json {
 namespace {
 
 // What stands there, for messages.
@@ -106,4 +106,4 @@ bool JsonReader::only_member(Element element, std::string_view* name, Element* v
   return true;
 }
 
-}  // namespace sconce::pt2
+}  // namespace sconce::json
