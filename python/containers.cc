@@ -199,7 +199,7 @@ nb::dict verify_path(const std::string& model, const std::string& signature,
     auto work = [&]() -> Result<signing::VerifiedTensor> {
       nb::gil_scoped_release unlocked;
       TRY(auto tensors, signing::SignedTensors::open(signature, trust));
-      return signing::verify_tensor(model, tensors, *tensor);
+      return verify_signed_tensor(model, tensors, *tensor);
     };
     signing::VerifiedTensor verified = value_or_raise(work());
     result["path"] = verified.path;

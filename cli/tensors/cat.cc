@@ -136,11 +136,7 @@ void add_tensors_cat(CLI::App& group) {
       "tensors cat model.safetensors ids --raw | xxd");
   command->callback([options] {
     TensorFile file = open_or_exit(*options);
-    const TensorRecord* tensor = file.find(options->tensor);
-    if (!tensor)
-      exit_with(error(Code::not_found, "{}: no tensor is named {} (sconce tensors ls lists them)",
-                      options->path, quoted_name(options->tensor)),
-                options->json);
+    const TensorRecord* tensor = &tensor_or_exit(file, options->tensor, *options);
     auto ranges = value_or_exit(parse_slice(options->slice, tensor->shape), options->json);
     Slice slice = value_or_exit(plan_slice(tensor->type, tensor->shape, ranges), options->json);
     std::vector<uint8_t> bytes = value_or_exit(file.read_slice(*tensor, ranges), options->json);

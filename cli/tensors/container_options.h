@@ -52,6 +52,7 @@ struct IdentityOptions {
   bool ask_passphrase = false;
 
   void add_to(CLI::App* command);
+  bool given() const { return !key_files.empty() || !passphrase_files.empty() || ask_passphrase; }
   Result<Identities> read() const;
 };
 

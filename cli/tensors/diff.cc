@@ -1,4 +1,6 @@
 // sconce tensors diff: what differs between two files, tensor by tensor.
+#include <map>
+
 #include "formats/safetensors/values.h"
 #include "tensors/tensor_files.h"
 #include "tensors/tensors.h"
@@ -11,6 +13,30 @@ struct Row {
   std::string problem;  // what keeps the two from being compared
   ValueDifference difference;
 };
+
+struct MetadataRow {
+  std::string key;
+  const std::string *a, *b;  // null where there is none
+};
+
+std::vector<MetadataRow> compare_metadata(const Metadata& a, const Metadata& b) {
+  std::map<std::string, MetadataRow> rows;
+  for (const auto& [key, value] : a) rows[key] = {key, &value, nullptr};
+  for (const auto& [key, value] : b)
+    rows.try_emplace(key, MetadataRow{key, nullptr, nullptr}).first->second.b = &value;
+  std::vector<MetadataRow> different;
+  for (const auto& [key, row] : rows)
+    if (!row.a || !row.b || *row.a != *row.b) different.push_back(row);
+  return different;
+}
+
+// A text of the metadata for a line of a terminal.
+std::string shown_value(const std::string* value) {
+  constexpr size_t kShown = 60;
+  if (!value) return "none";
+  return value->size() <= kShown ? quoted_name(*value)
+                                 : fmt::format("{} bytes of text", value->size());
+}
 
 // The indices of a value in a tensor: "[3, 17]".
 std::string place_text(const TensorRecord& tensor, uint64_t position) {
@@ -68,7 +94,12 @@ void add_tensors_diff(CLI::App& group) {
         row.difference = compare_values(x->type, a.bytes(*x), y->type, b.bytes(*y));
         if (x->type != y->type && options->tolerance == 0)
           row.problem =
-              fmt::format("types {} and {}", element_name(x->type), element_name(y->type));
+              fmt::format("types {} and {}, values differ by at most {} ({} of the largest)",
+                          element_name(x->type), element_name(y->type),
+                          number_text(row.difference.absolute_max),
+                          row.difference.scale > 0
+                              ? number_text(row.difference.absolute_max / row.difference.scale)
+                              : "-");
       }
       done += x->bytes;
       progress.show(shown_name(x->name), total ? double(done) / double(total) : 1);
@@ -82,7 +113,9 @@ void add_tensors_diff(CLI::App& group) {
     if (options->names.empty())
       for (const TensorRecord& y : b.tensors())
         if (!a.find(y.name)) rows.push_back({y.name, "only in " + options->other, {}});
-    bool metadata_differs = options->names.empty() && a.metadata() != b.metadata();
+    std::vector<MetadataRow> metadata;
+    if (options->names.empty()) metadata = compare_metadata(a.metadata(), b.metadata());
+    bool metadata_differs = !metadata.empty();
     size_t listed_equal = options->all ? equal : 0;
     bool differs = rows.size() > listed_equal || metadata_differs;
     if (options->json) {
@@ -96,6 +129,14 @@ void add_tensors_diff(CLI::App& group) {
             "\"difference_max\": {}, \"scale\": {}}}",
             comma, json_string(row.name), row.problem.empty() ? "null" : json_string(row.problem),
             d.count, d.different, json_number(d.absolute_max), json_number(d.scale));
+        comma = ",";
+      }
+      fmt::print("\n], \"metadata\": [");
+      comma = "";
+      auto text = [](const std::string* value) { return value ? json_string(*value) : "null"; };
+      for (const MetadataRow& row : metadata) {
+        fmt::print("{}\n  {{\"key\": {}, \"a\": {}, \"b\": {}}}", comma, json_string(row.key),
+                   text(row.a), text(row.b));
         comma = ",";
       }
       fmt::print("\n]}}\n");
@@ -116,7 +157,9 @@ void add_tensors_diff(CLI::App& group) {
       if (values) table.print();
       for (const Row& row : rows)
         if (!row.problem.empty()) fmt::print("{}: {}\n", shown_name(row.name), row.problem);
-      if (metadata_differs) fmt::print("metadata differs (sconce tensors metadata shows it)\n");
+      for (const MetadataRow& row : metadata)
+        fmt::print("metadata {}: {} and {}\n", quoted_name(row.key), shown_value(row.a),
+                   shown_value(row.b));
       if (!rows.empty() || metadata_differs) fmt::print("\n");
       fmt::print("{} equal, {} different\n", equal, rows.size() - listed_equal);
     }

@@ -33,8 +33,69 @@ OpenOptions open_options(const TensorFileOptions& options) {
                                           : AcceptMode::standard};
 }
 
-TensorFile open_or_exit(const TensorFileOptions& options) {
-  return value_or_exit(TensorFile::open(options.path, open_options(options)), options.json);
+TensorFile open_or_exit(const TensorFileOptions& options, bool knows_containers) {
+  TensorFile file =
+      value_or_exit(TensorFile::open(options.path, open_options(options)), options.json);
+  if (!knows_containers && is_container(file))
+    for (const auto& [key, value] : file.metadata())
+      if (key == "note") fmt::print(stderr, "note: {}: {}\n", options.path, shown_name(value));
+  return file;
+}
+
+bool is_container(const TensorFile& file) {
+  if (file.has_index()) return false;
+  for (const auto& [key, value] : file.metadata())
+    if (key == "format" && value.starts_with("sconce ")) return true;
+  return false;
+}
+
+// Letters to be put in, left out or changed to make one text of the other.
+static size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); j++) row[j] = j;
+  for (size_t i = 1; i <= a.size(); i++) {
+    size_t corner = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); j++) {
+      size_t changed = corner + (a[i - 1] != b[j - 1]);
+      corner = row[j];
+      row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+const TensorRecord& tensor_or_exit(const TensorFile& file, const std::string& name,
+                                   const TensorFileOptions& options) {
+  if (const TensorRecord* tensor = file.find(name)) return *tensor;
+  constexpr size_t kShown = 3, kNameMax = 1000;
+  std::vector<std::pair<size_t, std::string_view>> near;
+  for (const TensorRecord& tensor : file.tensors()) {
+    if (std::max(tensor.name.size(), name.size()) > kNameMax) continue;
+    size_t distance = edit_distance(name, tensor.name);
+    // A part of a name is meant as such, most of all its end.
+    if (!name.empty() && tensor.name.ends_with(name))
+      distance = 1;
+    else if (!name.empty() && tensor.name.find(name) != tensor.name.npos)
+      distance = 2;
+    if (distance <= std::max<size_t>(2, name.size() / 4)) near.emplace_back(distance, tensor.name);
+  }
+  std::stable_sort(near.begin(), near.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::string hint = " (sconce tensors ls lists them)";
+  if (!near.empty()) {
+    hint = "; did you mean ";
+    for (size_t i = 0; i < std::min(near.size(), kShown); i++)
+      hint += (i == 0 ? "" : ", ") + quoted_name(near[i].second);
+    hint += near.size() > kShown ? fmt::format(" or {} more?", near.size() - kShown) : "?";
+  }
+  exit_with(
+      error(Code::not_found, "{}: no tensor is named {}{}", options.path, quoted_name(name), hint),
+      options.json);
+}
+
+bool matches(const std::string& pattern, std::string_view name) {
+  return name == pattern || fnmatch(pattern.c_str(), std::string(name).c_str(), 0) == 0;
 }
 
 std::vector<const TensorRecord*> chosen_tensors(const TensorFile& file,
@@ -43,10 +104,8 @@ std::vector<const TensorRecord*> chosen_tensors(const TensorFile& file,
   std::vector<bool> matched(options.names.size());
   for (const TensorRecord& tensor : file.tensors()) {
     bool wanted = options.names.empty();
-    std::string name(tensor.name);
     for (size_t i = 0; i < options.names.size(); i++)
-      if (name == options.names[i] || fnmatch(options.names[i].c_str(), name.c_str(), 0) == 0)
-        wanted = matched[i] = true;
+      if (matches(options.names[i], tensor.name)) wanted = matched[i] = true;
     if (wanted) chosen.push_back(&tensor);
   }
   for (size_t i = 0; i < matched.size(); i++)

@@ -23,8 +23,17 @@ void add_file_options(CLI::App* command, TensorFileOptions& options);
 void add_name_option(CLI::App* command, TensorFileOptions& options);
 
 OpenOptions open_options(const TensorFileOptions& options);
-// Opens options.path; ends the program with a message when it cannot.
-TensorFile open_or_exit(const TensorFileOptions& options);
+// Opens options.path; ends the program with a message when it cannot. Of a packed or sealed file
+// these are its parts; a note says so, unless `knows_containers`.
+TensorFile open_or_exit(const TensorFileOptions& options, bool knows_containers = false);
+// Whether a file says of itself that it is packed or sealed.
+bool is_container(const TensorFile& file);
+// Whether a name is a pattern, or fits it: * and ? stand for text.
+bool matches(const std::string& pattern, std::string_view name);
+// The tensor of that name; ends the program when there is none, with the names that are most like
+// it.
+const TensorRecord& tensor_or_exit(const TensorFile& file, const std::string& name,
+                                   const TensorFileOptions& options);
 // The tensors that match one of options.names (with * and ?), in the order of their names; ends the
 // program when a pattern matches none.
 std::vector<const TensorRecord*> chosen_tensors(const TensorFile& file,

@@ -2,6 +2,7 @@
 #include <ctime>
 
 #include "base/file.h"
+#include "formats/container/sign_container.h"
 #include "formats/signing/signed_tensors.h"
 #include "formats/signing/text.h"
 #include "formats/signing/verify.h"
@@ -114,7 +115,7 @@ void verify_tensors(Options& options) {
   std::string rows;
   uint64_t bytes = 0;
   for (const std::string& name : options.tensors) {
-    auto tensor = signing::verify_tensor(options.model, tensors, name, options.file);
+    auto tensor = verify_signed_tensor(options.model, tensors, name, options.file);
     if (!tensor.ok()) {
       bool refused = tensor.error().code == Code::invalid_file;
       end_with(tensor.error(), refused ? signing::Verdict::refused : signing::Verdict::unreadable,

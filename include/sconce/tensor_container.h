@@ -17,6 +17,7 @@
 //   // Whole models, and single tensors of signed ones.
 //   TRY(auto report, signing::sign_model("model/", "model/model.sig", signer));
 //   TRY(auto tensors, signing::SignedTensors::open("model/model.sig", trust));
+//   TRY(auto verified, verify_signed_tensor("model/", tensors, "lm_head.weight"));
 //
 // Ownership: bytes that a container was opened from outlive it; write functions only read their
 // source. Threads: const functions of one object may be called from several at once. Errors:
@@ -25,7 +26,7 @@
 #pragma once
 
 #include "formats/container/container.h"       // WriteContainerOptions, Container, rotate_container
-#include "formats/container/sign_container.h"  // write_signed_container
+#include "formats/container/sign_container.h"  // write_signed_container, verify_signed_tensor
 #include "formats/sealed/envelope.h"           // keys of recipients
 #include "formats/signing/sign.h"              // sign_model
 #include "formats/signing/signed_tensors.h"    // SignedTensors, verify_tensor

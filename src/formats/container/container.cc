@@ -119,6 +119,7 @@ class Writer {
     TRY_VOID(write_bytes(envelope_bytes_));
     if (kind_.packed) TRY_VOID(finish_index());
     TRY_VOID(write_bytes(index_bytes_));
+    if (options_.index_tee) options_.index_tee(parts_.index_begin(), index_bytes_);
     CHECK(file_.size() == parts_.file_bytes());
     if (kind_.packed) {
       head = container_head(kind_, parts_);
@@ -181,8 +182,11 @@ class Writer {
                            TRY_VOID(write_bytes(slots[slot].stored));
                            index_.chunks[chunk].stored_bytes = uint32_t(slots[slot].stored.size());
                            parts_.data_bytes += kind_.packed ? slots[slot].stored.size() : 0;
-                           uint64_t raw =
-                               map_->place(header_, map_->tensor_of(chunk), chunk).raw_bytes;
+                           size_t tensor = map_->tensor_of(chunk);
+                           ChunkPlace place = map_->place(header_, tensor, chunk);
+                           uint64_t raw = place.raw_bytes;
+                           if (options_.source_tee)
+                             options_.source_tee(tensor, plain(tensor, place));
                            written += raw;
                            if (pace.advance(raw)) {
                              release_pages(source_.subspan(released, written - released));
@@ -192,12 +196,18 @@ class Writer {
                          }});
   }
 
+  // A chunk as it stands in the source.
+  Bytes plain(size_t tensor, const ChunkPlace& place) const {
+    return source_.subspan(
+        header_.data_offset() + header_.tensors()[tensor].begin + place.chunk * kChunkBytes,
+        place.raw_bytes);
+  }
+
   Result<void> make_chunk(Worker* worker, uint64_t chunk, Slot* slot) {
     size_t tensor = map_->tensor_of(chunk);
     const TensorInfo& info = header_.tensors()[tensor];
     ChunkPlace place = map_->place(header_, tensor, chunk);
-    Bytes plain = source_.subspan(header_.data_offset() + info.begin + place.chunk * kChunkBytes,
-                                  place.raw_bytes);
+    Bytes plain = this->plain(tensor, place);
     if (kind_.packed) {
       place.method = worker->packer.pack(plain, element_layout(info.type), &slot->bytes);
       if (place.method != ChunkMethod::raw) plain = slot->bytes;

@@ -34,6 +34,11 @@ struct WriteContainerOptions {
   int threads = 0;       // 0: one per processor
   bool durable = false;  // on the disk before the file takes its place
   ByteSink tee;
+  // Takes the bytes of the original tensors on their way, one after the other: a part of the tensor
+  // at that place in the header. Tensors without bytes do not come.
+  std::function<void(size_t tensor, Bytes part)> source_tee;
+  // Takes the part of the file that says what is where: [begin, begin + its size) of it.
+  std::function<void(uint64_t begin, Bytes index)> index_tee;
   ProgressCallback progress;
 };
 

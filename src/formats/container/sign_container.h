@@ -1,8 +1,9 @@
 // Writing a container and signing it in one pass over the source.
 //
 // The signature speaks about the finished file, as `sconce tensors sign FILE` makes it, so that
-// anyone can check it without a key of the container. It holds no digests of single tensors: those
-// of a sealed file would tell what is in it.
+// anyone can check it without a key of the container. Of a packed file it also holds the digests of
+// the tensors in it, so that one of them can be verified by reading the index and its chunks alone.
+// Of a sealed file it does not: they would tell what is in it.
 #pragma once
 
 #include <string>
@@ -11,6 +12,7 @@
 #include "base/span.h"
 #include "formats/container/container.h"
 #include "formats/signing/sign.h"
+#include "formats/signing/signed_tensors.h"
 
 namespace sconce {
 
@@ -22,5 +24,13 @@ Result<ContainerSummary> write_signed_container(Bytes source, const std::string&
                                                 WriteContainerOptions options,
                                                 const signing::Signer& signer,
                                                 const std::string& signature_path);
+
+// Verifies one tensor, of a safetensors file as signing::verify_tensor() does, or of a signed
+// packed file: its index, which is compared before it is parsed, and the tensor's chunks are all
+// that is read.
+Result<signing::VerifiedTensor> verify_signed_tensor(const std::string& model,
+                                                     const signing::SignedTensors& signed_tensors,
+                                                     std::string_view name,
+                                                     std::string_view path = {});
 
 }  // namespace sconce

@@ -30,8 +30,10 @@ class SignedContainer : public testing::Test {
     return trust;
   }
   static Buffer source() {
-    auto layout = plan_layout(
-        std::vector<TensorSpec>{{"a", ElementType::f32, {300, 500}}, {"b", ElementType::u8, {7}}});
+    auto layout = plan_layout(std::vector<TensorSpec>{{"a", ElementType::f32, {300, 500}},
+                                                      {"empty", ElementType::f16, {0, 3}},
+                                                      {"b", ElementType::u8, {7}},
+                                                      {"last", ElementType::b8, {0}}});
     Buffer file(layout->head.begin(), layout->head.end());
     std::mt19937 random(1);
     std::normal_distribution<float> normal(0, 0.02f);
@@ -62,6 +64,58 @@ TEST_F(SignedContainer, is_verified_as_any_signed_file_packed_sealed_or_both) {
       auto verified = signing::verify_model(path_, signature_, trust());
       EXPECT_TRUE(verified.ok()) << verified.error().text;
     }
+}
+
+TEST_F(SignedContainer, has_each_tensor_of_a_packed_file_verified_by_itself) {
+  Buffer file = source();
+  ASSERT_TRUE(write_signed_container(file, path_, {}, signer_, signature_).ok());
+  auto tensors = signing::SignedTensors::open(signature_, trust());
+  ASSERT_TRUE(tensors.ok()) << tensors.error().text;
+  for (const char* name : {"a", "b", "empty", "last"}) {
+    auto verified = verify_signed_tensor(path_, *tensors, name);
+    ASSERT_TRUE(verified.ok()) << verified.error().text;
+    EXPECT_EQ(verified->name, name);
+  }
+  auto other = verify_signed_tensor(path_, *tensors, "c");
+  ASSERT_FALSE(other.ok());
+  EXPECT_NE(other.error().text.find("no tensor \"c\" is signed"), std::string::npos);
+  auto small = verify_signed_tensor(path_, *tensors, "b");
+  EXPECT_EQ(small->bytes, 7u);
+  EXPECT_LT(small->bytes_read, 6000u);
+
+  // A change is noticed where it is looked at: in the tensor's chunks, or in the index.
+  Buffer bytes;
+  {
+    auto mapped = map_file(path_);
+    bytes.assign(mapped->bytes().begin(), mapped->bytes().end());
+  }
+  auto verified_after = [&](size_t at, const char* name) {
+    Buffer changed = bytes;
+    changed[at] ^= 1;
+    EXPECT_TRUE(save_file(path_, Bytes(changed)).ok());
+    auto verified = verify_signed_tensor(path_, *tensors, name);
+    if (!verified.ok()) {
+      EXPECT_EQ(verified.error().code, Code::invalid_file);
+    }
+    return verified.ok();
+  };
+  EXPECT_FALSE(verified_after(5000, "a"));
+  EXPECT_TRUE(verified_after(5000, "b"));
+  for (const char* name : {"a", "b"}) EXPECT_FALSE(verified_after(bytes.size() - 20, name));
+  bytes.push_back(0);
+  EXPECT_FALSE(verified_after(5000, "b"));
+}
+
+TEST_F(SignedContainer, tells_no_digests_of_what_is_sealed) {
+  WriteContainerOptions options;
+  SecretKey secret = *random_key();
+  options.recipients.keys = {*x25519_public_key(secret)};
+  ASSERT_TRUE(write_signed_container(source(), path_, options, signer_, signature_).ok());
+  auto tensors = signing::SignedTensors::open(signature_, trust());
+  ASSERT_TRUE(tensors.ok());
+  auto verified = verify_signed_tensor(path_, *tensors, "a");
+  ASSERT_FALSE(verified.ok());
+  EXPECT_EQ(verified.error().code, Code::unsupported);
 }
 
 TEST_F(SignedContainer, is_not_verified_when_a_bit_was_changed) {
