@@ -241,14 +241,14 @@ class PyFile {
   }
   // (dtype, shape, bytes), None when there is no such tensor.
   nb::object info(const std::string& name) const {
-    const TensorRecord* tensor = file_->find(name);
+    std::optional<TensorRecord> tensor = file_->find(name);
     if (!tensor) return nb::none();
     return nb::make_tuple(name_str(element_name(tensor->type)), shape_tuple(tensor->shape),
                           tensor->bytes);
   }
   // Fills `out`, of as many bytes as the tensor.
   void read_into(const std::string& name, ByteArray out) const {
-    const TensorRecord& tensor = find(name);
+    TensorRecord tensor = find(name);
     if (out.size() != tensor.bytes)
       raise(error(Code::invalid_argument, "{} bytes for tensor {}, which has {}", out.size(),
                   quoted_name(name), tensor.bytes),
@@ -262,7 +262,7 @@ class PyFile {
   // A part as bytes: (start, stop, select) for each of the leading dimensions.
   nb::tuple slice(const std::string& name,
                   const std::vector<std::tuple<uint64_t, uint64_t, bool>>& ranges) const {
-    const TensorRecord& tensor = find(name);
+    TensorRecord tensor = find(name);
     std::vector<SliceRange> wanted;
     for (auto [start, stop, select] : ranges) wanted.push_back({start, stop, select});
     Slice slice = value_or_raise(plan_slice(tensor.type, tensor.shape, wanted));
@@ -290,8 +290,8 @@ class PyFile {
   }
 
  private:
-  const TensorRecord& find(const std::string& name) const {
-    const TensorRecord* tensor = file_->find(name);
+  TensorRecord find(const std::string& name) const {
+    std::optional<TensorRecord> tensor = file_->find(name);
     if (!tensor) raise(error(Code::not_found, "File does not contain tensor {}", name), "");
     return *tensor;
   }

@@ -136,23 +136,23 @@ void add_tensors_cat(CLI::App& group) {
       "tensors cat model.safetensors ids --raw | xxd");
   command->callback([options] {
     TensorFile file = open_or_exit(*options);
-    const TensorRecord* tensor = &tensor_or_exit(file, options->tensor, *options);
-    auto ranges = value_or_exit(parse_slice(options->slice, tensor->shape), options->json);
-    Slice slice = value_or_exit(plan_slice(tensor->type, tensor->shape, ranges), options->json);
-    std::vector<uint8_t> bytes = value_or_exit(file.read_slice(*tensor, ranges), options->json);
+    TensorRecord tensor = tensor_or_exit(file, options->tensor, *options);
+    auto ranges = value_or_exit(parse_slice(options->slice, tensor.shape), options->json);
+    Slice slice = value_or_exit(plan_slice(tensor.type, tensor.shape, ranges), options->json);
+    std::vector<uint8_t> bytes = value_or_exit(file.read_slice(tensor, ranges), options->json);
     if (options->raw) {
       if (fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size())
         exit_with(error(Code::io, "standard output cannot be written"), options->json);
       return;
     }
     uint64_t limit = options->limit == 0 ? ~0ull : std::max<uint64_t>(options->limit, 2);
-    std::string values = Printer(tensor->type, bytes, slice.shape, limit, options->json).text();
+    std::string values = Printer(tensor.type, bytes, slice.shape, limit, options->json).text();
     if (options->json)
       fmt::print("{{\"name\": {}, \"dtype\": \"{}\", \"shape\": {}, \"values\": {}}}\n",
-                 json_string(tensor->name), element_name(tensor->type), json_shape(slice.shape),
+                 json_string(tensor.name), element_name(tensor.type), json_shape(slice.shape),
                  values);
     else
-      fmt::print("{} {}\n{}\n", element_name(tensor->type), shape_text(slice.shape), values);
+      fmt::print("{} {}\n{}\n", element_name(tensor.type), shape_text(slice.shape), values);
   });
 }
 

@@ -82,7 +82,7 @@ void add_tensors_diff(CLI::App& group) {
     for (const TensorRecord* tensor : tensors) total += tensor->bytes;
     Progress progress;
     for (const TensorRecord* x : tensors) {
-      const TensorRecord* y = b.find(x->name);
+      std::optional<TensorRecord> y = b.find(x->name);
       Row row{x->name, {}, {}};
       if (!y) {
         row.problem = "only in " + options->path;

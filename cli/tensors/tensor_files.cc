@@ -65,9 +65,9 @@ static size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-const TensorRecord& tensor_or_exit(const TensorFile& file, const std::string& name,
-                                   const TensorFileOptions& options) {
-  if (const TensorRecord* tensor = file.find(name)) return *tensor;
+TensorRecord tensor_or_exit(const TensorFile& file, const std::string& name,
+                            const TensorFileOptions& options) {
+  if (auto tensor = file.find(name)) return *tensor;
   constexpr size_t kShown = 3, kNameMax = 1000;
   std::vector<std::pair<size_t, std::string_view>> near;
   for (const TensorRecord& tensor : file.tensors()) {

@@ -32,7 +32,7 @@ bool is_container(const TensorFile& file);
 bool matches(const std::string& pattern, std::string_view name);
 // The tensor of that name; ends the program when there is none, with the names that are most like
 // it.
-const TensorRecord& tensor_or_exit(const TensorFile& file, const std::string& name,
+TensorRecord tensor_or_exit(const TensorFile& file, const std::string& name,
                                    const TensorFileOptions& options);
 // The tensors that match one of options.names (with * and ?), in the order of their names; ends the
 // program when a pattern matches none.

@@ -21,6 +21,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -102,8 +103,10 @@ class TensorFile {
   TensorFile& operator=(TensorFile&&) noexcept;
   ~TensorFile();
 
-  Span<const TensorRecord> tensors() const;               // sorted by name
-  const TensorRecord* find(std::string_view name) const;  // null when there is none
+  Span<const TensorRecord> tensors() const;  // sorted by name
+  // Quick also where there are very many: makes no table of all, as tensors() does at its first
+  // call.
+  std::optional<TensorRecord> find(std::string_view name) const;
   Span<const TensorShard> shards() const;
   bool has_index() const;
   uint64_t data_bytes() const;  // of all tensors

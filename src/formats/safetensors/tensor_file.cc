@@ -120,9 +120,9 @@ static const ShardIndex::Entry* find_entry(const ShardIndex& index, std::string_
   return entry != index.entries.end() && entry->tensor == tensor ? &*entry : nullptr;
 }
 
-static void add_record(State* state, uint32_t shard, const TensorInfo& info) {
-  state->tensors.push_back({info.name, info.type, info.shape, info.bytes(), shard,
-                            state->shards[shard].header.data_offset() + info.begin});
+static TensorRecord record_of(const State& state, uint32_t shard, const TensorInfo& info) {
+  return {info.name,    info.type, info.shape,
+          info.bytes(), shard,     state.shards[shard].header.data_offset() + info.begin};
 }
 
 static Result<void> open_shard(State* state, const std::string& path, AcceptMode mode) {
@@ -161,7 +161,7 @@ static Result<void> place_by_index(State* state, const ShardIndex& index, Accept
                                       index.files[entry->file])));
         continue;  // that copy is not used
       }
-      add_record(state, shard, info);
+      state->tensors.push_back(record_of(*state, shard, info));
       total += info.bytes();
     }
   if (index.total_size && *index.total_size != total)
@@ -226,7 +226,8 @@ Span<const TensorRecord> TensorFile::tensors() const {
     if (state_->has_index) return;
     const Header& header = state_->shards[0].header;
     state_->tensors.reserve(header.tensors().size());
-    for (const TensorInfo* tensor : header.by_name()) add_record(state_.get(), 0, *tensor);
+    for (const TensorInfo* tensor : header.by_name())
+      state_->tensors.push_back(record_of(*state_, 0, *tensor));
   });
   return state_->tensors;
 }
@@ -241,12 +242,16 @@ const Metadata& TensorFile::metadata() const {
   return state_->shards.empty() ? none : state_->shards[0].header.metadata();
 }
 
-const TensorRecord* TensorFile::find(std::string_view name) const {
-  Span<const TensorRecord> all = tensors();
+std::optional<TensorRecord> TensorFile::find(std::string_view name) const {
+  if (!state_->has_index) {
+    const TensorInfo* info = state_->shards[0].header.find(name);
+    return info ? std::optional(record_of(*state_, 0, *info)) : std::nullopt;
+  }
+  const std::vector<TensorRecord>& all = state_->tensors;
   auto found = std::lower_bound(
       all.begin(), all.end(), name,
       [](const TensorRecord& record, std::string_view wanted) { return record.name < wanted; });
-  return found != all.end() && found->name == name ? &*found : nullptr;
+  return found != all.end() && found->name == name ? std::optional(*found) : std::nullopt;
 }
 
 Bytes TensorFile::bytes(const TensorRecord& tensor) const {

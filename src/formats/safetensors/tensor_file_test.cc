@@ -66,7 +66,7 @@ TEST_F(TensorFileTest, opens_a_set_as_one_file) {
     ASSERT_TRUE(file->find(name));
     EXPECT_EQ(file->bytes(*file->find(name))[3], uint8_t(name[0]));
   }
-  EXPECT_EQ(file->find("e"), nullptr);
+  EXPECT_FALSE(file->find("e"));
   for (LoadMethod method : {LoadMethod::map, LoadMethod::read, LoadMethod::automatic}) {
     auto loaded = file->load({.method = method});
     ASSERT_TRUE(loaded.ok()) << loaded.error().text;
