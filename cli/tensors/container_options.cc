@@ -79,13 +79,15 @@ void SignOnTheWay::add_to(CLI::App* command) {
   signer.add_to(command, "--sign", "sign-");
   command->add_option("--signature", signature,
                       "The signature's file, with --sign; without: OUTPUT.sig");
+  command->add_flag("--sign-dot-name", name_dot,
+                    "Call the file \".\" in the signature, as model-signing 1.1.1 wants it");
 }
 
 void SignOnTheWay::write(const ContainerOptions& options, const WriteContainerOptions& wanted,
                          const char* verb, double start) const {
   bool json = options.json;
   bool signs = !signer.key.empty();
-  if (!signs && !(signature + signer.certificate + signer.passphrase_file).empty())
+  if (!signs && (name_dot || !(signature + signer.certificate + signer.passphrase_file).empty()))
     exit_with(error(Code::invalid_argument, "signed by whom? give --sign KEY"), json);
   std::optional<signing::Signer> who;
   if (signs) who = value_or_exit(signer.read(), json);
@@ -97,8 +99,9 @@ void SignOnTheWay::write(const ContainerOptions& options, const WriteContainerOp
   write.progress =
       show_progress(&progress, verb == std::string_view("packed") ? "packing" : "sealing");
   std::string place = signature.empty() ? options.output + ".sig" : signature;
-  auto summary = signs ? write_signed_container(source.bytes(), options.output, write, *who, place)
-                       : write_container(source.bytes(), options.output, write);
+  auto summary =
+      signs ? write_signed_container(source.bytes(), options.output, write, *who, place, name_dot)
+            : write_container(source.bytes(), options.output, write);
   progress.clear();
   ContainerSummary done = value_or_exit(std::move(summary).with_context(options.input), json);
   print_summary(options, verb, done, seconds_now() - start, signs ? place : "",

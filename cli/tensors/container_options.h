@@ -38,6 +38,7 @@ Result<PublicKey> read_public_key(const std::string& text_or_path);
 struct SignOnTheWay {
   SignerOptions signer;
   std::string signature;  // where it goes; empty: beside the output
+  bool name_dot = false;  // as `sconce tensors sign --dot-name`
 
   void add_to(CLI::App* command);
   // Writes the container, and its signature when a key was named. Prints what was done, or ends the

@@ -3,6 +3,7 @@ metadata. Files are written by the package safetensors."""
 
 import json
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -159,3 +160,13 @@ def test_one_tensor_of_a_packed_file_is_verified_by_its_chunks(tool, tensors, tm
     (tmp_path / "p.safetensors").write_bytes(file)
     assert "index was changed" in tool(*arguments, "half", code=1).stderr
     assert 'no tensor "nothing" is signed' in tool(*arguments, "nothing", code=6).stderr
+
+
+def test_the_peer_verifies_a_packed_file_that_was_signed_on_the_way(tool, tensors, tmp_path):
+    tool("keygen", "-o", "k.pem")
+    tool("pack", "a.safetensors", "-o", "p.safetensors", "--sign", "k.pem", "--sign-dot-name")
+    peer = [sys.executable, "-m", "model_signing", "verify", "key", "p.safetensors", "--signature", "p.safetensors.sig",
+            "--public_key", "k.pub"]
+    done = subprocess.run(peer, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 tensor" in tool("verify", "p.safetensors", "--key", "k.pub", "--tensor", "half").stdout

@@ -50,7 +50,7 @@ class TensorDigester {
 Result<ContainerSummary> write_signed_container(Bytes source, const std::string& path,
                                                 WriteContainerOptions options,
                                                 const signing::Signer& signer,
-                                                const std::string& signature_path) {
+                                                const std::string& signature_path, bool name_dot) {
   std::error_code problem;
   auto absolute = [&](const std::string& name) {
     return std::filesystem::weakly_canonical(std::filesystem::absolute(name, problem), problem);
@@ -87,7 +87,7 @@ Result<ContainerSummary> write_signed_container(Bytes source, const std::string&
   TRY(signing::RecordedFile file, recorder.finish());
   if (!sealed) file.tensors = digester.finish();
   signing::StatementBuilder builder(name);
-  TRY_VOID(builder.add_file(name, std::move(file)));
+  TRY_VOID(builder.add_file(name_dot ? "." : name, std::move(file)));
   TRY(signing::Statement statement, builder.finish());
   TRY(std::string json, signing::sign_statement(statement, signer));
   TRY_VOID(signature.write(signing::as_bytes(json)));

@@ -19,11 +19,13 @@ namespace sconce {
 // As write_container(), and the signature to `signature_path`, after the file has its place: a kill
 // between the two leaves a signature that does not fit, never one that wrongly does. The file is
 // hashed while it is written; a packed one, whose head is known last, when it stands, before it
-// takes its place. `options.tee` is called as well.
+// takes its place. `options.tee` is called as well. With `name_dot` the statement calls the file
+// "." as model-signing 1.1.1 wants it of a single file, else by its base name (OMS 1.0).
 Result<ContainerSummary> write_signed_container(Bytes source, const std::string& path,
                                                 WriteContainerOptions options,
                                                 const signing::Signer& signer,
-                                                const std::string& signature_path);
+                                                const std::string& signature_path,
+                                                bool name_dot = false);
 
 // Verifies one tensor, of a safetensors file as signing::verify_tensor() does, or of a signed
 // packed file: its index, which is compared before it is parsed, and the tensor's chunks are all

@@ -106,6 +106,15 @@ TEST_F(SignedContainer, has_each_tensor_of_a_packed_file_verified_by_itself) {
   EXPECT_FALSE(verified_after(5000, "b"));
 }
 
+TEST_F(SignedContainer, is_verified_under_the_name_that_other_signers_give_a_single_file) {
+  ASSERT_TRUE(write_signed_container(source(), path_, {}, signer_, signature_, true).ok());
+  auto tensors = signing::SignedTensors::open(signature_, trust());
+  ASSERT_TRUE(tensors.ok());
+  EXPECT_EQ(tensors->signature().statement.resources[0].path, ".");
+  EXPECT_TRUE(signing::verify_model(path_, signature_, trust()).ok());
+  EXPECT_TRUE(verify_signed_tensor(path_, *tensors, "a").ok());
+}
+
 TEST_F(SignedContainer, tells_no_digests_of_what_is_sealed) {
   WriteContainerOptions options;
   SecretKey secret = *random_key();
