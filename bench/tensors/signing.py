@@ -71,6 +71,36 @@ def raw_read(paths, threads):
         list(pool.map(digest, paths))
 
 
+def command(*arguments):
+    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{arguments}: {done.stdout}{done.stderr}")
+
+
+def make_runs(model, folder, options):
+    """{"what, threads": call} for one model; 0 threads: the peer's own choice."""
+    key, signature = folder / "k.pem", folder / "model.sig"
+    paths = sorted(model.iterdir())
+    buffers = [path.read_bytes() for path in paths]
+    sign = [options.sconce, "tensors", "sign", model, "--key", key, "-o", signature]
+    verify = [options.sconce, "tensors", "verify", model, "--key", key.with_suffix(".pub"), "--signature", signature]
+    runs = {}
+    for t in options.threads:
+        runs[f"hash, {t}"] = lambda t=t: raw(buffers, t)
+        runs[f"hash, read, {t}"] = lambda t=t: raw_read(paths, t)
+        runs[f"sign files, {t}"] = lambda t=t: command(*sign, "--threads", t, "--no-tensors")
+        runs[f"sign files and tensors, {t}"] = lambda t=t: command(*sign, "--threads", t)
+        runs[f"verify, {t}"] = lambda t=t: command(*verify, "--threads", t)
+    runs["verify one tensor, 1"] = lambda: command(*verify, "--tensor", "layer.3")
+    if not options.no_peer:
+        peer = [sys.executable, "-m", "model_signing"]
+        runs["model-signing sign, 0"] = lambda: command(
+            *peer, "sign", "key", model, "--signature", folder / "peer.sig", "--private_key", key)
+        runs["model-signing verify, 0"] = lambda: command(
+            *peer, "verify", "key", model, "--signature", signature, "--public_key", key.with_suffix(".pub"))
+    return runs
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sconce", default="build/release/sconce")
@@ -81,57 +111,29 @@ def main():
     bars.add_options(parser)
     options = parser.parse_args()
 
-    def command(*arguments):
-        done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"{arguments}: {done.stdout}{done.stderr}")
-
     journal, rows, details = bars.Journal(options.journal), [], []
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = pathlib.Path(temporary)
-        key, signature = folder / "k.pem", folder / "model.sig"
-        command(options.sconce, "tensors", "keygen", "-o", key)
+        command(options.sconce, "tensors", "keygen", "-o", folder / "k.pem")
         models = {}
         for name in MODELS:
-            def runs_of(name=name):
+            runs = {}  # filled when a round is missing
+
+            def one_round(number, name=name, runs=runs):
                 if not models:
                     models.update(make_models(folder, options.megabytes))
-                model = models[name]
-                paths = sorted(model.iterdir())
-                buffers = [path.read_bytes() for path in paths]
-                sign = [options.sconce, "tensors", "sign", model, "--key", key, "-o", signature]
-                verify = [options.sconce, "tensors", "verify", model, "--key", key.with_suffix(".pub"),
-                          "--signature", signature]
-                peer = [sys.executable, "-m", "model_signing"]
-                runs = {}
-                for t in options.threads:
-                    runs["hash", t] = lambda t=t: raw(buffers, t)
-                    runs["hash, read", t] = lambda t=t: raw_read(paths, t)
-                    runs["sign files", t] = lambda t=t: command(*sign, "--threads", t, "--no-tensors")
-                    runs["sign files and tensors", t] = lambda t=t: command(*sign, "--threads", t)
-                    runs["verify", t] = lambda t=t: command(*verify, "--threads", t)
-                runs["verify one tensor", 1] = lambda: command(*verify, "--tensor", "layer.3")
-                if not options.no_peer:
-                    runs["model-signing sign", 0] = lambda: command(
-                        *peer, "sign", "key", model, "--signature", folder / "peer.sig", "--private_key", key)
-                    runs["model-signing verify", 0] = lambda: command(
-                        *peer, "verify", "key", model, "--signature", signature, "--public_key",
-                        key.with_suffix(".pub"))
-                return runs
-
-            runs = {}
-
-            def one_round(number, name=name, runs=runs, runs_of=runs_of):
-                runs.update(runs or runs_of())
+                if not runs:
+                    runs.update(make_runs(models[name], folder, options))
                 figures = {}
-                for (what, t), run in runs.items():
+                for what, run in runs.items():
                     bars.progress(f"signing.py: {name}, round {number} of {options.rounds}: {what}")
-                    figures[f"{what}, {t}"] = timed(run)
+                    figures[what] = timed(run)
                 return figures
 
             settings = {"megabytes": options.megabytes, "threads": options.threads, "peer": not options.no_peer,
                         "program": bars.program(options.sconce)}
             journal.measure(name, settings, options.rounds, one_round)
+            runs.clear()  # and the model's bytes with them
             figures, load = journal.figures(name, settings, options.rounds)
             wall = {what: [w for w, _ in pairs] for what, pairs in figures.items()}
             cpu = {what: [c for _, c in pairs] for what, pairs in figures.items()}
