@@ -108,16 +108,20 @@ void add_tensors_ls(CLI::App& group) {
   command->callback([options] {
     bool with_key = options->identity.given();
     TensorFile file = open_or_exit(*options, true);
+    if (with_key && file.has_index())
+      exit_with(error(Code::invalid_argument, "{}: is a set in shards, a key opens one sealed file",
+                      options->path),
+                options->json);
     if (with_key || is_container(file)) {
       Identities identities;
       if (with_key) identities = value_or_exit(options->identity.read(), options->json);
       MappedFile mapped = value_or_exit(map_file(file.shards()[0].path), options->json);
       auto container = Container::open(mapped.bytes(), with_key ? &identities : nullptr);
-      // Without a key the parts of a sealed file are all that can be seen.
       if (container.ok()) return list_container(*container, *options);
-      bool is_sealed = container.error().code == Code::invalid_argument && !with_key;
-      if (!is_sealed)
-        value_or_exit(std::move(container).with_context(options->path), options->json);
+      if (with_key)
+        exit_with(std::move(container.error()).with_context(options->path), options->json);
+      // Its parts are all that can be seen: it is sealed, or damaged.
+      fmt::print(stderr, "note: {}: {}\n", options->path, container.error().text);
     }
     auto tensors = chosen_tensors(file, *options);
     if (options->json) return print_json(file, tensors);

@@ -124,7 +124,7 @@ def test_metadata_is_shown_set_and_taken_away(tool, tensors):
     assert "no metadata is named" in tool("metadata", "a.safetensors", "--remove", "step", code=6).stderr
 
 
-def test_lists_what_a_packed_file_holds_and_a_sealed_one_with_its_key(tool, tensors):
+def test_lists_what_a_packed_file_holds_and_a_sealed_one_with_its_key(tool, tensors, tmp_path):
     tool("pack", "a.safetensors", "-o", "p.safetensors")
     listed = json.loads(tool("ls", "p.safetensors", "--json").stdout)
     assert listed["container"] == "packed" and {t["name"] for t in listed["tensors"]} == tensors.keys()
@@ -132,10 +132,18 @@ def test_lists_what_a_packed_file_holds_and_a_sealed_one_with_its_key(tool, tens
     assert "14 tensors" in tool("ls", "p.safetensors").stdout
     tool("sealkey", "-o", "me")
     tool("seal", "a.safetensors", "-o", "s.safetensors", "--to", "me.pub", "--hide-names")
-    assert "sconce.envelope" in tool("ls", "s.safetensors").stdout
+    parts = tool("ls", "s.safetensors")
+    assert "sconce.envelope" in parts.stdout and "a key or passphrase of a recipient is needed" in parts.stderr
     assert "layer.5.norm.weight" in tool("ls", "s.safetensors", "--key", "me", "-n", "*norm*").stdout
     assert 'no tensor matches "x"' in tool("ls", "s.safetensors", "--key", "me", "-n", "x", code=6).stderr
     tool("ls", "a.safetensors", "--key", "me", code=4)  # not sealed, though a key was given
+    (tmp_path / "none.safetensors.index.json").write_text('{"weight_map": {}}')
+    assert "set in shards" in tool("ls", "none.safetensors.index.json", "--key", "me", code=3).stderr
+    damaged = bytearray((tmp_path / "p.safetensors").read_bytes())
+    damaged[-1] ^= 1
+    (tmp_path / "p.safetensors").write_bytes(damaged)
+    parts = tool("ls", "p.safetensors")
+    assert "sconce.index" in parts.stdout and "index is damaged" in parts.stderr
 
 
 def test_other_commands_say_that_a_file_is_packed(tool, tensors):
