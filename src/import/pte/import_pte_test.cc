@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "import/pte/payload.h"
+
 namespace sconce {
 namespace {
 
@@ -330,6 +332,62 @@ TEST(ImportPte, says_what_it_cannot_take) {
     m.method.outputs = {out};
     EXPECT_EQ(m.imported(), "output 0: memory is read that nothing has written");
   }
+}
+
+// A linear of 4-bit weights with a scale for each of two outputs.
+XnnGraph linear_of_nibbles(const std::vector<uint8_t>& weights, const std::vector<uint32_t>& dims) {
+  XnnGraph graph;
+  graph.constants = {{}, {"weights", false, weights}};
+  XnnValue x{0, XnnDType::f32, {3, 3}}, w{1, XnnDType::qcint4, dims}, y{2, XnnDType::f32, {3, 2}};
+  x.external_id = 0, x.flags = kXnnExternalInput;
+  y.external_id = 1, y.flags = kXnnExternalOutput;
+  w.constant = 1;
+  w.quantization.kind = XnnQuantization::Kind::per_channel;
+  w.quantization.scales = {0.5f, 2};
+  w.quantization.scale_count = 2;
+  graph.values = {x, w, y};
+  XnnNode node;
+  node.kind = XnnNodeKind::fully_connected;
+  node.inputs = {0, 1, kXnnNoValue};
+  node.outputs = {2};
+  graph.nodes = {node};
+  return graph;
+}
+
+std::string imported_payload(const XnnGraph& graph) {
+  Program program;
+  program.methods.resize(1);
+  Graph& to = program.methods[0].graph;
+  Build build(program, to);
+  std::vector<ValueId> values{to.add_input(Type::of(TensorType{DType::f32, {3, 3}, {}}), "x"),
+                              kNoValue};
+  ConstantValues constants;
+  PayloadData data{[](const std::string&) { return Bytes(); }, &constants};
+  auto done = import_payload(build, graph, data, &values);
+  if (!done.ok()) return done.error().text;
+  to.outputs = {values[1]};
+  return print(program);
+}
+
+TEST(ImportPayload, weights_of_4_bits_get_bytes_of_their_own) {
+  // Rows of three numbers fill two bytes; each number is stored plus 8, the even column low.
+  std::vector<uint8_t> weights = {0x98, 0x07, 0xf0, 0x08};
+  std::string text = imported_payload(linear_of_nibbles(weights, {2, 3}));
+  EXPECT_NE(text.find("constant @weight: i8[2, 3] = {0, 1, -1, -8, 7, 0}"), std::string::npos)
+      << text;
+  EXPECT_NE(
+      text.find("quantized_decomposed::dequantize_per_channel(%weight, %scales, none, 0, -8, 7"),
+      std::string::npos)
+      << text;
+}
+
+TEST(ImportPayload, refuses_weights_that_are_not_there) {
+  std::vector<uint8_t> weights(3);
+  EXPECT_EQ(imported_payload(linear_of_nibbles(weights, {2, 3})),
+            "value %1: constant \"weights\" has 3 bytes, 4 are wanted");
+  // Rows without number would be walked all the same.
+  EXPECT_EQ(imported_payload(linear_of_nibbles(weights, {60000, 1000000, 0})),
+            "value %1: weights of 4 bits without columns");
 }
 
 }  // namespace

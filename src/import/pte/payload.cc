@@ -221,7 +221,8 @@ Result<ValueId> PayloadImporter::constant_of_numbers(const XnnValue& value, Byte
 // Numbers of 4 bits in bytes of their own. They are stored plus 8, the even column in the low half.
 Result<ValueId> PayloadImporter::constant_of_nibbles(const XnnValue& value,
                                                      const std::vector<SymInt>& sizes) {
-  if (value.dims.empty()) return error(Code::invalid_file, "weights of rank 0");
+  if (value.dims.empty() || value.dims.back() == 0)
+    return error(Code::invalid_file, "weights of 4 bits without columns");
   uint64_t columns = value.dims.back(), rows = 1;
   for (size_t d = 0; d + 1 < value.dims.size(); d++) rows *= value.dims[d];
   TRY(Bytes bytes, bytes_of(value.constant, rows * ((columns + 1) / 2)));
