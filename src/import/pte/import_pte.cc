@@ -20,7 +20,8 @@ constexpr uint64_t kCallerSpace = uint64_t(1) << 32, kChosenSpace = uint64_t(1) 
 
 // Loops whose rounds are known are written out, up to so many instructions in all.
 constexpr size_t kStepsMax = 1 << 16;
-constexpr int kBranchDepthMax = 16;
+// Each branch keeps all that is known before it.
+constexpr int kBranchDepthMax = 16, kBranchesMax = 256;
 
 // True when memory order equals logical order.
 bool in_order(const std::vector<uint8_t>& dim_order, const std::vector<int32_t>& sizes) {
@@ -204,7 +205,7 @@ class MethodImporter {
   std::vector<bool> carried_;    // ... and that is read before, as the file has it
   std::vector<bool> forgotten_;  // by value: only one of two ways has changed it
   size_t steps_ = 0;
-  int depth_ = 0;
+  int depth_ = 0, branches_ = 0;
   uint64_t chosen_ = 0, chosen_places_ = 0;
   std::vector<State> states_;
   std::vector<ValueId> inputs_;  // by position: what lies in memory at first; numbers have none
@@ -1028,6 +1029,8 @@ Result<size_t> MethodImporter::import_jump(const PteChain& chain, size_t at, siz
   TRY(std::optional<bool> decided, known(jump.condition));
   if (decided) return *decided ? at + 1 : target;
   if (target <= at) return error(Code::unsupported, "a loop that only data end");
+  if (++branches_ > kBranchesMax)
+    return error(Code::too_large, "more than {} branches", kBranchesMax);
   if (depth_ == kBranchDepthMax)
     return error(Code::too_large, "branches in branches, {} deep", kBranchDepthMax);
 

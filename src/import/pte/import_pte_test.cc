@@ -266,6 +266,10 @@ TEST(ImportPte, says_which_jumps_it_cannot_take) {
               m.move(m.x, m.out);
             }),
             "output 0: tensor 4 is read, which only a branch has made");
+  EXPECT_EQ(refused([](TwoWays& m) {
+              for (int i = 1; i <= 257; i++) m.jump(m.test, i);
+            }),
+            "instruction 256: more than 256 branches");
   EXPECT_EQ(refused([](TwoWays& m) {  // what lies there before is state
               m.relu(m.b, m.a);
               m.jump(m.test, 3);
