@@ -188,16 +188,16 @@ std::vector<Row> bench_dot_i8(const KernelTable& table, const Options& options) 
   for (auto& [m, n, k] : shapes) {
     std::string name = shape_name("dot_i8", m, n, k);
     if (!wanted(options, name)) continue;
-    const int64_t panel_stride = pieces(k, 4) * 64;
+    const int64_t panel_stride = (pieces(k, 4) + 1) * 64;
     Aligned<uint8_t> a(size_t(m * k)), b(size_t(pieces(n, 16) * panel_stride));
     Aligned<float> c(size_t(m * n));
-    std::vector<int32_t> sums(static_cast<size_t>(n));
     std::vector<float> scale(size_t(n), 1e-4f);
-    const void* pointers[kDotRowsMax];
+    const int8_t* pointers[kDotRowsMax];
     DotTile tile = table.dot_i8.tiles[0];
     if (options.rows) tile = {uint8_t(options.rows), uint8_t(options.panels)};
     DotI8 d = {};
     d.rows = pointers;
+    d.segment_rows = kDotRowsMax;
     d.panel_stride = panel_stride;
     d.segments = 1;
     d.length = k;
@@ -208,9 +208,9 @@ std::vector<Row> bench_dot_i8(const KernelTable& table, const Options& options) 
     d.c_stride = n;
     auto work = [&] {
       for_tiles(tile, m, n, [&](int64_t m0, int64_t r, int64_t p0, int64_t p, int32_t columns) {
-        for (int64_t i = 0; i < r; i++) pointers[i] = a.data + (m0 + i) * k;
+        for (int64_t i = 0; i < r; i++)
+          pointers[i] = reinterpret_cast<const int8_t*>(a.data) + (m0 + i) * k;
         d.b = reinterpret_cast<const int8_t*>(b.data) + p0 * panel_stride;
-        d.column_sums = sums.data() + p0 * 16;
         d.scale = scale.data() + p0 * 16;
         d.c = c.data + m0 * n + p0 * 16;
         d.columns = columns;

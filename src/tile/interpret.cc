@@ -122,7 +122,7 @@ class Interpreter {
     const Buffer& buffer = kernel_.buffers[size_t(i.buffer)];
     const BufferView& view = buffers_[size_t(i.buffer)];
     int64_t offset = 0;
-    int64_t inner = 0, lead = 0, k = 1, leads = 1;
+    int64_t lead = 0, row = 0, k = 0, packed = 0;
     for (size_t d = 0; d < i.index.size(); d++) {
       const Index& index = i.index[d];
       int64_t position = index.offset;
@@ -142,17 +142,17 @@ class Interpreter {
         offset += position * view.strides[d];
       } else if (d < size_t(buffer.panel_lead)) {
         lead = lead * view.sizes[d] + position;
-        leads *= view.sizes[d];
+      } else if (d + 2 < i.index.size()) {
+        row = row * view.sizes[d] + position;
       } else if (d + 1 < i.index.size()) {
-        inner = inner * view.sizes[d] + position;
-        k *= view.sizes[d];
+        k = position;
       } else {
-        int64_t panels = (view.sizes[d] + kPanelColumns - 1) / kPanelColumns;
-        offset = ((lead * panels + position / kPanelColumns) * k + inner) * kPanelColumns +
-                 position % kPanelColumns;
+        packed = panel_shape(buffer, {view.sizes.data(), view.sizes.size()})
+                     ->offset(lead, row, k, position);
       }
     }
-    *data = static_cast<const uint8_t*>(view.data) + offset * int64_t(dtype_bytes(buffer.dtype));
+    *data = static_cast<const uint8_t*>(view.data) + packed +
+            offset * int64_t(dtype_bytes(buffer.dtype));
     return true;
   }
 

@@ -18,6 +18,7 @@
 // memory.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,9 +56,13 @@ struct Axis {
 };
 
 // How a buffer lies in memory. `panels`: weights packed for dot. With dims [lead..., k..., N],
-// stored as [lead...][ceil(N / 16)][prod(k)][16], the last panel filled up with zeros.
+// stored as [lead...][ceil(N / 16)][prod(k)][16], the last panel filled up with zeros. Those of i8
+// as [lead...][ceil(N / 16)][prod(k but the last)][ceil(last k / 4)][16][4], filled up with zeros,
+// each panel followed by the sums of its 16 columns as i32: some processors multiply bytes of other
+// signs, and take out with them what that adds.
 enum class Layout : uint8_t { strided, panels };
 inline constexpr int64_t kPanelColumns = 16;
+inline constexpr int64_t kQuad = 4;  // steps that lie together in panels of i8
 
 struct Buffer {
   std::string name;
@@ -82,6 +87,27 @@ struct Index {
   bool operator==(const Index&) const = default;
 };
 
+// Where the elements of a packed buffer lie.
+struct PanelShape {
+  int64_t panels = 0;         // of one lead
+  int64_t rows = 1;           // all contracted dims but the last one
+  int64_t length = 1;         // the last one
+  int64_t element_bytes = 4;  // 1: by quads
+  int64_t row_bytes = 0, panel_bytes = 0, bytes = 0;
+
+  int64_t panel(int64_t lead, int64_t column) const {
+    return (lead * panels + column / kPanelColumns) * panel_bytes;
+  }
+  int64_t offset(int64_t lead, int64_t row, int64_t k, int64_t column) const {
+    int64_t within = element_bytes == 1
+                         ? (k / kQuad * kPanelColumns + column % kPanelColumns) * kQuad + k % kQuad
+                         : (k * kPanelColumns + column % kPanelColumns) * element_bytes;
+    return panel(lead, column) + row * row_bytes + within;
+  }
+};
+// Of a buffer with layout `panels` that has these sizes; nothing when that is beyond 64 bits.
+std::optional<PanelShape> panel_shape(const Buffer& buffer, Span<const int64_t> sizes);
+
 // Functions by name, as the text form spells them. Those of one row of the list below take f32 and
 // give f32 unless they say otherwise.
 #define SCONCE_TILE_UNARY(X)                                                                      \
@@ -89,8 +115,9 @@ struct Index {
   X(abs)                                                                                          \
   X(sqrt)                                                                                         \
   X(rsqrt)                                                                                        \
-  X(recip) X(exp) X(expm1) X(log) X(log1p) X(tanh) X(erf) X(sin) X(cos) X(floor) X(ceil) X(round) \
-      X(trunc) X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(relu) X(bit_not)
+  X(recip)                                                                                        \
+  X(exp) X(expm1) X(log) X(log1p) X(tanh) X(erf) X(sin) X(cos) X(floor) X(ceil) X(round) X(trunc) \
+      X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(relu) X(bit_not)
 #define SCONCE_TILE_BINARY(X) \
   X(add)                      \
   X(sub)                      \

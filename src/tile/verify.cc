@@ -94,6 +94,9 @@ class Verifier {
       for (const Extent& extent : buffer.dims) TRY_VOID(check_extent(extent, buffer.name));
       if (buffer.layout == Layout::panels) {
         if (buffer.output) return error(Code::invalid_file, "{}: packed, and written", buffer.name);
+        if (value_dtype(buffer.dtype) != DType::f32 && buffer.dtype != DType::i8)
+          return error(Code::invalid_file, "{}: packed elements of {}; f32, f16, bf16 or i8",
+                       buffer.name, dtype_name(buffer.dtype));
         if (buffer.panel_lead < 0 || size_t(buffer.panel_lead) + 2 > buffer.dims.size())
           return error(Code::invalid_file,
                        "{}: packed with {} leading dims of {}; at most rank - 2", buffer.name,
@@ -299,8 +302,7 @@ class Verifier {
         const Buffer& buffer = kernel_.buffers[size_t(i.buffer)];
         if (buffer.output)
           return error(Code::invalid_file, "{} is an output and cannot be loaded", buffer.name);
-        if (value_dtype(buffer.dtype) != DType::f32 &&
-            !(i.number >= -0x1p53 && i.number <= 0x1p53))
+        if (value_dtype(buffer.dtype) != DType::f32 && !(i.number >= -0x1p53 && i.number <= 0x1p53))
           return error(Code::invalid_file, "{} around the integers of {}", i.number, buffer.name);
         return define(i, {value_dtype(buffer.dtype), axes});
       }
@@ -473,6 +475,35 @@ Result<void> verify(Kernel& kernel) {
   return Verifier(kernel).run().with_context("kernel " + kernel.name.substr(0, kNameBytesMax));
 }
 
+std::optional<PanelShape> panel_shape(const Buffer& buffer, Span<const int64_t> sizes) {
+  PanelShape shape;
+  size_t last = sizes.size() - 1;
+  int64_t leads = 1;
+  bool overflow = false;
+  auto times = [&](int64_t a, int64_t b) {
+    overflow |= __builtin_mul_overflow(a, b, &a);
+    return a;
+  };
+  for (size_t d = 0; d + 1 < last; d++) {
+    int64_t& of = d < size_t(buffer.panel_lead) ? leads : shape.rows;
+    of = times(of, sizes[d]);
+  }
+  shape.length = sizes[last - 1];
+  shape.panels = (sizes[last] + kPanelColumns - 1) / kPanelColumns;
+  shape.element_bytes = int64_t(dtype_bytes(buffer.dtype));
+  if (shape.element_bytes == 1) {
+    shape.row_bytes = times((shape.length + kQuad - 1) / kQuad, kQuad * kPanelColumns);
+    overflow |= __builtin_add_overflow(times(shape.row_bytes, shape.rows), kPanelColumns * 4,
+                                       &shape.panel_bytes);
+  } else {
+    shape.row_bytes = times(shape.length, kPanelColumns * shape.element_bytes);
+    shape.panel_bytes = times(shape.row_bytes, shape.rows);
+  }
+  shape.bytes = times(times(leads, shape.panels), shape.panel_bytes);
+  if (overflow) return std::nullopt;
+  return shape;
+}
+
 Result<std::vector<int64_t>> bind(const Kernel& kernel, Span<const BufferView> buffers) {
   auto fail = [&](const Buffer& buffer, std::string text) {
     return Error{Code::invalid_argument,
@@ -491,7 +522,7 @@ Result<std::vector<int64_t>> bind(const Kernel& kernel, Span<const BufferView> b
       return fail(buffer,
                   fmt::format("rank {}; {} is wanted", view.sizes.size(), buffer.dims.size()));
     bool empty = false;
-    int64_t last = 0, elements = 1, least = 0;  // furthest elements on both sides
+    int64_t last = 0, least = 0;  // furthest elements on both sides
     bool overflow = false;
     for (size_t d = 0; d < view.sizes.size(); d++) {
       int64_t size = view.sizes[d];
@@ -505,10 +536,6 @@ Result<std::vector<int64_t>> bind(const Kernel& kernel, Span<const BufferView> b
                                 extent.dim == kNone ? extent.known : dims[size_t(extent.dim)]));
       if (extent.dim != kNone) dims[size_t(extent.dim)] = size;
       empty |= size == 0;
-      int64_t padded = packed && d + 1 == view.sizes.size()
-                           ? (size + kPanelColumns - 1) / kPanelColumns * kPanelColumns
-                           : size;
-      overflow |= __builtin_mul_overflow(elements, padded, &elements);
       if (!packed && size > 0) {
         int64_t reach = 0;
         overflow |= __builtin_mul_overflow(size - 1, view.strides[d], &reach);
@@ -518,8 +545,13 @@ Result<std::vector<int64_t>> bind(const Kernel& kernel, Span<const BufferView> b
     }
     if (empty) continue;
     int64_t wanted = 0;
-    overflow |= __builtin_mul_overflow(packed ? elements : last + 1,
-                                       int64_t(dtype_bytes(buffer.dtype)), &wanted);
+    if (packed) {
+      auto shape = panel_shape(buffer, {view.sizes.data(), view.sizes.size()});
+      overflow = !shape;
+      wanted = shape ? shape->bytes : 0;
+    } else {
+      overflow |= __builtin_mul_overflow(last + 1, int64_t(dtype_bytes(buffer.dtype)), &wanted);
+    }
     if (overflow || least < 0 || wanted > view.bytes)
       return fail(buffer,
                   fmt::format("{} bytes are there; its sizes and strides reach {}", view.bytes,

@@ -24,7 +24,10 @@ constexpr int kThreadsMax = 1024;
 constexpr uint64_t kNoTaps = UINT64_MAX, kNoEdges = UINT64_MAX;
 constexpr int64_t kShortRun = 32;  // steps of a dot that are too few to begin anew after them
 
-size_t computed_bytes(DType dtype) { return dtype == DType::b8 ? 1 : dtype == DType::i64 ? 8 : 4; }
+// Of elements in memory: those of values, and bytes that are kept as they are.
+size_t computed_bytes(DType dtype) {
+  return dtype == DType::b8 || dtype == DType::i8 ? 1 : dtype == DType::i64 ? 8 : 4;
+}
 
 uint64_t round_up(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -43,6 +46,7 @@ enum class Home : uint8_t {
 
 struct ValuePlan {
   DType dtype = DType::f32;
+  DType held = DType::f32;   // in memory: dtype, or i8 for i32 that lies in a buffer of bytes
   std::vector<AxisId> axes;  // outermost first
   Home home = Home::scratch;
   int64_t count = 1;  // elements, at most
@@ -54,9 +58,27 @@ struct ValuePlan {
   int32_t uses = 0, last_use = 0;
 };
 
+// How an exact sum of a dot becomes 8 bits, when all that follows does just that.
+struct BytesPlan {
+  int32_t store = kNone;  // instruction; none: sums stay sums
+  int32_t scale = kNone;  // the load of scales by column; none: `scale_number` for all
+  float scale_number = 1;
+  LimitI8 to = {};
+  int32_t added = kNone;  // the load of what is added
+  AddI8 add = {};         // its numbers
+};
+
 // What a dot does, found out once.
 struct DotPlan {
-  enum class Kind : uint8_t { panels, packed_here, vector, plain } kind = Kind::plain;
+  // bytes and bytes_vector: as panels and vector, of integers.
+  enum class Kind : uint8_t {
+    panels,
+    packed_here,
+    vector,
+    bytes,
+    bytes_vector,
+    plain
+  } kind = Kind::plain;
   bool swapped = false;       // rows are operand 2
   AxisId column = kNone;      // none: a single column
   std::vector<AxisId> rows;   // outermost first
@@ -69,6 +91,10 @@ struct DotPlan {
   int32_t residual = kNone;  // value added after the sum
   ValueId result = kNone;    // what comes out after clamp and residual
   int64_t depth_block = kDotDepth;
+  BytesPlan bytes;
+  size_t run_axes = SIZE_MAX;  // bytes: how many of the depth lie in a run of panels
+  uint64_t fill_offset = 0;    // bytes: a run of what lies outside
+  int8_t fill = 0;
 };
 
 // Values that are copied onto carried ones; those that would be overwritten before they are read
@@ -88,9 +114,11 @@ struct Plan::State {
   std::vector<AxisId> grid;           // parallel axes
   std::vector<int64_t> grid_count;    // tiles along each
   int64_t tasks = 0;
-  std::vector<AxisId> order;  // of all axes, outermost first
+  std::vector<PanelShape> panels;  // by buffer; only those of packed ones are filled
+  std::vector<AxisId> order;       // of all axes, outermost first
   std::vector<ValuePlan> values;
   std::vector<DotPlan> dots;                // by instruction; only those of dots are filled
+  std::vector<std::vector<int32_t>> users;  // by value: instructions
   std::vector<bool> skipped;                // by instruction: done as part of another one
   std::vector<int32_t> partner;             // serial: its yield; yield: its serial
   std::vector<uint8_t> constants;           // 8 bytes each, by value
@@ -99,6 +127,7 @@ struct Plan::State {
   std::vector<uint64_t> taps_offset;        // by instruction: pointers to what a window covers
   uint64_t scratch = 0, zeros_offset = 0, outside_offset = 0, worker_offset = 0;
   int64_t zeros = 0;  // floats that padded rows point to
+  int64_t fills = 0;  // bytes that those of integers point to
 
   Result<void> make(int threads, const Schedule& schedule);
   void choose_order();
@@ -106,6 +135,14 @@ struct Plan::State {
   Result<void> choose_tiles(int threads, const Schedule& schedule);
   void describe_values();
   void plan_dot(size_t n);
+  void plan_integer_dot(size_t n);
+  bool find_panel_axes(const Instruction& dot, ValueId columns, size_t* run_axes) const;
+  bool is_known_load(ValueId v, DType dtype) const;
+  bool fold_bytes(size_t n);
+  bool is_stored_maximum(const Instruction& reduce) const;
+  bool is_row_of_pixels(const std::vector<AxisId>& out) const;
+  bool stays_narrow(ValueId v) const;
+  bool is_whole_store(const Instruction& store, ValueId v) const;
   void fold_epilogue(size_t n);
   Result<void> place_values();
   bool has_dimension(AxisId a) const { return !kernel.axes[size_t(a)].each; }
@@ -162,6 +199,9 @@ class Worker {
       length_[a] = k_.axes[a].kind == AxisKind::span ? p_.extent[a] : 1;
     }
     memset(scratch_ + p_.zeros_offset, 0, size_t(p_.zeros) * 4);
+    for (const DotPlan& dot : p_.dots)
+      if (dot.kind == DotPlan::Kind::bytes || dot.kind == DotPlan::Kind::bytes_vector)
+        memset(scratch_ + dot.fill_offset, dot.fill, size_t(p_.fills));
   }
 
   // A worker lies at Plan::State::worker_offset of its scratch, the references to its values behind
@@ -267,6 +307,7 @@ class Worker {
     switch (dtype) {
       case DType::i64: return reinterpret_cast<const int64_t*>(r.data)[offset];
       case DType::i32: return reinterpret_cast<const int32_t*>(r.data)[offset];
+      case DType::i8: return reinterpret_cast<const int8_t*>(r.data)[offset];
       default: return r.data[offset] != 0;
     }
   }
@@ -274,6 +315,9 @@ class Worker {
     switch (dtype) {
       case DType::i64: reinterpret_cast<int64_t*>(r.data)[offset] = x; break;
       case DType::i32: reinterpret_cast<int32_t*>(r.data)[offset] = int32_t(x); break;
+      case DType::i8:
+        reinterpret_cast<int8_t*>(r.data)[offset] = int8_t(std::clamp<int64_t>(x, -128, 127));
+        break;
       default: r.data[offset] = x != 0;
     }
   }
@@ -348,30 +392,33 @@ class Worker {
   void copy(const std::vector<AxisId>& axes, const Ref& out, const Ref& x, size_t bytes) {
     if (out.data == x.data) return;
     const Ref* refs[] = {&out, &x};
-    blocks(axes, refs,
-           [&](const int64_t* offset, const int64_t* row, const int64_t* step, int64_t rows,
-               int64_t n) {
-             if (bytes == 4 && rows > 1 && n > 1 && step[0] == 1 && step[1] != 1 && row[1] == 1) {
-               table_.transpose_32(
-                   {n, rows, x.data + offset[1] * 4, step[1], out.data + offset[0] * 4, row[0]});
-               return;
-             }
-             for (int64_t r = 0; r < rows; r++) {
-               uint8_t* to = out.data + (offset[0] + r * row[0]) * int64_t(bytes);
-               const uint8_t* from = x.data + (offset[1] + r * row[1]) * int64_t(bytes);
-               if (step[0] == 1 && step[1] == 1) {
-                 memcpy(to, from, size_t(n) * bytes);
-               } else if (bytes == 4) {
-                 auto* t = reinterpret_cast<uint32_t*>(to);
-                 auto* f = reinterpret_cast<const uint32_t*>(from);
-                 for (int64_t i = 0; i < n; i++) t[i * step[0]] = f[i * step[1]];
-               } else {
-                 for (int64_t i = 0; i < n; i++)
-                   memcpy(to + i * step[0] * int64_t(bytes), from + i * step[1] * int64_t(bytes),
-                          bytes);
-               }
-             }
-           });
+    blocks(
+        axes, refs,
+        [&](const int64_t* offset, const int64_t* row, const int64_t* step, int64_t rows,
+            int64_t n) {
+          if ((bytes == 4 || bytes == 1) && rows > 1 && n > 1 && step[0] == 1 && step[1] != 1 &&
+              row[1] == 1) {
+            int64_t size = int64_t(bytes);
+            (bytes == 4 ? table_.transpose_32 : table_.transpose_8)(
+                {n, rows, x.data + offset[1] * size, step[1], out.data + offset[0] * size, row[0]});
+            return;
+          }
+          for (int64_t r = 0; r < rows; r++) {
+            uint8_t* to = out.data + (offset[0] + r * row[0]) * int64_t(bytes);
+            const uint8_t* from = x.data + (offset[1] + r * row[1]) * int64_t(bytes);
+            if (step[0] == 1 && step[1] == 1) {
+              memcpy(to, from, size_t(n) * bytes);
+            } else if (bytes == 4) {
+              auto* t = reinterpret_cast<uint32_t*>(to);
+              auto* f = reinterpret_cast<const uint32_t*>(from);
+              for (int64_t i = 0; i < n; i++) t[i * step[0]] = f[i * step[1]];
+            } else {
+              for (int64_t i = 0; i < n; i++)
+                memcpy(to + i * step[0] * int64_t(bytes), from + i * step[1] * int64_t(bytes),
+                       bytes);
+            }
+          }
+        });
   }
 
   // Where an index points: at coordinates along the axes with a dimension, with what it gathers.
@@ -390,7 +437,7 @@ class Worker {
                             int64_t to) {
     const Buffer& buffer = k_.buffers[size_t(i.buffer)];
     const BufferView& shape = p_.shapes[size_t(i.buffer)];
-    int64_t offset = 0, lead = 0, inner = 0, depth = 1;
+    int64_t offset = 0, lead = 0, row = 0, k = 0, packed = 0;
     for (size_t d = 0; d < i.index.size(); d++) {
       int64_t position = position_at(i.index[d], at);
       if (position < 0 || position >= shape.sizes[d]) {
@@ -408,16 +455,16 @@ class Worker {
         offset += position * shape.strides[d];
       } else if (d < size_t(buffer.panel_lead)) {
         lead = lead * shape.sizes[d] + position;
+      } else if (d + 2 < i.index.size()) {
+        row = row * shape.sizes[d] + position;
       } else if (d + 1 < i.index.size()) {
-        inner = inner * shape.sizes[d] + position;
-        depth *= shape.sizes[d];
+        k = position;
       } else {
-        int64_t panels = (shape.sizes[d] + kPanelColumns - 1) / kPanelColumns;
-        offset = ((lead * panels + position / kPanelColumns) * depth + inner) * kPanelColumns +
-                 position % kPanelColumns;
+        packed = p_.panels[size_t(i.buffer)].offset(lead, row, k, position);
       }
     }
-    const uint8_t* from = data_[size_t(i.buffer)] + offset * int64_t(dtype_bytes(buffer.dtype));
+    const uint8_t* from =
+        data_[size_t(i.buffer)] + packed + offset * int64_t(dtype_bytes(buffer.dtype));
     auto read = [&](auto value) {
       memcpy(&value, from, sizeof(value));
       return value;
@@ -460,15 +507,14 @@ class Worker {
     AxisId run = axes.back();
     Span<const AxisId> outer(axes.data(), axes.size() - 1);
     size_t along = i.index.size() - 2;
-    int64_t panels = (shape.sizes.back() + kPanelColumns - 1) / kPanelColumns, depth = 1;
-    for (size_t d = size_t(buffer.panel_lead); d <= along; d++) depth *= shape.sizes[d];
+    const PanelShape& packed = p_.panels[size_t(i.buffer)];
     Result<void> done;
     each(outer, [&](const int64_t* outer_at) {
       if (!done.ok()) return;
       int64_t at[kAxesMax], begin = 0, end = length_[run];
       for (AxisId a : outer) at[a] = outer_at[a];
       at[run] = 0;
-      int64_t lead = 0, inner = 0, column = 0;
+      int64_t lead = 0, row = 0, k = 0, column = 0;
       for (size_t d = 0; d < i.index.size(); d++) {
         int64_t position = position_at(i.index[d], at);
         if (d == along) {
@@ -480,8 +526,10 @@ class Worker {
         }
         if (d < size_t(buffer.panel_lead))
           lead = lead * shape.sizes[d] + position;
-        else if (d <= along)
-          inner = inner * shape.sizes[d] + position;
+        else if (d < along)
+          row = row * shape.sizes[d] + position;
+        else if (d == along)
+          k = position;
         else
           column = position;
       }
@@ -495,10 +543,8 @@ class Worker {
         }
         return;
       }
-      const float* from =
-          reinterpret_cast<const float*>(data_[size_t(i.buffer)]) +
-          ((lead * panels + column / kPanelColumns) * depth + inner) * kPanelColumns +
-          column % kPanelColumns;
+      const float* from = reinterpret_cast<const float*>(data_[size_t(i.buffer)] +
+                                                         packed.offset(lead, row, k, column));
       for (int64_t x = 0; x < end; x++) to[x] = from[x * kPanelColumns];
     });
     return done;
@@ -606,11 +652,12 @@ class Worker {
     const std::vector<AxisId>& axes = p_.stored[n];
     Ref to = buffer_ref(i);
     bool inside = is_inside(i);
-    if (inside && buffer.dtype == value.dtype) {
-      copy(axes, to, ref(v), computed_bytes(value.dtype));
+    if (inside && buffer.dtype == value.held) {
+      copy(axes, to, ref(v), computed_bytes(value.held));
       return {};
     }
     const Ref& from = ref(v);
+    if (inside && convert(axes, to, buffer.dtype, from, value.held)) return {};
     each(axes, [&](const int64_t* at) {
       for (size_t d = 0; d < i.index.size() && !inside; d++) {
         int64_t position = index_base(i.index[d]);
@@ -630,7 +677,7 @@ class Worker {
         }
         return;
       }
-      int64_t n = read_integer(from, value.dtype, x);
+      int64_t n = read_integer(from, value.held, x);
       auto saturate = [&](int64_t low, int64_t high) {
         return n < low ? low : n > high ? high : n;
       };
@@ -646,6 +693,43 @@ class Worker {
     return {};
   }
 
+  static Element element_of(DType dtype) {
+    switch (dtype) {
+      case DType::f32: return Element::f32;
+      case DType::f16: return Element::f16;
+      case DType::bf16: return Element::bf16;
+      case DType::i32: return Element::i32;
+      case DType::i64: return Element::i64;
+      case DType::i16: return Element::i16;
+      case DType::i8: return Element::i8;
+      case DType::u8: return Element::u8;
+      case DType::b8: return Element::b8;
+      default: return Element::count;
+    }
+  }
+  // out = x as another type, to integers saturating. False when there is no kernel for it.
+  bool convert(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x,
+               DType from) {
+    Element a = element_of(from), b = element_of(to);
+    if (a == Element::count || b == Element::count || !steps_fit(axes, out, true)) return false;
+    // Between integers a cast wraps and a kernel saturates; only narrow ones differ.
+    ConvertKernelFn kernel = table_.convert[int(a)][int(b)];
+    if (!kernel) return false;
+    for (size_t d = axes.size(); d-- > 0;)
+      if (length_[axes[d]] > 1) {
+        if (x.stride[axes[d]] != 1) return false;
+        break;
+      }
+    const Ref* refs[] = {&out, &x};
+    int64_t from_bytes = int64_t(dtype_bytes(from)), to_bytes = int64_t(dtype_bytes(to));
+    blocks(
+        axes, refs,
+        [&](const int64_t* o, const int64_t* row, const int64_t*, int64_t rows, int64_t n) {
+          kernel({rows, n, x.data + o[1] * from_bytes, row[1], out.data + o[0] * to_bytes, row[0]});
+        });
+    return true;
+  }
+
   // Pointwise instructions whose block kernels do not fit: element by element.
   void plain_pointwise(const Instruction& i) {
     ValueId v = i.results[0];
@@ -657,7 +741,7 @@ class Worker {
     };
     auto n = [&](size_t k, const int64_t* at) {
       const ValuePlan& x = plan_of(i.operands[k]);
-      return read_integer(ref(i.operands[k]), x.dtype, offset_at(ref(i.operands[k]), x.axes, at));
+      return read_integer(ref(i.operands[k]), x.held, offset_at(ref(i.operands[k]), x.axes, at));
     };
     bool from_float = plan_of(i.operands[0]).dtype == DType::f32;
     each(out.axes, [&](const int64_t* at) {
@@ -691,7 +775,7 @@ class Worker {
               : out.dtype == DType::b8 ? n(0, at) != 0
                                        : n(0, at);
       }
-      write_integer(to, out.dtype, place, x);
+      write_integer(to, out.held, place, x);
     });
   }
 
@@ -704,7 +788,11 @@ class Worker {
     for (ValueId x : i.operands) fits &= steps_fit(out.axes, ref(x), false);
     DType from = plan_of(i.operands[0]).dtype;
     bool f32 = out.dtype == DType::f32;
-    if (fits && f32 && i.op == Op::unary) {
+    bool converts = i.op == Op::cast && from != out.dtype && (f32 || from == DType::f32) &&
+                    from != DType::b8 && out.dtype != DType::b8;
+    if (converts &&
+        convert(out.axes, to, out.held, ref(i.operands[0]), plan_of(i.operands[0]).held)) {
+    } else if (fits && f32 && i.op == Op::unary) {
       const Ref* refs[] = {&to, &ref(i.operands[0])};
       UnaryKernelFn kernel = table_.unary[i.function];
       blocks(
@@ -761,6 +849,14 @@ class Worker {
     const Instruction* window =
         plan_of(x).home == Home::folded ? &k_.body[size_t(plan_of(x).producer)] : nullptr;
     auto f = Reduce(i.function);
+    if (window && out.dtype == DType::i32) {
+      auto* outside = reinterpret_cast<int8_t*>(scratch_ + p_.outside_offset);
+      memset(outside, -128, size_t(length_[out.axes.back()]));
+      each_row_of_taps<TapsI8Block>(
+          n, *window, i.axes, out.axes, to, outside,
+          [&](const TapsI8Block& block, const int64_t*) { table_.max_pool_i8(block); });
+      return;
+    }
     if (out.dtype != DType::f32) return reduce_plain(i);
     static constexpr ReduceKernel kKernels[] = {ReduceKernel::sum, ReduceKernel::prod,
                                                 ReduceKernel::min, ReduceKernel::max};
@@ -773,11 +869,12 @@ class Worker {
         std::fill_n(outside + p_.zeros, out.axes.size() < 2 ? 1 : length_[out.axes.end()[-2]], 1.f);
         PoolBlock call;
         call.divisor = outside + p_.zeros;
-        if (each_row_of_taps(n, *window, i.axes, out.axes, to, outside,
-                             [&](const TapsBlock& block, const int64_t*) {
-                               call.taps = block;
-                               (f == Reduce::max ? table_.max_pool : table_.average_pool)(call);
-                             }))
+        if (each_row_of_taps<TapsBlock>(n, *window, i.axes, out.axes, to, outside,
+                                        [&](const TapsBlock& block, const int64_t*) {
+                                          call.taps = block;
+                                          (f == Reduce::max ? table_.max_pool
+                                                            : table_.average_pool)(call);
+                                        }))
           return;
       }
       fill(out.axes, to, identity_of(kernel));
@@ -861,7 +958,7 @@ class Worker {
           float& lane = lanes[i.lanes ? k++ % 16 : 0];
           lane = apply(kFunctions[i.function], lane, floats(from)[offset]);
         } else {
-          whole = apply_integer(kFunctions[i.function], whole, read_integer(from, in.dtype, offset),
+          whole = apply_integer(kFunctions[i.function], whole, read_integer(from, in.held, offset),
                                 in.dtype);
         }
       });
@@ -871,7 +968,7 @@ class Worker {
       if (in.dtype == DType::f32)
         floats(to)[place] = lanes[0];
       else
-        write_integer(to, in.dtype, place, whole);
+        write_integer(to, out.held, place, whole);
     });
   }
 
@@ -990,21 +1087,21 @@ class Worker {
   // Rows of pixels that a window covers: f(block, at) for every index `at` of the axes of `out` but
   // the last two, the width and the channels. What lies outside the buffer is read from `outside`.
   // False when memory does not lie as the kernels want it, before anything was done.
-  template <class F>
+  template <class Block, class T, class F>
   bool each_row_of_taps(size_t n, const Instruction& window, const std::vector<AxisId>& taps,
-                        const std::vector<AxisId>& out, const Ref& to, const float* outside, F f) {
+                        const std::vector<AxisId>& out, const Ref& to, const T* outside, F f) {
     if (out.empty() || to.stride[out.back()] != 1 || p_.taps_offset[n] == kNoTaps) return false;
     AxisId channels = out.back(), width = out.size() > 1 ? out[out.size() - 2] : kNone;
     Span<const AxisId> outer(out.data(), out.size() > 1 ? out.size() - 2 : 0);
     Ref from = buffer_ref(window);
-    TapsBlock block;
+    Block block;
     block.width = width == kNone ? 1 : length_[width];
     block.channels = length_[channels];
     block.out_pixel = width == kNone ? 0 : to.stride[width];
     block.tap_count = 1;
     for (AxisId a : taps) block.tap_count *= length_[a];
     if (block.width * block.tap_count * block.channels == 0) return false;
-    auto* pointers = reinterpret_cast<const float**>(scratch_ + p_.taps_offset[n]);
+    auto* pointers = reinterpret_cast<const T**>(scratch_ + p_.taps_offset[n]);
     block.taps = pointers;
     int64_t step = width == kNone ? 0 : from.stride[width];
     each(outer, [&](const int64_t* at) {
@@ -1013,14 +1110,15 @@ class Worker {
         // Pixels [begin, end) of the row see this tap inside the buffer.
         int64_t begin = 0, end = block.width;
         narrow(window, {outer, at}, {taps, tap}, width, &begin, &end);
-        const float* base = floats(from) + offset_at(from, taps, tap) + offset_at(from, outer, at);
+        const T* base = reinterpret_cast<const T*>(from.data) + offset_at(from, taps, tap) +
+                        offset_at(from, outer, at);
         int64_t x = 0;
         for (; x < begin; x++) pointers[x * block.tap_count + t] = outside;
         for (; x < end; x++) pointers[x * block.tap_count + t] = base + x * step;
         for (; x < block.width; x++) pointers[x * block.tap_count + t] = outside;
         t++;
       });
-      block.out = floats(to) + offset_at(to, outer, at);
+      block.out = reinterpret_cast<T*>(to.data) + offset_at(to, outer, at);
       f(block, at);
     });
     return true;
@@ -1090,11 +1188,44 @@ class Worker {
     call.lo = plan.lo;
     call.hi = plan.hi;
     const auto* zeros = reinterpret_cast<const float*>(scratch_ + p_.zeros_offset);
-    return each_row_of_taps(n, p_.producer(i.operands[plan.swapped ? 2 : 1]), plan.depth, axes, to,
-                            zeros, [&](const TapsBlock& block, const int64_t*) {
-                              call.taps = block;
-                              table_.depthwise(call);
-                            });
+    return each_row_of_taps<TapsBlock>(n, p_.producer(i.operands[plan.swapped ? 2 : 1]), plan.depth,
+                                       axes, to, zeros,
+                                       [&](const TapsBlock& block, const int64_t*) {
+                                         call.taps = block;
+                                         table_.depthwise(call);
+                                       });
+  }
+
+  // Scales by column, from where the current tile begins.
+  const float* scales_of(const BytesPlan& bytes, int64_t* step) const {
+    *step = bytes.scale == kNone ? 0 : 1;
+    return bytes.scale == kNone ? &bytes.scale_number
+                                : floats(buffer_ref(k_.body[size_t(bytes.scale)]));
+  }
+  // What sums of integers begin with, by column; null for 0.
+  const int32_t* integer_bias(const Instruction& dot) {
+    if (plan_of(dot.operands[0]).home == Home::constant) return nullptr;
+    return reinterpret_cast<const int32_t*>(ref(dot.operands[0]).data);
+  }
+
+  void dot_bytes_vector(const Instruction& i, size_t n, const DotPlan& plan) {
+    const std::vector<AxisId>& axes = plan_of(i.results[0]).axes;
+    Ref weights = buffer_ref(p_.producer(i.operands[plan.swapped ? 1 : 2]));
+    DepthwiseI8Block call;
+    call.weights = reinterpret_cast<const int8_t*>(weights.data);
+    call.weight_row = 0;
+    for (AxisId a : plan.depth)
+      if (length_[a] > 1) call.weight_row = weights.stride[a];  // of the innermost one
+    call.bias = integer_bias(i);
+    call.scale = scales_of(plan.bytes, &call.scale_step);
+    call.to = plan.bytes.to;
+    const auto* outside = reinterpret_cast<const int8_t*>(scratch_ + plan.fill_offset);
+    each_row_of_taps<TapsI8Block>(n, p_.producer(i.operands[plan.swapped ? 2 : 1]), plan.depth,
+                                  axes, buffer_ref(k_.body[size_t(plan.bytes.store)]), outside,
+                                  [&](const TapsI8Block& block, const int64_t*) {
+                                    call.taps = block;
+                                    table_.depthwise_i8(call);
+                                  });
   }
 
   // Both operands run along the innermost axis: one multiply-add of rows for each tap.
@@ -1156,6 +1287,218 @@ class Worker {
     });
   }
 
+  // Where each row of a dot begins in each segment of its depth, in the result and in what is
+  // added.
+  template <class T>
+  struct RowTable {
+    const T* const* pointers;  // [segment][row]
+    const int64_t *c_offset, *added_offset;
+    int64_t rows, segments, length;
+    bool is_even;  // rows of the result, and of what is added, lie at equal distances
+
+    // How many of `most` rows from r0 on do, and these distances.
+    int64_t even_rows(int64_t r0, int64_t most, int64_t* c_stride, int64_t* added_stride) const {
+      *c_stride = most > 1 ? c_offset[r0 + 1] - c_offset[r0] : 0;
+      *added_stride = most > 1 ? added_offset[r0 + 1] - added_offset[r0] : 0;
+      if (is_even) return most;
+      int64_t even = 1;
+      while (even < most && c_offset[r0 + even] - c_offset[r0 + even - 1] == *c_stride &&
+             added_offset[r0 + even] - added_offset[r0 + even - 1] == *added_stride)
+        even++;
+      return even;
+    }
+  };
+  // The rows' operand is at `a`; with `window` parts of it lie outside its buffer: those are read
+  // from `outside`, or are copied with bytes of `fill` around.
+  template <class T>
+  RowTable<T> row_table(const DotPlan& plan, const Ref& a, const Instruction* window,
+                        const T* outside, int fill, const Ref& to, const Ref& added) {
+    int64_t depth = 1, row_count = 1;
+    for (AxisId x : plan.depth) depth *= length_[x];
+    for (AxisId x : plan.rows) row_count *= length_[x];
+    // A segment is a run of steps that lie behind each other; the last depth axis, and those before
+    // it that continue it.
+    size_t run_axes = plan.depth.size();
+    int64_t length = 1, wide_step = 0;
+    AxisId wide = kNone;
+    while (run_axes > 0 && plan.depth.size() - run_axes < plan.run_axes) {
+      AxisId x = plan.depth[run_axes - 1];
+      if (length_[x] != 1) {
+        if (a.stride[x] != length) break;
+        // Steps outside the buffer end a run, but for the innermost axis, which is inside. Short
+        // runs go on along one more axis; those that are partly outside are copied.
+        if (length != 1 && window) {
+          if (plan.edges_offset == kNoEdges || wide != kNone) break;
+          wide = x;
+          wide_step = length;
+        }
+        length *= length_[x];
+      }
+      run_axes--;
+    }
+    Span<const AxisId> segment_axes(plan.depth.data(), run_axes);
+    int64_t segments = depth / std::max<int64_t>(length, 1);
+    if (depth == 0) segments = 0;
+
+    // Where each row begins in each segment, in the result and in what is added; for runs of rows
+    // along the last of their axes.
+    auto* pointers = reinterpret_cast<const T**>(scratch_ + plan.pointers_offset);
+    auto* c_offset =
+        reinterpret_cast<int64_t*>(pointers + row_count * std::max<int64_t>(segments, 1));
+    int64_t* added_offset = c_offset + row_count;
+    AxisId run_axis = p_.innermost(plan.rows);
+    int64_t run = run_axis == kNone ? 1 : length_[run_axis];
+    auto step_of = [&](const Ref& of) { return run_axis == kNone ? 0 : of.stride[run_axis]; };
+    Span<const AxisId> outer_rows(plan.rows.data(), plan.rows.empty() ? 0 : plan.rows.size() - 1);
+    int64_t r = 0, a_step = step_of(a), c_step = step_of(to), added_step = step_of(added);
+    each(outer_rows, [&](const int64_t* at) {
+      int64_t s = 0;
+      const T* row = reinterpret_cast<const T*>(a.data) + offset_at(a, outer_rows, at);
+      if (segments > 0)
+        each(segment_axes, [&](const int64_t* segment) {
+          const T** to_row = pointers + s++ * row_count + r;
+          const T* base = row + offset_at(a, segment_axes, segment);
+          int64_t begin = 0, end = run;
+          if (window && wide == kNone)
+            narrow(*window, {outer_rows, at}, {segment_axes, segment}, run_axis, &begin, &end);
+          if (wide == kNone) {
+            for (int64_t x = 0; x < begin; x++) to_row[x] = outside;
+            for (int64_t x = end; x < run; x++) to_row[x] = outside;
+          } else {
+            int64_t here[kAxesMax];
+            for (AxisId x : segment_axes) here[x] = segment[x];
+            At inner{{plan.depth.data(), plan.depth.size()}, here};
+            for (size_t d = segment_axes.size(); d < plan.depth.size(); d++)
+              here[plan.depth[d]] = 0;
+            for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++)
+              narrow(*window, {outer_rows, at}, inner, run_axis, &begin, &end);
+            T* copies =
+                reinterpret_cast<T*>(scratch_ + plan.edges_offset) + (to_row - pointers) * length;
+            auto copy_edges = [&](int64_t from, int64_t until) {
+              for (int64_t x = from; x < until; x++) to_row[x] = copies + x * length;
+              for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++) {
+                int64_t first = 0, last = run;
+                narrow(*window, {outer_rows, at}, inner, run_axis, &first, &last);
+                for (int64_t x = from; x < until; x++) {
+                  T* part = copies + x * length + here[wide] * wide_step;
+                  if (x >= first && x < last)
+                    memcpy(part, base + x * a_step + here[wide] * wide_step,
+                           size_t(wide_step) * sizeof(T));
+                  else
+                    memset(part, fill, size_t(wide_step) * sizeof(T));
+                }
+              }
+            };
+            if (begin > 0) copy_edges(0, begin);
+            if (end < run) copy_edges(end, run);
+          }
+          for (int64_t x = begin; x < end; x++) to_row[x] = base + x * a_step;
+        });
+      int64_t c = offset_at(to, outer_rows, at), add = offset_at(added, outer_rows, at);
+      for (int64_t x = 0; x < run; x++) {
+        c_offset[r + x] = c + x * c_step;
+        added_offset[r + x] = add + x * added_step;
+      }
+      r += run;
+    });
+    bool is_even = true;
+    for (int64_t x = 2; x < row_count && is_even; x++)
+      is_even = c_offset[x] - c_offset[x - 1] == c_offset[1] - c_offset[0] &&
+                added_offset[x] - added_offset[x - 1] == added_offset[1] - added_offset[0];
+    return {pointers, c_offset, added_offset, row_count, segments, length, is_even};
+  }
+
+  // Rows of bytes by packed columns, to sums or to bytes.
+  Result<void> dot_bytes(const Instruction& i, const DotPlan& plan) {
+    ValueId rows_value = i.operands[plan.swapped ? 2 : 1];
+    const Instruction& load = p_.producer(i.operands[plan.swapped ? 1 : 2]);
+    const BytesPlan& bytes = plan.bytes;
+    bool to_bytes = bytes.store != kNone;
+    Ref to = to_bytes ? buffer_ref(k_.body[size_t(bytes.store)]) : ref(i.results[0]);
+    int64_t columns = plan.column == kNone ? 1 : length_[plan.column];
+    int64_t depth = 1, row_count = 1;
+    for (AxisId a : plan.depth) depth *= length_[a];
+    for (AxisId a : plan.rows) row_count *= length_[a];
+    if (row_count == 0 || columns == 0) return {};
+
+    const BufferView& shape = p_.shapes[size_t(load.buffer)];
+    const PanelShape& packed = p_.panels[size_t(load.buffer)];
+    int64_t lead = 0;
+    for (size_t d = 0; d < size_t(k_.buffers[size_t(load.buffer)].panel_lead); d++)
+      lead = lead * shape.sizes[d] + index_base(load.index[d]);
+    const auto* panels = reinterpret_cast<const int8_t*>(data_[size_t(load.buffer)]) +
+                         packed.panel(lead, index_base(load.index.back()));
+
+    const Instruction* window = nullptr;
+    Ref a;
+    if (plan.rows_copied) {
+      a = copied_rows(plan);
+      TRY_VOID(load_into(p_.producer(rows_value), a, plan.rows_and_depth, DType::i8));
+    } else {
+      a = buffer_ref(p_.producer(rows_value));
+      if (!is_inside(p_.producer(rows_value))) window = &p_.producer(rows_value);
+    }
+    Ref added;
+    if (bytes.added != kNone) added = buffer_ref(k_.body[size_t(bytes.added)]);
+    const RowTable<int8_t> table =
+        row_table(plan, a, window, reinterpret_cast<const int8_t*>(scratch_ + plan.fill_offset),
+                  plan.fill, to, added);
+
+    const DotI8Kernels& kernels = table_.dot_i8;
+    const DotBlocking blocking = choose_blocking(kernels, row_count, columns, depth);
+    int64_t panel_count = pieces(columns, kPanelColumns);
+    int64_t groups = pieces(panel_count, blocking.tile.panels);
+    const int32_t* bias = integer_bias(i);
+    AddI8 add = bytes.add;
+    DotI8 call = {};
+    call.segment_rows = table.rows;
+    call.a_signed = true;
+    call.panel_stride = packed.panel_bytes;
+    call.segments = table.segments;
+    call.length = table.length;
+    call.finish = to_bytes ? DotI8Finish::i8 : DotI8Finish::i32;
+    const float* scale = scales_of(bytes, &call.scale_step);
+    call.to = bytes.to;
+    call.added = bytes.added == kNone ? nullptr : &add;
+    for (int64_t group = 0; group < groups; group++) {
+      int64_t panel = piece_start(panel_count, groups, group);
+      int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
+      int64_t column0 = panel * kPanelColumns;
+      call.b = panels + panel * packed.panel_bytes;
+      call.columns = int32_t(std::min(columns - column0, wide * kPanelColumns));
+      call.bias = bias ? bias + column0 : nullptr;
+      call.scale = scale + column0 * call.scale_step;
+      for (int64_t r0 = 0; r0 < row_count;) {
+        int64_t left = row_count - r0;
+        int64_t high = table.even_rows(r0, pieces(left, pieces(left, blocking.tile.rows)),
+                                       &call.c_stride, &add.x_row);
+        call.rows = table.pointers + r0;
+        int64_t c = table.c_offset[r0] + column0;
+        call.c = to.data + c * (to_bytes ? 1 : 4);
+        add.x = reinterpret_cast<const int8_t*>(added.data) + table.added_offset[r0] + column0;
+        kernels.kernel[high - 1][wide - 1](call);
+        r0 += high;
+      }
+    }
+    return {};
+  }
+
+  // Where the rows of a dot lie when they are put in order first.
+  Ref copied_rows(const DotPlan& plan) const {
+    Ref a;
+    a.data = scratch_ + plan.rows_offset;
+    int64_t stride = 1;
+    for (size_t d = plan.depth.size(); d-- > 0;) {
+      a.stride[plan.depth[d]] = stride;
+      stride *= length_[plan.depth[d]];
+    }
+    for (size_t d = plan.rows.size(); d-- > 0;) {
+      a.stride[plan.rows[d]] = stride;
+      stride *= length_[plan.rows[d]];
+    }
+    return a;
+  }
+
   Result<void> dot(const Instruction& i, size_t n) {
     const DotPlan& plan = p_.dots[n];
     ValueId v = plan.result;
@@ -1167,6 +1510,11 @@ class Worker {
     }
     if (plan.kind == DotPlan::Kind::vector) {
       dot_vector(i, n, plan);
+      return {};
+    }
+    if (plan.kind == DotPlan::Kind::bytes) return dot_bytes(i, plan);
+    if (plan.kind == DotPlan::Kind::bytes_vector) {
+      dot_bytes_vector(i, n, plan);
       return {};
     }
     const Ref& to = ref(v);
@@ -1205,16 +1553,7 @@ class Worker {
     const Instruction* window = nullptr;
     Ref a;
     if (plan.rows_copied) {
-      a.data = scratch_ + plan.rows_offset;
-      int64_t stride = 1;
-      for (size_t d = plan.depth.size(); d-- > 0;) {
-        a.stride[plan.depth[d]] = stride;
-        stride *= length_[plan.depth[d]];
-      }
-      for (size_t d = plan.rows.size(); d-- > 0;) {
-        a.stride[plan.rows[d]] = stride;
-        stride *= length_[plan.rows[d]];
-      }
+      a = copied_rows(plan);
       const std::vector<AxisId>& axes = plan.rows_and_depth;
       if (plan_of(rows_value).home == Home::folded)
         TRY_VOID(load_into(p_.producer(rows_value), a, axes, DType::f32));
@@ -1227,93 +1566,14 @@ class Worker {
       a = ref(rows_value);
     }
 
-    // A segment is a run of steps that lie behind each other; the last depth axis, and those before
-    // it that continue it.
-    size_t run_axes = plan.depth.size();
-    int64_t length = 1, wide_step = 0;
-    AxisId wide = kNone;
-    while (run_axes > 0) {
-      AxisId x = plan.depth[run_axes - 1];
-      if (length_[x] != 1) {
-        if (a.stride[x] != length) break;
-        // Steps outside the buffer end a run, but for the innermost axis, which is inside. Short
-        // runs go on along one more axis; those that are partly outside are copied.
-        if (length != 1 && window) {
-          if (plan.edges_offset == kNoEdges || wide != kNone) break;
-          wide = x;
-          wide_step = length;
-        }
-        length *= length_[x];
-      }
-      run_axes--;
-    }
-    Span<const AxisId> segment_axes(plan.depth.data(), run_axes);
-    int64_t segments = depth / std::max<int64_t>(length, 1);
-    if (depth == 0) segments = 0;
-
-    // Where each row begins in each segment, in the result and in what is added; for runs of rows
-    // along the last of their axes.
-    auto* pointers = reinterpret_cast<const float**>(scratch_ + plan.pointers_offset);
-    const float* zeros = reinterpret_cast<const float*>(scratch_ + p_.zeros_offset);
-    auto* c_offset = const_cast<int64_t*>(
-        reinterpret_cast<const int64_t*>(pointers + row_count * std::max<int64_t>(segments, 1)));
-    int64_t* residual_offset = c_offset + row_count;
+    const RowTable<float> table =
+        row_table(plan, a, window, reinterpret_cast<const float*>(scratch_ + p_.zeros_offset), 0,
+                  to, plan.residual == kNone ? Ref() : ref(plan.residual));
+    const int64_t segments = table.segments, length = table.length;
+    const float* const* pointers = table.pointers;
+    const int64_t *c_offset = table.c_offset, *residual_offset = table.added_offset;
     Ref residual;
     if (plan.residual != kNone) residual = ref(plan.residual);
-    AxisId run_axis = p_.innermost(plan.rows);
-    int64_t run = run_axis == kNone ? 1 : length_[run_axis];
-    auto step_of = [&](const Ref& of) { return run_axis == kNone ? 0 : of.stride[run_axis]; };
-    Span<const AxisId> outer_rows(plan.rows.data(), plan.rows.empty() ? 0 : plan.rows.size() - 1);
-    int64_t r = 0, a_step = step_of(a), c_step = step_of(to), residual_step = step_of(residual);
-    each(outer_rows, [&](const int64_t* at) {
-      int64_t s = 0;
-      const float* row = floats(a) + offset_at(a, outer_rows, at);
-      if (segments > 0)
-        each(segment_axes, [&](const int64_t* segment) {
-          const float** to_row = pointers + s++ * row_count + r;
-          const float* base = row + offset_at(a, segment_axes, segment);
-          int64_t begin = 0, end = run;
-          if (window && wide == kNone)
-            narrow(*window, {outer_rows, at}, {segment_axes, segment}, run_axis, &begin, &end);
-          if (wide == kNone) {
-            for (int64_t x = 0; x < begin; x++) to_row[x] = zeros;
-            for (int64_t x = end; x < run; x++) to_row[x] = zeros;
-          } else {
-            int64_t here[kAxesMax];
-            for (AxisId x : segment_axes) here[x] = segment[x];
-            At inner{{plan.depth.data(), plan.depth.size()}, here};
-            for (size_t d = segment_axes.size(); d < plan.depth.size(); d++)
-              here[plan.depth[d]] = 0;
-            for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++)
-              narrow(*window, {outer_rows, at}, inner, run_axis, &begin, &end);
-            float* copies = reinterpret_cast<float*>(scratch_ + plan.edges_offset) +
-                            (to_row - pointers) * length;
-            auto copy_edges = [&](int64_t from, int64_t until) {
-              for (int64_t x = from; x < until; x++) to_row[x] = copies + x * length;
-              for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++) {
-                int64_t first = 0, last = run;
-                narrow(*window, {outer_rows, at}, inner, run_axis, &first, &last);
-                for (int64_t x = from; x < until; x++) {
-                  float* part = copies + x * length + here[wide] * wide_step;
-                  if (x >= first && x < last)
-                    memcpy(part, base + x * a_step + here[wide] * wide_step, size_t(wide_step) * 4);
-                  else
-                    memset(part, 0, size_t(wide_step) * 4);
-                }
-              }
-            };
-            if (begin > 0) copy_edges(0, begin);
-            if (end < run) copy_edges(end, run);
-          }
-          for (int64_t x = begin; x < end; x++) to_row[x] = base + x * a_step;
-        });
-      int64_t c = offset_at(to, outer_rows, at), add = offset_at(residual, outer_rows, at);
-      for (int64_t x = 0; x < run; x++) {
-        c_offset[r + x] = c + x * c_step;
-        residual_offset[r + x] = add + x * residual_step;
-      }
-      r += run;
-    });
 
     // Initial value.
     DotInit init = DotInit::zero;
@@ -1344,11 +1604,6 @@ class Worker {
     const DotBlocking blocking = choose_blocking(kernels, row_count, columns, depth);
     int64_t groups = pieces(panel_count, blocking.tile.panels);
 
-    bool is_even = true;  // rows of the result, and of what is added, lie at equal distances
-    for (int64_t x = 2; x < row_count && is_even; x++)
-      is_even =
-          c_offset[x] - c_offset[x - 1] == c_offset[1] - c_offset[0] &&
-          residual_offset[x] - residual_offset[x - 1] == residual_offset[1] - residual_offset[0];
     const float* block_rows[kDotRowsMax * 64];
     for (int64_t s0 = 0, k0 = 0;;) {
       int64_t s_count = std::min(segments_block, segments - s0);
@@ -1367,15 +1622,8 @@ class Worker {
           // Even blocks rather than a thin last one.
           int64_t left = row_count - r0;
           int64_t high = pieces(left, pieces(left, most));
-          int64_t c_stride = high > 1 ? c_offset[r0 + 1] - c_offset[r0] : 0;
-          int64_t residual_stride = high > 1 ? residual_offset[r0 + 1] - residual_offset[r0] : 0;
-          if (!is_even) {
-            int64_t even = 1;
-            while (even < high && c_offset[r0 + even] - c_offset[r0 + even - 1] == c_stride &&
-                   residual_offset[r0 + even] - residual_offset[r0 + even - 1] == residual_stride)
-              even++;
-            high = even;
-          }
+          int64_t c_stride = 0, residual_stride = 0;
+          high = table.even_rows(r0, high, &c_stride, &residual_stride);
           const float* const* rows = pointers + s0 * row_count + r0;
           if (s_count > 1 || k0 > 0) {
             for (int64_t s = 0; s < s_count; s++)
@@ -1586,6 +1834,7 @@ AxisId Plan::State::reduced_row() const {
 
 void Plan::State::describe_values() {
   values.assign(kernel.values.size(), {});
+  users.assign(kernel.values.size(), {});
   partner.assign(kernel.body.size(), kNone);
   skipped.assign(kernel.body.size(), false);
   constants.assign(kernel.values.size() * 8, 0);
@@ -1600,7 +1849,7 @@ void Plan::State::describe_values() {
     }
     for (ValueId v : i.results) {
       ValuePlan& value = values[size_t(v)];
-      value.dtype = kernel.values[size_t(v)].dtype;
+      value.held = value.dtype = kernel.values[size_t(v)].dtype;
       value.producer = int32_t(n);
       for (AxisId a : order)
         if (axes_of(v) >> a & 1) value.axes.push_back(a);
@@ -1626,6 +1875,7 @@ void Plan::State::describe_values() {
     }
     auto use = [&](ValueId v) {
       values[size_t(v)].uses++;
+      users[size_t(v)].push_back(int32_t(n));
       int32_t last = int32_t(n);
       // Used inside a loop that its definition is outside of: needed until the loop ends.
       for (size_t o = 0; o < open.size(); o++)
@@ -1646,55 +1896,336 @@ void Plan::State::describe_values() {
       value.last_use = partner[size_t(INT32_MAX - value.last_use)];
 }
 
+// True for a load of a strided buffer that nothing else uses, at an index that no value computes.
+bool Plan::State::is_known_load(ValueId v, DType dtype) const {
+  if (!is_load(v) || values[size_t(v)].uses != 1) return false;
+  const Instruction& load = producer(v);
+  const Buffer& buffer = kernel.buffers[size_t(load.buffer)];
+  return buffer.dtype == dtype && buffer.layout == Layout::strided && !load.strict &&
+         !is_gather(load);
+}
+
+// True when `columns` is a load of panels whose contracted dims are the axes of a dot in order, and
+// whose columns are those of a parallel axis, or one. A dim may have several axes, like digits of a
+// number; `run_axes`: how many the last one has.
+bool Plan::State::find_panel_axes(const Instruction& dot, ValueId columns, size_t* run_axes) const {
+  if (!is_load(columns) || values[size_t(columns)].uses != 1) return false;
+  const Instruction& load = producer(columns);
+  const Buffer& buffer = kernel.buffers[size_t(load.buffer)];
+  if (buffer.layout != Layout::panels || is_gather(load) || load.strict || !always_inside(load))
+    return false;
+  size_t next = 0, last = load.index.size() - 1;
+  *run_axes = 0;
+  for (size_t d = 0; d < last; d++) {
+    const Index& index = load.index[d];
+    if (d < size_t(buffer.panel_lead)) {
+      for (const Term& term : index.terms)
+        if (has_dimension(term.axis)) return false;
+      continue;
+    }
+    if (index.offset != 0 || next + index.terms.size() > dot.axes.size()) return false;
+    int64_t size = 1;
+    for (size_t t = index.terms.size(); t-- > 0;) {
+      AxisId axis = dot.axes[next + t];
+      auto term = std::find_if(index.terms.begin(), index.terms.end(),
+                               [&](const Term& x) { return x.axis == axis; });
+      if (term == index.terms.end() || term->factor != size ||
+          kernel.axes[size_t(axis)].kind != AxisKind::span)
+        return false;
+      size *= extent[size_t(axis)];
+    }
+    if (size != shapes[size_t(load.buffer)].sizes[d]) return false;
+    next += index.terms.size();
+    *run_axes = index.terms.size();
+  }
+  const Index& column = load.index[last];
+  if (next != dot.axes.size() || column.offset % kPanelColumns || column.terms.size() > 1)
+    return false;
+  if (column.terms.empty()) return true;
+  return column.terms[0].factor == 1 && has_dimension(column.terms[0].axis) &&
+         kernel.axes[size_t(column.terms[0].axis)].kind == AxisKind::parallel;
+}
+
+// The block kernels of integers take bytes where they lie; others are for the plain loops.
+void Plan::State::plan_integer_dot(size_t n) {
+  const Instruction& i = kernel.body[n];
+  DotPlan& plan = dots[n];
+  const std::vector<AxisId>& out = values[size_t(i.results[0])].axes;
+  AxisSet contracted = 0;
+  for (AxisId a : i.axes) {
+    contracted |= AxisSet(1) << a;
+    if (extent[size_t(a)] < 1) return;
+  }
+  AxisId inner = innermost(out);
+  const ValuePlan& initial = values[size_t(i.operands[0])];
+  auto takes_initial = [&](AxisId column) {
+    if (initial.home == Home::constant) return initial.number == 0;
+    return column != kNone && axes_of(i.operands[0]) == AxisSet(1) << column;
+  };
+  // Bytes around what is read, when some of it lies outside.
+  auto takes_fill = [&](const Instruction& load) {
+    if (always_inside(load)) return true;
+    plan.fill = int8_t(std::clamp(load.number, -128.0, 127.0));
+    return double(plan.fill) == load.number;
+  };
+  for (bool swapped : {false, true}) {
+    ValueId rows = i.operands[swapped ? 2 : 1], columns = i.operands[swapped ? 1 : 2];
+    if (!is_known_load(rows, DType::i8) || !is_load(columns) ||
+        kernel.buffers[size_t(producer(columns).buffer)].dtype != DType::i8 ||
+        !find_panel_axes(i, columns, &plan.run_axes))
+      continue;
+    const Index& index = producer(columns).index.back();
+    AxisId column = index.terms.empty() ? kNone : index.terms[0].axis;
+    if (column != kNone && ((axes_of(rows) >> column & 1) || inner != column)) continue;
+    const Instruction& load = producer(rows);
+    if (!takes_initial(column) || (contracted & ~axes_of(rows)) || !takes_fill(load)) continue;
+    plan.swapped = swapped;
+    plan.column = column;
+    for (AxisId a : out)
+      if (a != column) plan.rows.push_back(a);
+    // In place when a run lies behind each other, and only its outermost axis ever leaves the
+    // buffer.
+    int64_t segments = 1, length = 1;
+    bool in_place = true;
+    for (size_t d = i.axes.size(); d-- > 0;) {
+      AxisId a = i.axes[d];
+      if (extent[size_t(a)] == 1) continue;
+      if (i.axes.size() - d > plan.run_axes) {
+        segments *= extent[size_t(a)];
+        continue;
+      }
+      in_place &= buffer_stride(load, a) == length;
+      bool is_first = length == 1;
+      length *= extent[size_t(a)];
+      for (size_t dim = 0; dim < load.index.size() && is_first; dim++) {
+        int64_t low = load.index[dim].offset, high = low;
+        bool along = false;
+        for (const Term& term : load.index[dim].terms) {
+          along |= term.axis == a;
+          int64_t reach = term.factor * (extent[size_t(term.axis)] - 1);
+          (reach < 0 ? low : high) += reach;
+        }
+        if (along) in_place &= low >= 0 && high < shapes[size_t(load.buffer)].sizes[dim];
+      }
+    }
+    plan.rows_copied = !in_place || segments > 4096 || plan.run_axes > 2;
+    plan.kind = DotPlan::Kind::bytes;
+    values[size_t(rows)].home = values[size_t(columns)].home = Home::folded;
+    fold_bytes(n);
+    return;
+  }
+
+  // By depth: what slides, and its weights, run along the innermost axis.
+  for (bool swapped : {false, true}) {
+    ValueId window = i.operands[swapped ? 2 : 1], taps = i.operands[swapped ? 1 : 2];
+    if (!is_known_load(window, DType::i8) || !is_known_load(taps, DType::i8) || inner == kNone ||
+        (axes_of(window) | AxisSet(1) << inner) != axes_of(window) ||
+        axes_of(taps) != (contracted | AxisSet(1) << inner) ||
+        axes_of(window) != (contracted | axes_of(i.results[0])) || !takes_initial(inner))
+      continue;
+    const Instruction &load = producer(window), &weights = producer(taps);
+    bool fits = buffer_stride(load, inner) == 1 && buffer_stride(weights, inner) == 1 &&
+                always_inside(weights) && takes_fill(load);
+    for (const Index& index : load.index) {
+      int outer = 0;
+      for (const Term& term : index.terms) {
+        if (!has_dimension(term.axis) || (contracted >> term.axis & 1)) continue;
+        outer++;
+        fits &= term.factor > 0;
+      }
+      fits &= outer <= 1;
+    }
+    int64_t count = 1, row = 0;  // weights of all taps, at equal distances
+    for (size_t d = i.axes.size(); d-- > 0;) {
+      int64_t size = extent[size_t(i.axes[d])], stride = buffer_stride(weights, i.axes[d]);
+      fits &= size > 0 && kernel.axes[size_t(i.axes[d])].kind == AxisKind::span;
+      if (size == 1) continue;
+      if (row == 0) row = stride;
+      fits &= stride == row * count && count < 1 << 16;
+      count *= size;
+    }
+    if (!fits || count > 1 << 10 || !is_row_of_pixels(out)) continue;
+    plan.swapped = swapped;
+    plan.column = inner;
+    if (!fold_bytes(n) || plan.bytes.added != kNone) {
+      plan.bytes = {};
+      continue;
+    }
+    plan.kind = DotPlan::Kind::bytes_vector;
+    values[size_t(window)].home = values[size_t(taps)].home = Home::folded;
+    return;
+  }
+}
+
+// Takes along what makes bytes of the sums of a dot, as BytesPlan has it. False, and nothing is
+// changed, when something else becomes of them.
+bool Plan::State::fold_bytes(size_t n) {
+  DotPlan& plan = dots[n];
+  BytesPlan found;
+  std::vector<int32_t> taken;
+  ValueId at = kernel.body[n].results[0];
+  auto is_constant = [&](ValueId v, double* number) {
+    *number = double(float(values[size_t(v)].number));
+    return values[size_t(v)].home == Home::constant && values[size_t(v)].dtype == DType::f32 &&
+           producer(v).op == Op::constant;
+  };
+  auto is_whole = [](double x) { return x == std::rint(x) && std::fabs(x) <= 1024; };
+  // The only user of `at`.
+  auto user = [&]() -> const Instruction* {
+    return users[size_t(at)].size() == 1 ? &kernel.body[size_t(users[size_t(at)][0])] : nullptr;
+  };
+  auto go_on = [&] {
+    taken.push_back(users[size_t(at)][0]);
+    at = kernel.body[size_t(taken.back())].results[0];
+  };
+  // x -> f(x, constant), with the operand at either place when that does not matter.
+  auto with_constant = [&](Binary f, bool either, double* number) {
+    const Instruction* i = user();
+    if (!i || i->op != Op::binary || Binary(i->function) != f) return false;
+    bool first = i->operands[0] == at;
+    if ((!first && !either) || !is_constant(i->operands[first ? 1 : 0], number)) return false;
+    go_on();
+    return true;
+  };
+  auto cast_to = [&](DType dtype) {
+    const Instruction* i = user();
+    if (!i || i->op != Op::cast || i->dtype != dtype) return false;
+    go_on();
+    return true;
+  };
+  // x > low ? x : low; at most high; rounded; a zero point added; i32.
+  auto limit = [&](LimitI8* to) {
+    double low = 0, again = 0, high = 0, zero = 0;
+    const std::vector<int32_t>& two = users[size_t(at)];
+    if (two.size() != 2) return false;
+    const Instruction &compare = kernel.body[size_t(two[0])], &select = kernel.body[size_t(two[1])];
+    if (compare.op != Op::binary || Binary(compare.function) != Binary::gt ||
+        compare.operands[0] != at || !is_constant(compare.operands[1], &low) ||
+        users[size_t(compare.results[0])].size() != 1 || select.op != Op::select ||
+        select.operands[0] != compare.results[0] || select.operands[1] != at ||
+        !is_constant(select.operands[2], &again) || low != again)
+      return false;
+    taken.insert(taken.end(), two.begin(), two.end());
+    at = select.results[0];
+    if (!with_constant(Binary::min, false, &high)) return false;
+    const Instruction* round = user();
+    if (!round || round->op != Op::unary || Unary(round->function) != Unary::round) return false;
+    go_on();
+    with_constant(Binary::add, true, &zero);
+    if (!cast_to(DType::i32) || !is_whole(low) || !is_whole(high) || !is_whole(zero)) return false;
+    *to = {int32_t(zero), int32_t(low + zero), int32_t(high + zero)};
+    return to->low >= -128 && to->low <= to->high && to->high <= 127;
+  };
+  // The end: a store to bytes, whole rows of them.
+  auto store = [&] {
+    const Instruction* i = user();
+    if (!i || i->op != Op::store || kernel.buffers[size_t(i->buffer)].dtype != DType::i8 ||
+        !always_inside(*i))
+      return false;
+    AxisSet stored = 0;
+    for (const Index& index : i->index)
+      for (const Term& term : index.terms)
+        if (has_dimension(term.axis)) stored |= AxisSet(1) << term.axis;
+    if (stored != axes_of(at) || (plan.column != kNone && buffer_stride(*i, plan.column) != 1))
+      return false;
+    found.store = users[size_t(at)][0];
+    taken.push_back(found.store);
+    return true;
+  };
+  // Bytes as numbers, for the sum of two: the load that they come from.
+  auto added_bytes = [&](ValueId v, double* ratio, double* zero) -> int32_t {
+    auto alone = [&](ValueId x, Op op) {
+      return users[size_t(x)].size() == 1 && producer(x).op == op;
+    };
+    *zero = 0;
+    if (!alone(v, Op::binary) || Binary(producer(v).function) != Binary::mul ||
+        !is_constant(producer(v).operands[1], ratio))
+      return kNone;
+    std::vector<int32_t> steps{values[size_t(v)].producer};
+    ValueId x = producer(v).operands[0];
+    if (alone(x, Op::binary)) {
+      if (Binary(producer(x).function) != Binary::sub ||
+          !is_constant(producer(x).operands[1], zero))
+        return kNone;
+      steps.push_back(values[size_t(x)].producer);
+      x = producer(x).operands[0];
+    }
+    if (!alone(x, Op::cast)) return kNone;
+    steps.push_back(values[size_t(x)].producer);
+    ValueId loaded = producer(x).operands[0];
+    if (!is_known_load(loaded, DType::i8) || !always_inside(producer(loaded)) ||
+        axes_of(loaded) != axes_of(kernel.body[n].results[0]) ||
+        (plan.column != kNone && buffer_stride(producer(loaded), plan.column) != 1))
+      return kNone;
+    steps.push_back(values[size_t(loaded)].producer);
+    taken.insert(taken.end(), steps.begin(), steps.end());
+    return steps.back();
+  };
+  auto match = [&] {
+    double number = 1;
+    if (!cast_to(DType::f32)) return false;
+    const Instruction* scaled = user();
+    if (!scaled || scaled->op != Op::binary || Binary(scaled->function) != Binary::mul)
+      return false;
+    ValueId scale = scaled->operands[scaled->operands[0] == at ? 1 : 0];
+    if (is_constant(scale, &number)) {
+      found.scale_number = float(number);
+    } else {
+      if (plan.column == kNone || !is_known_load(scale, DType::f32) ||
+          axes_of(scale) != AxisSet(1) << plan.column || !always_inside(producer(scale)) ||
+          buffer_stride(producer(scale), plan.column) != 1)
+        return false;
+      found.scale = values[size_t(scale)].producer;
+      taken.push_back(found.scale);
+    }
+    go_on();
+    if (!limit(&found.to)) return false;
+    if (store()) return true;
+    double zero = 0, own = 0, other_zero = 0, ratio = 0;
+    if (!cast_to(DType::f32)) return false;
+    with_constant(Binary::sub, false, &zero);
+    if (zero != found.to.zero || !with_constant(Binary::mul, true, &own)) return false;
+    const Instruction* sum = user();
+    if (!sum || sum->op != Op::binary ||
+        (Binary(sum->function) != Binary::add && Binary(sum->function) != Binary::sub))
+      return false;
+    bool first = sum->operands[0] == at;
+    found.added = added_bytes(sum->operands[first ? 1 : 0], &ratio, &other_zero);
+    if (found.added == kNone || !is_whole(other_zero)) return false;
+    if (Binary(sum->function) == Binary::sub) (first ? ratio : own) *= -1;
+    found.add = {nullptr, 0, int32_t(other_zero), float(own), float(ratio), {}};
+    go_on();
+    return limit(&found.add.to) && store();
+  };
+  if (!match()) return false;
+  // All of it must stand at the level of the dot, where the tile is the same.
+  auto [least, most] = std::minmax_element(taken.begin(), taken.end());
+  for (size_t m = std::min(n, size_t(*least)); m <= size_t(*most); m++)
+    if (kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield) return false;
+  plan.bytes = found;
+  for (int32_t m : taken) {
+    skipped[size_t(m)] = true;
+    for (ValueId v : kernel.body[size_t(m)].results) values[size_t(v)].home = Home::folded;
+  }
+  values[size_t(kernel.body[n].results[0])].home = Home::folded;
+  return true;
+}
+
 void Plan::State::plan_dot(size_t n) {
   const Instruction& i = kernel.body[n];
   DotPlan& plan = dots[n];
   plan.result = i.results[0];
   plan.depth = i.axes;
   const std::vector<AxisId>& out = values[size_t(i.results[0])].axes;
-  if (values[size_t(i.results[0])].dtype != DType::f32) return;
+  if (values[size_t(i.results[0])].dtype != DType::f32) return plan_integer_dot(n);
   AxisSet contracted = 0;
   for (AxisId a : i.axes) contracted |= AxisSet(1) << a;
 
-  auto plain_load = [&](ValueId v) {
-    if (!is_load(v) || values[size_t(v)].uses != 1) return false;
-    const Instruction& load = producer(v);
-    const Buffer& buffer = kernel.buffers[size_t(load.buffer)];
-    return buffer.dtype == DType::f32 && buffer.layout == Layout::strided && !load.strict &&
-           !is_gather(load);
-  };
+  auto plain_load = [&](ValueId v) { return is_known_load(v, DType::f32); };
   auto is_packed = [&](ValueId v) {
-    if (!is_load(v) || values[size_t(v)].uses != 1) return false;
-    const Instruction& load = producer(v);
-    const Buffer& buffer = kernel.buffers[size_t(load.buffer)];
-    if (buffer.layout != Layout::panels || buffer.dtype != DType::f32 || is_gather(load) ||
-        load.strict || !always_inside(load))
-      return false;
-    size_t next = 0, last = load.index.size() - 1;
-    for (size_t d = 0; d < last; d++) {
-      const Index& index = load.index[d];
-      if (d < size_t(buffer.panel_lead)) {
-        for (const Term& term : index.terms)
-          if (has_dimension(term.axis)) return false;
-        continue;
-      }
-      if (index.terms.empty()) {
-        if (index.offset != 0 || shapes[size_t(load.buffer)].sizes[d] != 1) return false;
-        continue;
-      }
-      if (index.terms.size() != 1 || index.offset != 0 || index.terms[0].factor != 1 ||
-          next >= i.axes.size() || index.terms[0].axis != i.axes[next] ||
-          extent[size_t(i.axes[next])] != shapes[size_t(load.buffer)].sizes[d] ||
-          kernel.axes[size_t(i.axes[next])].kind != AxisKind::span)
-        return false;
-      next++;
-    }
-    const Index& column = load.index[last];
-    if (next != i.axes.size() || column.offset % kPanelColumns || column.terms.size() > 1)
-      return false;
-    if (column.terms.empty()) return true;
-    return column.terms[0].factor == 1 && has_dimension(column.terms[0].axis) &&
-           kernel.axes[size_t(column.terms[0].axis)].kind == AxisKind::parallel;
+    size_t run = 0;
+    return is_load(v) && kernel.buffers[size_t(producer(v).buffer)].dtype == DType::f32 &&
+           find_panel_axes(i, v, &run);
   };
 
   // Rows by columns; the columns are innermost in the result, whose rows are written whole.
@@ -1787,7 +2318,9 @@ void Plan::State::plan_dot(size_t n) {
 
 void Plan::State::fold_epilogue(size_t n) {
   DotPlan& plan = dots[n];
-  if (plan.kind == DotPlan::Kind::plain) return;
+  if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::bytes ||
+      plan.kind == DotPlan::Kind::bytes_vector)
+    return;
   bool clamped = false;
   for (size_t m = n + 1; m < kernel.body.size(); m++) {
     const Instruction& i = kernel.body[m];
@@ -1831,11 +2364,65 @@ void Plan::State::fold_epilogue(size_t n) {
   }
 }
 
+// True when a store writes each element of a value once, inside its buffer, rows at a step of one.
+bool Plan::State::is_whole_store(const Instruction& store, ValueId v) const {
+  AxisSet stored = 0;
+  for (const Index& index : store.index)
+    for (const Term& term : index.terms)
+      if (has_dimension(term.axis)) stored |= AxisSet(1) << term.axis;
+  AxisId inner = innermost(values[size_t(v)].axes);
+  return stored == axes_of(v) && always_inside(store) &&
+         (inner == kNone || buffer_stride(store, inner) == 1);
+}
+
+// True for a maximum over a window of bytes that is stored as bytes, and nothing else; of sizes for
+// which there are tables of pointers.
+bool Plan::State::is_stored_maximum(const Instruction& reduce) const {
+  ValueId v = reduce.results[0];
+  const std::vector<AxisId>& out = values[size_t(v)].axes;
+  if (Reduce(reduce.function) != Reduce::max || users[size_t(v)].size() != 1 || out.empty())
+    return false;
+  size_t user = size_t(users[size_t(v)][0]);
+  const Instruction& store = kernel.body[user];
+  if (store.op != Op::store || kernel.buffers[size_t(store.buffer)].dtype != DType::i8 ||
+      !is_whole_store(store, v))
+    return false;
+  for (size_t m = size_t(values[size_t(v)].producer); m < user; m++)
+    if (kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield) return false;
+  int64_t count = 1;
+  for (AxisId a : reduce.axes) {
+    if (extent[size_t(a)] < 1 || kernel.axes[size_t(a)].kind != AxisKind::span) return false;
+    count = std::min<int64_t>(count * extent[size_t(a)], 1 << 20);
+  }
+  return count <= 1 << 10 && is_row_of_pixels(out);
+}
+
+// True for results whose rows of pixels have tables of pointers to windows, of up to 2^10 each.
+bool Plan::State::is_row_of_pixels(const std::vector<AxisId>& out) const {
+  auto most = [&](AxisId a) {
+    const Axis& axis = kernel.axes[size_t(a)];
+    return axis.kind == AxisKind::serial ? axis.block : extent[size_t(a)];
+  };
+  return !out.empty() && most(out.back()) <= 1 << 20 &&
+         (out.size() == 1 || most(out[out.size() - 2]) <= 1 << 10);
+}
+
+// True when all that uses an i32 from bytes takes the bytes as well.
+bool Plan::State::stays_narrow(ValueId v) const {
+  const std::vector<int32_t>& all = users[size_t(v)];
+  return !all.empty() && std::all_of(all.begin(), all.end(), [&](int32_t n) {
+    const Instruction& i = kernel.body[size_t(n)];
+    if (i.op == Op::store) return kernel.buffers[size_t(i.buffer)].dtype == DType::i8;
+    return i.op == Op::cast && i.dtype == DType::f32;
+  });
+}
+
 Result<void> Plan::State::choose_tiles(int threads, const Schedule& schedule) {
   tile.assign(kernel.axes.size(), 1);
   const DotPlan* main = nullptr;
   for (const DotPlan& dot : dots)
-    if (!main && (dot.kind == DotPlan::Kind::panels || dot.kind == DotPlan::Kind::packed_here))
+    if (!main && (dot.kind == DotPlan::Kind::panels || dot.kind == DotPlan::Kind::packed_here ||
+                  dot.kind == DotPlan::Kind::bytes))
       main = &dot;
   auto is_cut = [&](AxisId a) {
     return kernel.axes[size_t(a)].kind == AxisKind::parallel && !kernel.axes[size_t(a)].each;
@@ -1855,7 +2442,8 @@ Result<void> Plan::State::choose_tiles(int threads, const Schedule& schedule) {
   for (size_t n = 0; n < kernel.body.size(); n++) {
     const Instruction& i = kernel.body[n];
     bool in_place = i.op == Op::constant || i.op == Op::load || i.op == Op::store ||
-                    (i.op == Op::dot && dots[n].kind == DotPlan::Kind::vector) ||
+                    (i.op == Op::dot && (dots[n].kind == DotPlan::Kind::vector ||
+                                         dots[n].kind == DotPlan::Kind::bytes_vector)) ||
                     (i.op == Op::reduce && values[size_t(i.operands[0])].home == Home::folded);
     slides &= skipped[n] || in_place;
   }
@@ -1886,7 +2474,8 @@ Result<void> Plan::State::choose_tiles(int threads, const Schedule& schedule) {
       if (a < schedule.tile.size() && schedule.tile[a] > 0 && is_cut(AxisId(a)))
         tile[a] = schedule.tile[a];
       for (const DotPlan& dot : dots)  // panels are not cut
-        if (dot.kind == DotPlan::Kind::panels && dot.column == AxisId(a))
+        if ((dot.kind == DotPlan::Kind::panels || dot.kind == DotPlan::Kind::bytes) &&
+            dot.column == AxisId(a))
           tile[a] = (tile[a] + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
       tile[a] = std::max<int64_t>(1, std::min(tile[a], extent[a]));
       grid.push_back(AxisId(a));
@@ -1995,7 +2584,11 @@ Result<void> Plan::State::place_values() {
   for (size_t n = 0; n < kernel.body.size(); n++) {
     DotPlan& plan = dots[n];
     if (kernel.body[n].op != Op::dot) continue;
-    if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::vector) continue;
+    if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::vector ||
+        plan.kind == DotPlan::Kind::bytes_vector)
+      continue;
+    bool bytes = plan.kind == DotPlan::Kind::bytes;
+    uint64_t element = bytes ? 1 : 4;
     int64_t rows = 1, depth = 1, segments = 1, columns = 1;
     bool overflow = false;
     for (AxisId a : plan.rows) overflow |= __builtin_mul_overflow(rows, length_max(a), &rows);
@@ -2004,13 +2597,13 @@ Result<void> Plan::State::place_values() {
     for (size_t d = plan.depth.size(); d-- > 0;) {
       int64_t length = length_max(plan.depth[d]);
       overflow |= __builtin_mul_overflow(depth, length, &depth);
-      if (length > 1 && inner_seen && !plan.rows_copied)
+      if (length > 1 && inner_seen && (bytes || !plan.rows_copied))
         overflow |= __builtin_mul_overflow(segments, length, &segments);
       if (length > 1 && !inner_seen) inner_length = length;
       inner_seen |= length > 1;
     }
     if (plan.column != kNone) columns = length_max(plan.column);
-    zeros = std::max(zeros, depth);
+    (bytes ? fills : zeros) = std::max(bytes ? fills : zeros, depth);
     auto grow = [&](uint64_t bytes, uint64_t* offset) {
       *offset = end;
       end += round_up(bytes);
@@ -2019,11 +2612,12 @@ Result<void> Plan::State::place_values() {
         uint64_t(rows) >
             kScratchMax / 64 / uint64_t(std::max<int64_t>(std::max(depth, segments), 1)))
       return error(Code::too_large, "kernel {}: a dot of {} steps", kernel.name, depth);
-    if (plan.rows_copied) grow(uint64_t(rows * depth) * 4, &plan.rows_offset);
+    if (plan.rows_copied) grow(uint64_t(rows * depth) * element, &plan.rows_offset);
     ValueId of_rows = kernel.body[n].operands[plan.swapped ? 2 : 1];
     if (!plan.rows_copied && values[size_t(of_rows)].home == Home::folded &&
-        !always_inside(producer(of_rows)) && inner_length <= kShortRun)
-      grow(uint64_t(rows * depth) * 4, &plan.edges_offset);
+        !always_inside(producer(of_rows)) &&
+        (bytes ? plan.run_axes > 1 : inner_length <= kShortRun))
+      grow(uint64_t(rows * depth) * element, &plan.edges_offset);
     if (plan.kind == DotPlan::Kind::packed_here) {
       int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
       if (uint64_t(panels) > kScratchMax / 64 / uint64_t(std::max<int64_t>(depth, 1)))
@@ -2039,7 +2633,8 @@ Result<void> Plan::State::place_values() {
   for (size_t n = 0; n < kernel.body.size(); n++) {
     const Instruction& i = kernel.body[n];
     bool is_pool = i.op == Op::reduce && values[size_t(i.operands[0])].home == Home::folded;
-    if (!is_pool && (i.op != Op::dot || dots[n].kind != DotPlan::Kind::vector)) continue;
+    bool bytes = i.op == Op::dot && dots[n].kind == DotPlan::Kind::bytes_vector;
+    if (!is_pool && !bytes && (i.op != Op::dot || dots[n].kind != DotPlan::Kind::vector)) continue;
     const std::vector<AxisId>& out = values[size_t(is_pool ? i.results[0] : dots[n].result)].axes;
     if (out.empty()) continue;
     int64_t width = out.size() > 1 ? length_max(out[out.size() - 2]) : 1, count = width;
@@ -2047,11 +2642,16 @@ Result<void> Plan::State::place_values() {
     for (AxisId a : i.axes) overflow |= __builtin_mul_overflow(count, length_max(a), &count);
     int64_t row = std::max(length_max(out.back()), width);
     if (overflow || count > 1 << 20 || row > 1 << 20) continue;  // the general way has no tables
-    zeros = std::max(zeros, row);
+    (bytes ? fills : zeros) = std::max(bytes ? fills : zeros, row);
     pools |= is_pool;
     taps_offset[n] = end;
     end += round_up(uint64_t(count) * sizeof(float*));
   }
+  for (DotPlan& plan : dots)
+    if (plan.kind == DotPlan::Kind::bytes || plan.kind == DotPlan::Kind::bytes_vector) {
+      plan.fill_offset = end;
+      end += round_up(uint64_t(fills));
+    }
   outside_offset = end;
   if (pools) end += round_up(2 * uint64_t(zeros) * 4);
   carries.assign(kernel.body.size(), {});
@@ -2094,14 +2694,12 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
 
   // Reductions over a window of a buffer read it in place when its edge changes nothing.
   for (const Instruction& i : kernel.body) {
-    if (i.op != Op::reduce || i.lanes || values[size_t(i.results[0])].dtype != DType::f32) continue;
+    if (i.op != Op::reduce || i.lanes) continue;
     ValueId x = i.operands[0];
-    if (!is_load(x) || values[size_t(x)].uses != 1) continue;
+    bool bytes = values[size_t(i.results[0])].dtype == DType::i32;
+    if (!is_known_load(x, bytes ? DType::i8 : DType::f32)) continue;
+    if (bytes && !is_stored_maximum(i)) continue;
     const Instruction& load = producer(x);
-    const Buffer& buffer = kernel.buffers[size_t(load.buffer)];
-    if (buffer.dtype != DType::f32 || buffer.layout != Layout::strided || load.strict ||
-        is_gather(load))
-      continue;
     const std::vector<AxisId>& out = values[size_t(i.results[0])].axes;
     AxisId inner = innermost(out);
     bool fits = inner != kNone && buffer_stride(load, inner) == 1;
@@ -2110,6 +2708,7 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
                      : f == Reduce::prod ? 1
                      : f == Reduce::max  ? -INFINITY
                                          : INFINITY;
+    if (bytes) identity = -128;
     fits &= always_inside(load) || (float(load.number) == identity &&
                                     !std::signbit(load.number + (f == Reduce::max ? INFINITY : 0)));
     for (const Index& index : load.index) {
@@ -2133,9 +2732,16 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
     if (value.home != Home::scratch) continue;
     const Buffer& buffer = kernel.buffers[size_t(i.buffer)];
     AxisId inner = innermost(value.axes);
-    if (buffer.dtype == value.dtype && buffer.layout == Layout::strided && always_inside(i) &&
-        (inner == kNone || buffer_stride(i, inner) == 1))
+    bool narrow = buffer.dtype == DType::i8 && stays_narrow(i.results[0]);
+    bool steps = inner == kNone || buffer_stride(i, inner) == 1;
+    // Bytes that are only stored are copied with any step.
+    steps |= narrow && users[size_t(i.results[0])].size() == 1 &&
+             kernel.body[size_t(users[size_t(i.results[0])][0])].op == Op::store;
+    if ((buffer.dtype == value.dtype || narrow) && buffer.layout == Layout::strided &&
+        always_inside(i) && steps) {
       value.home = Home::buffer;
+      value.held = buffer.dtype;
+    }
   }
   // Values that can be computed where they are stored.
   for (size_t n = 0; n < kernel.body.size(); n++) {
@@ -2148,18 +2754,18 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
     bool computed = made.op == Op::unary || made.op == Op::binary || made.op == Op::fma ||
                     made.op == Op::select || made.op == Op::dot || made.op == Op::reduce ||
                     made.op == Op::cast;
-    AxisSet stored = 0;
-    for (const Index& index : i.index)
-      for (const Term& term : index.terms)
-        if (has_dimension(term.axis)) stored |= AxisSet(1) << term.axis;
-    AxisId inner = innermost(value.axes);
+    DType buffer = kernel.buffers[size_t(i.buffer)].dtype;
+    // Numbers become integers, and maxima of bytes bytes, where they are stored.
+    bool narrows =
+        buffer == DType::i8 && value.dtype == DType::i32 &&
+        ((made.op == Op::cast && values[size_t(made.operands[0])].dtype == DType::f32) ||
+         (made.op == Op::reduce && values[size_t(made.operands[0])].home == Home::folded));
     bool in_loop = false;
     for (size_t m = size_t(value.producer); m < n; m++)
       in_loop |= kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield;
-    if (computed && !in_loop && stored == axes_of(v) &&
-        kernel.buffers[size_t(i.buffer)].dtype == value.dtype && always_inside(i) &&
-        (inner == kNone || buffer_stride(i, inner) == 1)) {
+    if (computed && !in_loop && (buffer == value.dtype || narrows) && is_whole_store(i, v)) {
       value.home = Home::buffer;
+      value.held = buffer;
       value.store = int32_t(n);
     }
   }
@@ -2194,9 +2800,15 @@ Result<Plan> Plan::make(const Kernel& kernel, Span<const BufferView> shapes,
   TRY(std::vector<int64_t> dims, bind(kernel, shapes));
   state->shapes.assign(shapes.begin(), shapes.end());
   // Strides of packed buffers are not used; zeros keep arithmetic on them defined.
+  state->panels.resize(shapes.size());
   for (size_t b = 0; b < shapes.size(); b++)
-    if (kernel.buffers[b].layout == Layout::panels)
-      state->shapes[b].strides.assign(shapes[b].sizes.size(), 0);
+    if (kernel.buffers[b].layout == Layout::panels) {
+      const std::vector<int64_t>& sizes = shapes[b].sizes;
+      state->shapes[b].strides.assign(sizes.size(), 0);
+      // Those of an empty buffer may be beyond 64 bits, and are not used.
+      state->panels[b] =
+          panel_shape(kernel.buffers[b], {sizes.data(), sizes.size()}).value_or(PanelShape{});
+    }
   state->table = &table;
   for (const Axis& axis : kernel.axes) state->extent.push_back(size_of(axis.extent, dims));
   TRY_VOID(state->make(threads, schedule));

@@ -33,7 +33,8 @@ struct Data {
         count *= sizes[b][size_t(order[d])];
       }
       if (buffer.layout == Layout::panels)
-        count = count / sizes[b].back() * ((sizes[b].back() + 15) / 16 * 16);
+        count = panel_shape(buffer, {sizes[b].data(), sizes[b].size()})->bytes /
+                int64_t(dtype_bytes(buffer.dtype));
       bytes.emplace_back(size_t(count) * dtype_bytes(buffer.dtype) + 64);
       if (buffer.dtype == DType::f32 && !buffer.output)
         for (int64_t i = 0; i < count; i++) {
@@ -47,10 +48,38 @@ struct Data {
         }
       if (buffer.dtype == DType::b8)
         for (int64_t i = 0; i < count; i++) bytes.back()[size_t(i)] = random() % 2;
+      if (buffer.dtype == DType::i32 && !buffer.output)
+        for (int64_t i = 0; i < count; i++) {
+          int32_t x = int32_t(random() % 2000) - 1000;
+          memcpy(&bytes.back()[size_t(i) * 4], &x, 4);
+        }
+      if (buffer.dtype == DType::i8 && !buffer.output) {
+        if (buffer.layout == Layout::panels)
+          fill_panels(buffer, sizes[b], random);
+        else
+          for (int64_t i = 0; i < count; i++) bytes.back()[size_t(i)] = uint8_t(random());
+      }
       views.push_back(
           {bytes.back().data(), sizes[b], strides, count * int64_t(dtype_bytes(buffer.dtype))});
     }
     for (size_t b = 0; b < views.size(); b++) views[b].data = bytes[b].data();
+  }
+
+  void fill_panels(const Buffer& buffer, const std::vector<int64_t>& sizes, std::mt19937& random) {
+    PanelShape shape = *panel_shape(buffer, {sizes.data(), sizes.size()});
+    int64_t leads = shape.bytes / (shape.panels * shape.panel_bytes);
+    for (int64_t lead = 0; lead < leads; lead++)
+      for (int64_t n = 0; n < sizes.back(); n++) {
+        int32_t sum = 0;
+        for (int64_t row = 0; row < shape.rows; row++)
+          for (int64_t k = 0; k < shape.length; k++) {
+            auto weight = int8_t(random());
+            bytes.back()[size_t(shape.offset(lead, row, k, n))] = uint8_t(weight);
+            sum += weight;
+          }
+        int64_t at = shape.panel(lead, n) + shape.panel_bytes - 64 + n % 16 * 4;
+        memcpy(&bytes.back()[size_t(at)], &sum, 4);
+      }
   }
 };
 
@@ -62,7 +91,9 @@ void expect_same(const char* text, const std::vector<std::vector<int64_t>>& size
   Result<void> done = interpret(*kernel, wanted.views);
   ASSERT_TRUE(done.ok()) << done.error().text;
   for (Isa isa : runnable_isas()) {
-    if (isa == Isa::sse2) continue;  // its dot rounds twice
+    bool integers = std::any_of(kernel->values.begin(), kernel->values.end(),
+                                [](const ValueType& v) { return v.dtype == DType::i32; });
+    if (isa == Isa::sse2 && !integers) continue;  // its dot rounds twice
     for (int threads : {1, 3})
       for (int64_t tile : {0, 1, 5, 16}) {
         Schedule schedule;
@@ -334,6 +365,241 @@ TEST(TileVm, gathers_transposes_and_integers) {
     store y[m, n], %5
   })",
               {{5, 21}, {21}, {5, 21}});
+}
+
+constexpr const char* kLinearOfBytes = R"(kernel linear(M, K, N) {
+    in x i8[M, K]
+    in w i8[K, N] panels 0
+    in b i32[N]
+    in s f32[N]
+    out y i8[M, N]
+    parallel m : M
+    parallel n : N
+    span k : K
+    %0 = load b[n]
+    %1 = load x[m, k]
+    %2 = load w[k, n]
+    %3 = dot %0, %1, %2 over k
+    %4 = cast f32 %3
+    %5 = load s[n]
+    %6 = mul %4, %5
+    %7 = constant f32 -120
+    %8 = gt %6, %7
+    %9 = select %8, %6, %7
+    %10 = constant f32 90
+    %11 = min %9, %10
+    %12 = round %11
+    %13 = constant f32 -3
+    %14 = add %12, %13
+    %15 = cast i32 %14
+    store y[m, n], %15
+  })";
+
+TEST(TileVm, products_of_bytes_become_bytes) {
+  for (int64_t k : {1, 4, 29, 64})
+    for (int64_t n : {1, 16, 83}) expect_same(kLinearOfBytes, {{37, k}, {k, n}, {n}, {n}, {37, n}});
+  // Rows that do not lie behind each other are put in order.
+  expect_same(kLinearOfBytes, {{37, 29}, {29, 83}, {83}, {83}, {37, 83}}, {{1, 0}});
+}
+
+TEST(TileVm, sums_of_products_of_bytes_stay_whole) {
+  expect_same(R"(kernel linear(M, K, N) {
+    in x i8[M, K]
+    in w i8[K, N] panels 0
+    in b i32[N]
+    out y i32[M, N]
+    out z i8[M, N]
+    parallel m : M
+    parallel n : N
+    span k : K
+    %0 = load b[n]
+    %1 = load x[m, k]
+    %2 = load w[k, n]
+    %3 = dot %0, %1, %2 over k
+    store y[m, n], %3
+    store z[m, n], %3
+  })",
+              {{37, 29}, {29, 83}, {83}, {37, 83}, {37, 83}});
+}
+
+TEST(TileVm, convolution_of_bytes_has_any_number_around_it) {
+  for (int64_t c : {3, 6, 8})
+    expect_same(R"(kernel convolution(B, H, W, C, OH, OW, N) {
+  in x i8[B, C, H, W]
+  in w i8[1, 3, 3, C, N] panels 1
+  in b i32[N]
+  in r i8[B, N, OH, OW]
+  out y i8[B, N, OH, OW]
+  parallel i : B each
+  parallel n : N
+  parallel oy : OH
+  parallel ox : OW
+  span ky : 3
+  span kx : 3
+  span c : C
+  %0 = load b[n]
+  %1 = load x[i, c, 2*oy + ky - 1, 2*ox + kx - 1] else -5
+  %2 = load w[0, ky, kx, c, n]
+  %3 = dot %0, %1, %2 over ky, kx, c
+  %4 = cast f32 %3
+  %5 = constant f32 0.002
+  %6 = mul %4, %5
+  %7 = constant f32 -120
+  %8 = gt %6, %7
+  %9 = select %8, %6, %7
+  %10 = constant f32 90
+  %11 = min %9, %10
+  %12 = round %11
+  %13 = constant f32 7
+  %14 = add %12, %13
+  %15 = cast i32 %14
+  %16 = cast f32 %15
+  %17 = sub %16, %13
+  %18 = constant f32 0.75
+  %19 = mul %17, %18
+  %20 = load r[i, n, oy, ox]
+  %21 = cast f32 %20
+  %22 = constant f32 -11
+  %23 = sub %21, %22
+  %24 = constant f32 0.3
+  %25 = mul %23, %24
+  %26 = add %19, %25
+  %27 = constant f32 -100
+  %28 = gt %26, %27
+  %29 = select %28, %26, %27
+  %30 = constant f32 100
+  %31 = min %29, %30
+  %32 = round %31
+  %33 = cast i32 %32
+  store y[i, n, oy, ox], %33
+})",
+                {{2, c, 15, 12}, {1, 3, 3, c, 21}, {21}, {2, 21, 8, 6}, {2, 21, 8, 6}},
+                {{0, 2, 3, 1}, {}, {}, {0, 2, 3, 1}, {0, 2, 3, 1}});
+}
+
+TEST(TileVm, few_channels_of_bytes_lie_behind_each_other_in_a_row_of_a_window) {
+  expect_same(R"(kernel convolution(B, H, W, OH, OW, N) {
+  in x i8[B, 3, H, W]
+  in w i8[7, 21, N] panels 0
+  in b i32[N]
+  in s f32[N]
+  out y i8[B, N, OH, OW]
+  parallel i : B each
+  parallel n : N
+  parallel oy : OH
+  parallel ox : OW
+  span ky : 7
+  span kx : 7
+  span c : 3
+  %0 = load b[n]
+  %1 = load x[i, c, 2*oy + ky - 3, 2*ox + kx - 3] else 17
+  %2 = load w[ky, 3*kx + c, n]
+  %3 = dot %0, %1, %2 over ky, kx, c
+  %4 = cast f32 %3
+  %5 = load s[n]
+  %6 = mul %4, %5
+  %7 = constant f32 -128
+  %8 = gt %6, %7
+  %9 = select %8, %6, %7
+  %10 = constant f32 127
+  %11 = min %9, %10
+  %12 = round %11
+  %13 = cast i32 %12
+  store y[i, n, oy, ox], %13
+})",
+              {{2, 3, 15, 12}, {7, 21, 21}, {21}, {21}, {2, 21, 8, 6}},
+              {{0, 2, 3, 1}, {}, {}, {}, {0, 2, 3, 1}});
+}
+
+constexpr const char* kDepthwiseOfBytes = R"(kernel depthwise(B, C, H, W, OH, OW) {
+  in x i8[B, C, H, W]
+  in w i8[3, 3, C]
+  in b i32[C]
+  in s f32[C]
+  out y i8[B, C, OH, OW]
+  parallel i : B each
+  parallel c : C
+  parallel oy : OH
+  parallel ox : OW
+  span ky : 3
+  span kx : 3
+  %0 = load b[c]
+  %1 = load x[i, c, 2*oy + ky - 1, 2*ox + kx - 1] else -9
+  %2 = load w[ky, kx, c]
+  %3 = dot %0, %1, %2 over ky, kx
+  %4 = cast f32 %3
+  %5 = load s[c]
+  %6 = mul %4, %5
+  %7 = constant f32 -128
+  %8 = gt %6, %7
+  %9 = select %8, %6, %7
+  %10 = constant f32 127
+  %11 = min %9, %10
+  %12 = round %11
+  %13 = cast i32 %12
+  store y[i, c, oy, ox], %13
+})";
+
+TEST(TileVm, depthwise_of_bytes) {
+  for (int64_t c : {1, 16, 37}) {
+    std::vector<std::vector<int64_t>> sizes{{2, c, 15, 12}, {3, 3, c}, {c}, {c}, {2, c, 8, 6}};
+    expect_same(kDepthwiseOfBytes, sizes, {{0, 2, 3, 1}, {}, {}, {}, {0, 2, 3, 1}});
+    expect_same(kDepthwiseOfBytes, sizes);  // the plain loops
+  }
+}
+
+TEST(TileVm, the_largest_of_bytes_in_a_window) {
+  std::vector<std::vector<int64_t>> sizes{{2, 37, 15, 12}, {2, 37, 8, 6}};
+  for (const std::vector<std::vector<int>>& orders :
+       {std::vector<std::vector<int>>{{0, 2, 3, 1}, {0, 2, 3, 1}}, {}})
+    expect_same(R"(kernel pool(B, C, H, W, OH, OW) {
+  in x i8[B, C, H, W]
+  out y i8[B, C, OH, OW]
+  parallel i : B each
+  parallel c : C
+  parallel oy : OH
+  parallel ox : OW
+  span ky : 3
+  span kx : 3
+  %0 = load x[i, c, 2*oy + ky - 1, 2*ox + kx - 1] else -128
+  %1 = reduce max %0 over ky, kx
+  store y[i, c, oy, ox], %1
+})",
+                sizes, orders);
+}
+
+TEST(TileVm, bytes_are_moved_and_become_numbers_where_they_lie) {
+  for (const std::vector<int>& order : {std::vector<int>{0, 1}, {1, 0}}) {
+    expect_same(R"(kernel move(M, N) {
+    in x i8[M, N]
+    out y i8[M, N]
+    parallel m : M
+    parallel n : N
+    %0 = load x[m, n]
+    store y[m, n], %0
+  })",
+                {{9, 21}, {9, 21}}, {order});
+    expect_same(R"(kernel numbers(M, N) {
+    in x i8[M, N]
+    in c i8[N]
+    out y i8[M, N]
+    out z f32[M, N]
+    out k i32[M, N]
+    parallel m : M
+    parallel n : N
+    %0 = load x[m, n]
+    %1 = cast f32 %0
+    %2 = load c[n]
+    %3 = cast f32 %2
+    %4 = mul %1, %3
+    store z[m, n], %4
+    %5 = cast i32 %4
+    store y[m, n], %5
+    %6 = add %0, %2
+    store k[m, n], %6
+  })",
+                {{9, 21}, {21}, {9, 21}, {9, 21}, {9, 21}}, {order});
+  }
 }
 
 }  // namespace

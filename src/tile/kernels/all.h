@@ -52,7 +52,9 @@ constexpr KernelTable make_table(Isa isa) {
   table.clamp = clamp_block;
   fill_convert(table);
   table.depthwise = depthwise;
+  table.depthwise_i8 = depthwise_i8;
   table.max_pool = max_pool;
+  table.max_pool_i8 = max_pool_i8;
   table.average_pool = average_pool;
   table.blend = blend;
   table.transpose_32 = transpose_32;

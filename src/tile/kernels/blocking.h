@@ -21,7 +21,8 @@ constexpr int64_t piece_start(int64_t total, int64_t count, int64_t index) {
 
 // For m rows, n columns, k steps (k: of all segments). `kernels` chooses the tile: the one that
 // wastes least on the edges, the first of equals.
-inline DotBlocking choose_blocking(const DotF32Kernels& kernels, int64_t m, int64_t n, int64_t k) {
+template <class Kernels>
+DotBlocking choose_blocking(const Kernels& kernels, int64_t m, int64_t n, int64_t k) {
   DotBlocking best;
   const int64_t panels = pieces(n, kPanel);
   // One row is bound by memory: as many panels as there are, for as many streams.

@@ -112,42 +112,66 @@ SCONCE_INLINE I load_bytes(const void* p) {
   return x;
 }
 
-// From sums of products to C; `moved`: what was added to every element of A. One function for all
-// tiles, so the sums come through memory: they are in the nearest cache, and few beside the steps.
-__attribute__((noinline)) void finish_i8(const DotI8& d, int rows, int panels, int32_t moved,
+// LimitI8 in registers.
+struct Limited {
+  F low, high;
+  I zero;
+  SCONCE_INLINE explicit Limited(const LimitI8& l)
+      : low(Simd::set(float(l.low - l.zero))),
+        high(Simd::set(float(l.high - l.zero))),
+        zero(Simd::seti(l.zero)) {}
+  // Without the zero point.
+  SCONCE_INLINE I rounded(F x) const {
+    return Simd::to_i(Simd::at_most(Simd::at_least(low, x), high));
+  }
+};
+
+// From sums of products to C. One function for all tiles, so the sums come through memory: they are
+// in the nearest cache, and few beside the steps.
+__attribute__((noinline)) void finish_i8(const DotI8& d, int rows, int panels,
                                          const int32_t* totals) {
   constexpr int W = Simd::kLanes;
-  const F lo = Simd::set(d.lo), hi = Simd::set(d.hi), zero_out = Simd::set(float(d.zero_out));
-  const F low = Simd::set(float(d.low)), high = Simd::set(float(d.high));
+  const F lo = Simd::set(d.lo), hi = Simd::set(d.hi);
+  const Limited to(d.to), sum(d.added ? d.added->to : d.to);
   for (int column = 0; column < d.columns; column += W) {
     const int n = d.columns - column < W ? d.columns - column : W;
-    const I sums = Simd::load_i32_n(d.column_sums + column, n);
-    const I bias = d.bias ? Simd::load_i32_n(d.bias + column, n) : Simd::seti(0);
-    F scale = Simd::set(1), bias_f32 = Simd::set(0);
-    if (d.finish != DotI8Finish::i32)
-      scale = any_step(d.scale + column * d.scale_step, d.scale_step, 0, n);
-    if (d.finish == DotI8Finish::f32 && d.bias_f32) bias_f32 = Simd::load_n(d.bias_f32 + column, n);
-    for (int r = 0; r < rows; r++) {
-      I total = Simd::load_i32(totals + r * panels * kPanel + column);
-      if (const int32_t zero = moved + (d.zero ? d.zero[r * d.zero_step] : 0))
-        total = Simd::isub(total, Simd::imul(sums, Simd::seti(zero)));
-      total = Simd::iadd(total, bias);
-      const int64_t to = r * d.c_stride + column;
-      if (d.finish == DotI8Finish::i32) {
-        Simd::store_i32_n((int32_t*)d.c + to, total, n);
-        continue;
-      }
-      F x = Simd::to_f(total);
-      if (d.finish == DotI8Finish::f32) {
+    const int32_t* own = totals + column;
+    const int64_t row = panels * kPanel;
+    if (d.finish == DotI8Finish::i32) {
+      for (int r = 0; r < rows; r++)
+        Simd::store_i32_n((int32_t*)d.c + r * d.c_stride + column, Simd::load_i32(own + r * row),
+                          n);
+      continue;
+    }
+    const F scale = any_step(d.scale + column * d.scale_step, d.scale_step, 0, n);
+    if (d.finish == DotI8Finish::f32) {
+      const F bias = d.bias_f32 ? Simd::load_n(d.bias_f32 + column, n) : Simd::set(0);
+      for (int r = 0; r < rows; r++) {
+        F x = Simd::to_f(Simd::load_i32(own + r * row));
         if (d.row_scale) x = Simd::mul(x, Simd::set(d.row_scale[r]));
         x = Simd::mul(x, scale);
-        if (d.bias_f32) x = Simd::add(x, bias_f32);
-        put((float*)d.c + to, Simd::at_most(Simd::at_least(x, lo), hi), n);
-        continue;
+        if (d.bias_f32) x = Simd::add(x, bias);
+        put((float*)d.c + r * d.c_stride + column, Simd::at_most(Simd::at_least(x, lo), hi), n);
       }
-      x = Simd::add(Simd::rint(Simd::mul(x, scale)), zero_out);
-      x = Simd::at_most(Simd::at_least(x, low), high);
-      narrow_n((uint8_t*)d.c + to, Simd::to_i(x), n);
+      continue;
+    }
+    uint8_t* c = (uint8_t*)d.c + column;
+    if (!d.added) {
+      for (int r = 0; r < rows; r++) {
+        F x = Simd::mul(Simd::to_f(Simd::load_i32(own + r * row)), scale);
+        narrow_n(c + r * d.c_stride, Simd::iadd(to.rounded(x), to.zero), n);
+      }
+      continue;
+    }
+    const AddI8& added = *d.added;
+    const F own_ratio = Simd::set(added.own_ratio), ratio = Simd::set(added.x_ratio);
+    const I zero = Simd::seti(added.x_zero);
+    for (int r = 0; r < rows; r++) {
+      F x = Simd::mul(Simd::to_f(Simd::load_i32(own + r * row)), scale);
+      x = Simd::mul(Simd::to_f(to.rounded(x)), own_ratio);
+      F y = Simd::to_f(Simd::isub(widen_n(added.x + r * added.x_row + column, n), zero));
+      x = Simd::add(x, Simd::mul(y, ratio));
+      narrow_n(c + r * d.c_stride, Simd::iadd(sum.rounded(x), sum.zero), n);
     }
   }
 }
@@ -171,17 +195,30 @@ __attribute__((noinline)) void finish_i4(const DotI4& d, int rows, int panels,
 template <int R, int P, class Unit, bool kFlip>
 void dot_i8_flipped(const DotI8& d) {
   constexpr int W = Simd::kLanes, V = P * kPerPanel;
-  I acc[R][V];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++)
-#pragma GCC unroll 64
-    for (int v = 0; v < V; v++) acc[r][v] = Simd::seti(0);
-
+  // What is added to every element of A.
   constexpr int32_t kFlipMask = kFlip ? int32_t(0x80808080u) : 0;
-  const void* const* rows = d.rows;
+  constexpr int32_t kMoved = !kFlip ? 0 : Unit::kUnsigned ? 128 : -128;
+  const int8_t* const* rows = d.rows;
   const int8_t* b = d.b;
   const int64_t whole = d.length / 4;
   const int rest = int(d.length % 4);
+  const int8_t* sums = b + d.segments * (whole + (rest != 0)) * kPanel * 4;
+  I acc[R][V];
+#pragma GCC unroll 64
+  for (int v = 0; v < V; v++) {
+    const int column = v / kPerPanel * kPanel + v % kPerPanel * W;
+    I start = Simd::seti(0), sum = start;
+    if (d.bias && column < d.columns)
+      start = column + W <= d.columns ? Simd::load_i32(d.bias + column)
+                                      : Simd::load_i32_n(d.bias + column, d.columns - column);
+    if (kFlip || d.zero)
+      sum = load_bytes(sums + v / kPerPanel * d.panel_stride + v % kPerPanel * W * 4);
+    if (kFlip) start = Simd::isub(start, Simd::imul(sum, Simd::seti(kMoved)));
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+      acc[r][v] =
+          d.zero ? Simd::isub(start, Simd::imul(sum, Simd::seti(d.zero[r * d.zero_step]))) : start;
+  }
   auto step = [&](const int8_t* const(&panel)[P], int64_t g, auto element) SCONCE_LAMBDA {
     decltype(Unit::right(I{})) row[V];
 #pragma GCC unroll 64
@@ -199,8 +236,8 @@ void dot_i8_flipped(const DotI8& d) {
   for (int64_t s = 0; s < d.segments; s++) {
     const int8_t* a[R];
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++) a[r] = (const int8_t*)rows[r];
-    rows += R;
+    for (int r = 0; r < R; r++) a[r] = rows[r];
+    rows += d.segment_rows;
     const int8_t* panel[P];
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) panel[p] = b + p * d.panel_stride;
@@ -216,7 +253,7 @@ void dot_i8_flipped(const DotI8& d) {
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 64
     for (int v = 0; v < V; v++) Simd::store_i32(totals + r * P * kPanel + v * W, acc[r][v]);
-  finish_i8(d, R, P, !kFlip ? 0 : Unit::kUnsigned ? 128 : -128, totals);
+  finish_i8(d, R, P, totals);
 }
 
 template <int R, int P, class Unit>

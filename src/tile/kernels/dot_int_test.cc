@@ -27,11 +27,11 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
   std::vector<int8_t> a(size_t(x.rows * k)), weights(size_t(k * x.columns));
   for (auto& v : a) v = byte(random, x.extreme);
   for (auto& v : weights) v = byte(random, x.extreme);
-  std::vector<int8_t> b(size_t(x.panels * x.segments * groups * 64), 55);
-  std::vector<int32_t> sums(size_t(x.columns));
-  table.pack_i8({x.segments, x.length, x.columns, weights.data(), x.columns, 1, b.data(),
-                 x.segments * groups * 64, sums.data()});
-  std::vector<const void*> rows;
+  const int64_t panel_stride = (x.segments * groups + 1) * 64;
+  std::vector<int8_t> b(size_t(x.panels * panel_stride), 55);
+  table.pack_i8(
+      {x.segments, x.length, x.columns, weights.data(), x.columns, 1, b.data(), panel_stride});
+  std::vector<const int8_t*> rows;
   for (int64_t s = 0; s < x.segments; s++)
     for (int r = 0; r < x.rows; r++) rows.push_back(a.data() + r * k + s * x.length);
   std::vector<int32_t> zero, bias;
@@ -49,13 +49,13 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
   std::vector<int32_t> c(size_t(stride * x.rows), 99);
   DotI8 d = {};
   d.rows = rows.data();
+  d.segment_rows = x.rows;
   d.a_signed = x.a_signed;
   d.b = b.data();
-  d.panel_stride = x.segments * groups * 64;
+  d.panel_stride = panel_stride;
   d.segments = x.segments;
   d.length = x.length;
   d.columns = x.columns;
-  d.column_sums = sums.data();
   d.zero = zero.data();
   d.zero_step = 1;
   d.bias = bias.data();
@@ -66,9 +66,11 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
   d.bias_f32 = bias_f32.data();
   d.lo = -5000;
   d.hi = 5000;
-  d.zero_out = 3;
-  d.low = x.finish == DotI8Finish::u8 ? 0 : -100;
-  d.high = 120;
+  d.to = {3, x.finish == DotI8Finish::u8 ? 0 : -100, 120};
+  std::vector<int8_t> other(size_t(x.rows * (x.columns + 2)));
+  for (auto& v : other) v = byte(random, x.extreme);
+  const AddI8 added = {other.data(), x.columns + 2, -7, 0.75f, 0.4f, {-5, -90, 127}};
+  if (x.finish == DotI8Finish::i8 && seed % 2) d.added = &added;
   d.c = c.data();
   d.c_stride = stride;
   kernel(d);
@@ -100,7 +102,12 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
         ASSERT_TRUE(same(got, want)) << what << " " << got << " " << want;
       } else {
         float q = std::nearbyint(f * scale[size_t(n)]) + 3.f;
-        q = std::fmin(std::fmax(q, float(d.low)), float(d.high));
+        q = std::fmin(std::fmax(q, float(d.to.low)), float(d.to.high));
+        if (d.added) {
+          float y = (q - 3.f) * added.own_ratio;
+          y += float(other[size_t(r * added.x_row + n)] - added.x_zero) * added.x_ratio;
+          q = std::fmin(std::fmax(std::nearbyint(y) - 5.f, -90.f), 127.f);
+        }
         const uint8_t got = reinterpret_cast<const uint8_t*>(c.data())[at];
         ASSERT_EQ(x.finish == DotI8Finish::u8 ? float(got) : float(int8_t(got)), q) << what;
       }
@@ -132,6 +139,79 @@ TEST(DotI8, nothing_saturates_at_the_extremes) {
 TEST(DotI8, without_steps_the_bias_is_left) {
   for (const KernelTable* table : tables())
     check(*table, {1, 1, 1, 0, 16, true, DotI8Finish::i32, false}, 1);
+}
+
+TEST(DotI8, numbers_that_are_none_become_the_least) {
+  for (const KernelTable* table : tables()) {
+    int8_t a[4] = {}, c[16] = {};
+    std::vector<int8_t> b(2 * 64, 0);
+    const int8_t* row = a;
+    float scale = INFINITY;  // 0 * infinity
+    DotI8 d = {};
+    d.rows = &row;
+    d.a_signed = true;
+    d.b = b.data();
+    d.panel_stride = 128;
+    d.segments = 1;
+    d.length = 4;
+    d.columns = 16;
+    d.finish = DotI8Finish::i8;
+    d.scale = &scale;
+    d.to = {5, -77, 100};
+    d.c = c;
+    table->dot_i8.kernel[0][0](d);
+    for (int8_t q : c) EXPECT_EQ(q, -77) << isa_name(table->isa);
+  }
+}
+
+// Rows of pixels of 8 bits, against plain loops.
+TEST(PixelsI8, depthwise_and_pooling_are_exact) {
+  for (const KernelTable* table : tables())
+    for (int64_t taps : {1, 9, 25})
+      for (int64_t channels : {1, 15, 16, 33, 70, 128})
+        for (int64_t width : {1, 4, 7})
+          for (bool extreme : {false, true}) {
+            std::mt19937 random(uint32_t(taps * 1000 + channels * 10 + width));
+            std::vector<int8_t> x(size_t(width * taps * channels)), w(size_t(taps * channels));
+            for (auto& v : x) v = byte(random, extreme);
+            for (auto& v : w) v = byte(random, extreme);
+            std::vector<const int8_t*> pointers;
+            for (int64_t i = 0; i < width * taps; i++) pointers.push_back(&x[size_t(i * channels)]);
+            std::vector<int32_t> bias;
+            std::vector<float> scale;
+            for (int64_t c = 0; c < channels; c++) {
+              bias.push_back(int32_t(random() % 2000) - 1000);
+              scale.push_back(float(random() % 100 + 1) * 1e-4f);
+            }
+            const int64_t pixel = channels + 3;
+            std::vector<int8_t> pooled(size_t(width * pixel), 99), out = pooled;
+            const TapsI8Block block = {pointers.data(), taps, width, channels, out.data(), pixel};
+            table->depthwise_i8(
+                {block, w.data(), channels, bias.data(), scale.data(), 1, {-4, -100, 110}});
+            TapsI8Block pool = block;
+            pool.out = pooled.data();
+            table->max_pool_i8(pool);
+            for (int64_t p = 0; p < width; p++)
+              for (int64_t c = 0; c < pixel; c++) {
+                int8_t want = 99, most = 99;
+                if (c < channels) {
+                  int32_t sum = bias[size_t(c)];
+                  most = -128;
+                  for (int64_t t = 0; t < taps; t++) {
+                    int8_t value = pointers[size_t(p * taps + t)][c];
+                    sum += value * w[size_t(t * channels + c)];
+                    most = std::max(most, value);
+                  }
+                  float q = std::nearbyint(float(sum) * scale[size_t(c)]) - 4;
+                  want = int8_t(std::fmin(std::fmax(q, -100.f), 110.f));
+                }
+                std::string what = std::string(isa_name(table->isa)) + " taps " +
+                                   std::to_string(taps) + " channel " + std::to_string(c) + " of " +
+                                   std::to_string(channels);
+                ASSERT_EQ(out[size_t(p * pixel + c)], want) << what;
+                ASSERT_EQ(pooled[size_t(p * pixel + c)], most) << what;
+              }
+          }
 }
 
 TEST(DotI4, groups_are_summed_in_order_on_every_set) {

@@ -99,23 +99,23 @@ void dot(const DotF32Kernels& kernels, const char* name, const void* weights) {
 // One row and one panel, which every set has; wider tiles are the unit tests' business.
 void integers(const KernelTable& table) {
   static int8_t packed[64 * 64];
-  static int32_t sums[16], zero = 7;
+  static int32_t zero = 7;
   const int8_t* data = reinterpret_cast<const int8_t*>(a);
-  table.pack_i8({2, 61, 13, data, 13, 1, packed, 2048, sums});
+  table.pack_i8({2, 61, 13, data, 13, 1, packed, 2112});
   say("pack i8", 0, hash_bytes(packed, sizeof packed));
   for (int finish = 0; finish < 4; finish++)
     for (bool a_signed : {false, true}) {
-      const void* rows[2] = {data + 2000, data + 3000};
+      const int8_t* rows[2] = {data + 2000, data + 3000};
       float scale = 1e-4f, row_scale = 1.5f;
       DotI8 d = {};
       d.rows = rows;
+      d.segment_rows = 1;
       d.a_signed = a_signed;
       d.b = packed;
-      d.panel_stride = 2048;
+      d.panel_stride = 2112;
       d.segments = 2;
       d.length = 61;
       d.columns = 13;
-      d.column_sums = sums;
       d.zero = &zero;
       d.finish = DotI8Finish(finish);
       d.scale = &scale;
@@ -123,14 +123,24 @@ void integers(const KernelTable& table) {
       d.bias_f32 = c;
       d.lo = -50;
       d.hi = 50;
-      d.zero_out = 9;
-      d.low = finish == int(DotI8Finish::u8) ? 0 : -128;
-      d.high = 127;
+      d.to = {9, finish == int(DotI8Finish::u8) ? 0 : -128, 127};
+      const AddI8 added = {data + 4000, 16, 3, 0.5f, 0.25f, {1, -120, 100}};
+      if (finish == int(DotI8Finish::i8) && !a_signed) d.added = &added;
       memset(out, 0, sizeof out);
       d.c = out;
       table.dot_i8.kernel[0][0](d);
       say("dot i8", finish * 2 + a_signed, hash_bytes(out, 64));
     }
+  const int8_t* taps[7 * 9];
+  for (int i = 0; i < 7 * 9; i++) taps[i] = data + i * 43;
+  const TapsI8Block t = {taps, 9, 7, 37, reinterpret_cast<int8_t*>(out), 40};
+  const float ratio = 1e-3f;
+  memset(out, 0, sizeof out);
+  table.depthwise_i8(
+      {t, data + 5000, 37, reinterpret_cast<const int32_t*>(data), &ratio, 0, {2, -100, 90}});
+  say("depthwise i8", 0, hash_bytes(out, sizeof out));
+  table.max_pool_i8(t);
+  say("max pool i8", 0, hash_bytes(out, sizeof out));
   const int8_t* row = data + 500;
   int32_t group_sums[2] = {11, -5};
   DotI4 d = {};

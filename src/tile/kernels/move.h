@@ -100,7 +100,7 @@ void pack_i8(const PackI8Block& b) {
             sums[j] += value;
           }
     }
-    for (int j = 0; j < columns; j++) b.column_sums[n + j] = sums[j];
+    __builtin_memcpy(out, sums, sizeof sums);
   }
 }
 

@@ -263,6 +263,21 @@ using CombineKernelFn = void (*)(int64_t rows, const float* lanes, float* out, i
 
 // ---- dot, integers ----
 
+// 8 bits from numbers: x is limited (x > low - zero ? x : low - zero, so that NaN is the least;
+// then at most high - zero), rounded to even, and `zero` is added.
+struct LimitI8 {
+  int32_t zero, low, high;  // low and high count the zero point
+};
+// What is added to results of 8 bits q1 (zero point z1) to give others: float(q1 - z1) * own_ratio
+// + float(x - x_zero) * x_ratio, each operation rounded, as `to` says.
+struct AddI8 {
+  const int8_t* x;  // as many rows and columns as the result
+  int64_t x_row;
+  int32_t x_zero;
+  float own_ratio, x_ratio;
+  LimitI8 to;
+};
+
 enum class DotI8Finish : uint8_t { i32, f32, i8, u8 };
 
 // total[r][n] = sum over segments and k of (A[r][k] - zero[r]) * B[k][n] + bias[n], in 32 bits that
@@ -270,27 +285,29 @@ enum class DotI8Finish : uint8_t { i32, f32, i8, u8 };
 //   i32     C = total
 //   f32     x = float(total) * row_scale[r] * scale[n] (in this order), + bias_f32[n], clamped as
 //           DotF32 does by lo, hi
-//   i8, u8  C = clamp(rint(float(total) * scale[n]) + zero_out, low, high)
+//   i8, u8  C = float(total) * scale[n] as `to` says; i8: then what `added` says
 // B is s8, packed: panel p at b + p * panel_stride bytes; each segment is ceil(length / 4) groups
 // of 64 bytes [16 columns][4 steps], the last filled up with zeros, as are columns past the last.
+// Behind the segments of a panel are the sums of its 16 columns, i32.
 struct DotI8 {
-  const void* const* rows;  // segments * R pointers to `length` bytes
-  bool a_signed;            // rows are s8, else u8
+  const int8_t* const* rows;  // rows[s * segment_rows + r], to `length` bytes
+  int64_t segment_rows;       // at least R
+  bool a_signed;              // rows are s8, else u8
   const int8_t* b;
   int64_t panel_stride;
   int64_t segments, length;
-  int32_t columns;             // 16 * (P - 1) < columns <= 16 * P
-  const int32_t* column_sums;  // of B, over all steps
-  const int32_t* zero;         // zero[r * zero_step]; null: 0
+  int32_t columns;      // 16 * (P - 1) < columns <= 16 * P
+  const int32_t* zero;  // zero[r * zero_step]; null: 0
   int64_t zero_step;
   const int32_t* bias;  // or null
   DotI8Finish finish;
   const float* scale;  // f32, i8, u8: scale[n * scale_step]
   int64_t scale_step;
-  const float* row_scale;       // f32: one a row, or null for 1
-  const float* bias_f32;        // f32, or null
-  float lo, hi;                 // f32
-  int32_t zero_out, low, high;  // i8, u8; |zero_out| < 2^24
+  const float* row_scale;  // f32: one a row, or null for 1
+  const float* bias_f32;   // f32, or null
+  float lo, hi;            // f32
+  LimitI8 to;              // i8, u8
+  const AddI8* added;      // i8, or null
   void* c;
   int64_t c_stride;  // elements
 };
@@ -358,6 +375,24 @@ struct PoolBlock {
   TapsBlock taps;
   const float* divisor;  // average: `width` values
 };
+// The same for integers of 8 bits: taps and weights are s8, sums exact in 32 bits that wrap around.
+struct TapsI8Block {
+  const int8_t* const* taps;
+  int64_t tap_count, width, channels;
+  int8_t* out;
+  int64_t out_pixel;
+};
+// out[c] = float(bias[c] + sum over taps of tap[c] * weights[t * weight_row + c]) * scale[c] as
+// `to` says.
+struct DepthwiseI8Block {
+  TapsI8Block taps;
+  const int8_t* weights;
+  int64_t weight_row;
+  const int32_t* bias;  // `channels` values, or null for 0
+  const float* scale;   // scale[c * scale_step]
+  int64_t scale_step;
+  LimitI8 to;
+};
 // out[c] = tap 0 * weight 0, then fma(tap t, weight t, ...); weights[x * tap_count + t]. With 4
 // taps: bilinear.
 struct BlendBlock {
@@ -384,7 +419,7 @@ struct PackBlock {
   float* out;
   int64_t panel_stride;
 };
-// The same for DotI8: `segments` of `length` steps one after another in k; also the sums of
+// The same for DotI8: `segments` of `length` steps one after another in k, then the sums of
 // columns.
 struct PackI8Block {
   int64_t segments, length, n;
@@ -392,7 +427,6 @@ struct PackI8Block {
   int64_t k_stride, n_stride;
   int8_t* out;
   int64_t panel_stride;
-  int32_t* column_sums;  // n values
 };
 // Row i of out (row_bytes long, out_row apart) = row index[i] of table. Indices are in range.
 struct GatherBlock {
@@ -427,7 +461,9 @@ struct KernelTable {
   DotI8Kernels dot_i8;
   DotI4Kernels dot_i4;
   void (*depthwise)(const DepthwiseBlock&);
+  void (*depthwise_i8)(const DepthwiseI8Block&);
   void (*max_pool)(const PoolBlock&);
+  void (*max_pool_i8)(const TapsI8Block&);  // no taps: -128
   void (*average_pool)(const PoolBlock&);
   void (*blend)(const BlendBlock&);
   void (*transpose_32)(const TransposeBlock&);  // elements of 4 bytes

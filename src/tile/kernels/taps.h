@@ -1,14 +1,14 @@
 // Rows of pixels, channels last: what each output pixel reads is given by pointers.
 #pragma once
 
-#include "tile/kernels/vector.h"
+#include "tile/kernels/dot_int.h"
 
 namespace sconce::tile {
 namespace {
 
 // For kPixels pixels and kVectors vectors of channels at once, and one of each for what is left.
-template <int kPixels, int kVectors, class Block, class Body>
-SCONCE_INLINE void for_pixels(const TapsBlock& t, const Block& block, const Body& body) {
+template <int kPixels, int kVectors, class Taps, class Block, class Body>
+SCONCE_INLINE void for_pixels(const Taps& t, const Block& block, const Body& body) {
   constexpr int W = Simd::kLanes;
   for (int64_t x = 0; x < t.width; x += kPixels) {
     const bool all = x + kPixels <= t.width;
@@ -71,6 +71,90 @@ void depthwise(const DepthwiseBlock& b) {
     for_pixels<4, kVectors>(b.taps, b, Depthwise<25>());
   else
     for_pixels<4, kVectors>(b.taps, b, Depthwise<0>());
+}
+
+// A product of integers that came from 8 bits.
+SCONCE_INLINE I multiply_narrow(I a, I b) {
+#if SCONCE_SIMD_X86
+  // By pairs of 16 bits; b has zeros in the upper ones.
+  return WideningUnit::madd(a, Simd::iand(b, Simd::seti(0xffff)));
+#else
+  return Simd::imul(a, b);
+#endif
+}
+SCONCE_INLINE I widen_lanes(const int8_t* p, int n) {
+  return n == Simd::kLanes ? Simd::widen(p) : widen_n(p, n);
+}
+
+template <int kTaps>
+struct DepthwiseI8 {
+  template <int P, int V>
+  SCONCE_INLINE void operator()(const DepthwiseI8Block& b, int64_t x, int64_t c, int n) const {
+    constexpr int W = Simd::kLanes;
+    const int64_t count = kTaps ? kTaps : b.taps.tap_count;
+    const int8_t* const* taps = b.taps.taps + x * count;
+    I acc[P][V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; v++) {
+      I start = b.bias ? Simd::load_i32_n(b.bias + c + v * W, n) : Simd::seti(0);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; p++) acc[p][v] = start;
+    }
+#pragma GCC unroll 1
+    for (int64_t t = 0; t < count; t++) {
+#pragma GCC unroll 8
+      for (int v = 0; v < V; v++) {
+        I w = widen_lanes(b.weights + t * b.weight_row + c + v * W, n);
+#pragma GCC unroll 8
+        for (int p = 0; p < P; p++)
+          acc[p][v] = Simd::iadd(
+              acc[p][v], multiply_narrow(widen_lanes(taps[p * count + t] + c + v * W, n), w));
+      }
+    }
+    const Limited to(b.to);
+#pragma GCC unroll 8
+    for (int v = 0; v < V; v++) {
+      F scale = any_step(b.scale, b.scale_step, c + v * W, n);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; p++)
+        narrow_n(b.taps.out + (x + p) * b.taps.out_pixel + c + v * W,
+                 Simd::iadd(to.rounded(Simd::mul(Simd::to_f(acc[p][v]), scale)), to.zero), n);
+    }
+  }
+};
+void depthwise_i8(const DepthwiseI8Block& b) {
+  constexpr int kVectors = Simd::kRegisters == 32 ? 2 : 1;
+  if (b.taps.tap_count == 9)
+    for_pixels<4, kVectors>(b.taps, b, DepthwiseI8<9>());
+  else
+    for_pixels<4, kVectors>(b.taps, b, DepthwiseI8<0>());
+}
+
+// Bytes need no widening to be compared.
+void max_pool_i8(const TapsI8Block& b) {
+  typedef int8_t Bytes __attribute__((vector_size(4 * Simd::kLanes)));
+  constexpr int kWidth = sizeof(Bytes);
+  for (int64_t x = 0; x < b.width; x++)
+    for (int64_t c = 0; c < b.channels; c += kWidth) {
+      const int64_t left = b.channels - c;
+      const size_t n = left < kWidth ? size_t(left) : size_t(kWidth);
+      Bytes most;
+      __builtin_memset(&most, -128, sizeof most);
+      for (int64_t t = 0; t < b.tap_count; t++) {
+        const int8_t* from = b.taps[x * b.tap_count + t] + c;
+        Bytes value = most;
+        if (n == kWidth)
+          __builtin_memcpy(&value, from, kWidth);
+        else
+          __builtin_memcpy(&value, from, n);
+        most = value > most ? value : most;
+      }
+      int8_t* to = b.out + x * b.out_pixel + c;
+      if (n == kWidth)
+        __builtin_memcpy(to, &most, kWidth);
+      else
+        __builtin_memcpy(to, &most, n);
+    }
 }
 
 template <bool kMax>
