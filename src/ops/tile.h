@@ -5,7 +5,9 @@
 // whether an operator is supported and the lowering, so the two cannot disagree.
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "ops/def.h"
@@ -31,12 +33,21 @@ class TileLowering {
   // As above; the index of an element that is not there is an error at run time.
   virtual std::optional<tile::ValueId> at_strict(ValueId tensor, const TileIndex& index) = 0;
   // A constant seen as `sizes`, its dimensions then in the order of `permutation`; nothing when the
-  // tensor is not a constant. weights(): in memory in that order. panels(): packed for dot, the
-  // first `lead` dimensions apart, the last one that of the columns.
+  // tensor is not a constant of f32 or i8. weights(): in memory in that order. panels(): packed for
+  // dot, the first `lead` dimensions apart, the last one that of the columns; the `run` dimensions
+  // before it are one of the buffer.
   virtual std::optional<int32_t> weights(ValueId tensor, const std::vector<int64_t>& sizes,
                                          const std::vector<int>& permutation) = 0;
   virtual std::optional<int32_t> panels(ValueId tensor, const std::vector<int64_t>& sizes,
-                                        const std::vector<int>& permutation, int32_t lead) = 0;
+                                        const std::vector<int>& permutation, int32_t lead,
+                                        int run = 1) = 0;
+  // The index of a constant in the program, and its bytes; nothing for other tensors.
+  virtual std::optional<int32_t> constant_index(ValueId tensor) const = 0;
+  virtual Bytes constant_bytes(ValueId tensor) const = 0;
+  // A constant of one dimension that `make` computes from those of the model; equal names are equal
+  // constants.
+  virtual int32_t made(const std::string& name, DType dtype, int64_t size,
+                       const std::function<std::vector<uint8_t>()>& make) = 0;
   // The windows [columns, channels, 3, 3] of a convolution as Winograd's method multiplies them
   // (ops/conv/winograd.h), packed: [points^2, channels, columns], the first dimension apart.
   virtual std::optional<int32_t> winograd_panels(ValueId windows, int tile) = 0;

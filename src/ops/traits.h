@@ -26,9 +26,9 @@ bool may_update_in_place(const Op& op);
 
 // What a target makes of graphs that torch quantised.
 enum class QuantizedGraphs : uint8_t {
-  as_they_are,  // quantize and dequantize run as instructions
-  integers,     // what stands between dequantize and quantize becomes operators on integers
-  numbers,      // quantised weights become numbers when the model is compiled
+  as_they_are,            // quantize and dequantize run as instructions
+  integers,               // what stands between them becomes operators on integers
+  integers_then_numbers,  // so it does; weights that are left become numbers when compiled
 };
 
 // Makes numbers of quantised weights: folded, they would take four times the space, and what reads

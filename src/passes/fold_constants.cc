@@ -103,8 +103,7 @@ class Folder {
     const Op* op = find_op(node.op);
     if (!op) return find_prim(node.op.data(), node.op.size()) != nullptr;
     return !op->def->random && op->kernel && !op->kernel->data_dependent &&
-           !node.op.starts_with("aten::empty") &&
-           !(keeps_integers_ && widens_weights(*op));
+           !node.op.starts_with("aten::empty") && !(keeps_integers_ && widens_weights(*op));
   }
 
   // Bytes of all results; nullopt when they are not fixed.
@@ -266,8 +265,13 @@ class Folder {
 
 }  // namespace
 
-Result<void> fold_constants(Program& program, Graph& graph, const PassContext& context) {
-  Folder(program, graph, context.quantized != QuantizedGraphs::numbers).run();
+Result<void> fold_constants(Program& program, Graph& graph, const PassContext&) {
+  Folder(program, graph, true).run();
+  return {};
+}
+
+Result<void> fold_constants_again(Program& program, Graph& graph, const PassContext& context) {
+  Folder(program, graph, context.quantized != QuantizedGraphs::integers_then_numbers).run();
   return {};
 }
 

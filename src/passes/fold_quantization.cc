@@ -523,7 +523,7 @@ bool fold_numbers(Matcher& m, NodeId root, bool dynamic) {
 }  // namespace
 
 Result<void> fold_quantization(Program& program, Graph& graph, const PassContext& context) {
-  if (context.quantized != QuantizedGraphs::integers) return {};
+  if (context.quantized == QuantizedGraphs::as_they_are) return {};
   Matcher matcher(program, graph, context);
   for_each_root(matcher, [](Matcher& m, NodeId id) {
     if (!fold_quantize(m, id)) fold_numbers(m, id, true);

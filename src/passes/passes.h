@@ -20,6 +20,9 @@ Result<void> merge_common_subexpressions(Program& program, Graph& graph,
 // Nodes whose operands are all constants are constants, unless the result is much larger than what
 // it was made from (a full, an expand).
 Result<void> fold_constants(Program& program, Graph& graph, const PassContext& context);
+// The same once operators on integers stand: weights that are left become numbers where the target
+// wants that.
+Result<void> fold_constants_again(Program& program, Graph& graph, const PassContext& context);
 // No node returns its operand unchanged: copies, casts to the same type, views to the same sizes,
 // dropout, x * 1. Views of views are one view, permutes of permutes one permute.
 Result<void> remove_no_ops(Program& program, Graph& graph, const PassContext& context);

@@ -23,7 +23,7 @@ static constexpr Pass kPipeline[] = {
     {"make_promotion_explicit", make_promotion_explicit},
     {"remove_no_ops_again", remove_no_ops},
     {"merge_common_subexpressions_again", merge_common_subexpressions},
-    {"fold_constants_again", fold_constants},
+    {"fold_constants_again", fold_constants_again},
     {"remove_dead_code_again", remove_dead_code},
 };
 

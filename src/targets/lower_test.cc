@@ -176,7 +176,7 @@ TEST(LowerForCpu, large_convolutions_of_3_by_3_multiply_less) {
       return %a
     })",
                                           3e-4);  // of results of up to 40
-  EXPECT_EQ(fours.program.steps.size(), 2u);  // one makes the input's channels innermost
+  EXPECT_EQ(fours.program.steps.size(), 2u);      // one makes the input's channels innermost
   EXPECT_EQ(fours.program.steps[1].operands.size(), 4u + 16u);
   LoweredRegion twos = compare_with_eval(R"(
     constant @w: f32[128, 128, 3, 3] = omitted 0000000000000001
@@ -214,6 +214,71 @@ TEST(LowerForCpu, zeros_around_a_convolution_are_not_made) {
       %q: f32[2, 3, 8, 7] = aten::constant_pad_nd(%x, [0, 1, 1, 0], 0)
       %z: f32[2, 4, 6, 5] = aten::convolution(%q, %w, none, [1, 1], [0, 0], [1, 1], false, [0, 0], 1)
       return %y, %z, %q
+    })");
+}
+
+// Bytes in, bytes out; the results are those of the integer kernels, bit for bit.
+TEST(LowerForCpu, linears_of_integers) {
+  for (const char* bias : {"%b", "none"}) {
+    LoweredRegion region = compare_with_eval(fmt::format(R"(
+    constant @w: i8[21, 13] = omitted 0000000000000001
+    constant @s: f32[21] = omitted 0000000000000002
+    constant @b: i32[21] = omitted 0000000000000003
+    method forward(%x: i8[2, 5, 13] as x) {{
+      %w = constant @w
+      %s = constant @s
+      %b = constant @b
+      %y: i8[2, 5, 21] = int8::linear(%x, 0.02, 7, %w, %s, {}, 0.3, -3, -90, 127)
+      return %y
+    }})",
+                                                         bias));
+    ASSERT_EQ(region.program.steps.size(), 1u);
+  }
+}
+
+TEST(LowerForCpu, convolutions_of_integers_of_every_kind) {
+  struct Case {
+    int64_t in, out, window, groups, stride, padding, dilation;
+  };
+  for (const Case& c :
+       {Case{3, 21, 7, 1, 2, 3, 1}, Case{8, 6, 3, 1, 1, 1, 1}, Case{6, 8, 3, 1, 1, 2, 2},
+        Case{20, 6, 1, 1, 1, 0, 1}, Case{8, 12, 3, 2, 1, 1, 1}, Case{6, 6, 3, 6, 2, 1, 1},
+        Case{6, 12, 3, 6, 1, 1, 1}}) {
+    int64_t size = (9 + 2 * c.padding - c.dilation * (c.window - 1) - 1) / c.stride + 1;
+    LoweredRegion region = compare_with_eval(fmt::format(
+        R"(
+    constant @w: i8[{0}, {1}, {2}, {2}] = omitted 0000000000000001
+    constant @s: f32[{0}] = omitted 0000000000000002
+    constant @b: i32[{0}] = omitted 0000000000000003
+    method forward(%x: i8[2, {3}, 9, 9] as x, %r: i8[2, {0}, {4}, {4}] as r) {{
+      %w = constant @w
+      %s = constant @s
+      %b = constant @b
+      %y: i8[2, {0}, {4}, {4}] = int8::convolution(%x, 0.02, 7, %w, %s, %b, [{5}, {5}], [{6}, {6}], [{7}, {7}], false, [0, 0], {8}, 0.3, -3, -90, 127)
+      %z: i8[2, {0}, {4}, {4}] = int8::add(%r, 0.1, 2, %y, 0.3, -3, 0.2, 5, 5, 127)
+      return %z
+    }})",
+        c.out, c.in / c.groups, c.window, c.in, size, c.stride, c.padding, c.dilation, c.groups));
+    // Channels of the input are made innermost; the sum is taken along.
+    EXPECT_EQ(region.program.steps.size(), 2u);
+  }
+}
+
+TEST(LowerForCpu, sums_products_means_limits_and_moves_of_integers) {
+  compare_with_eval(R"(
+    method forward(%x: i8[2, 5, 6, 4] as x, %y: i8[5, 1, 1] as y) {
+      %a: i8[2, 5, 6, 4] = int8::add(%x, 0.1, 2, %y, 0.3, -3, 0.2, 5, -128, 127)
+      %s: i8[2, 5, 6, 4] = int8::sub(%a, 0.2, 5, %y, 0.3, -3, 0.2, 0, -100, 127)
+      %m: i8[2, 5, 6, 4] = int8::mul(%s, 0.2, 0, %x, 0.1, 2, 0.05, -9, -128, 100)
+      %c: i8[2, 5, 6, 4] = int8::clamp(%m, 0.05, -9, -1.0, 2.5, 0.02, 3)
+      %d: i8[2, 5, 6, 4] = int8::clamp(%c, 0.02, 3, none, none, 0.03, 0)
+      %p: i8[2, 5, 3, 2], %i: i64[2, 5, 3, 2] = aten::max_pool2d_with_indices(%d, [2, 2], [2, 2], [0, 0], [1, 1], false)
+      %t: i8[2, 5, 2, 3] = aten::transpose.int(%p, 2, 3)
+      %u: i8[2, 5, 6] = aten::view(%t, [2, 5, 6])
+      %n: i8[2, 5, 1, 1] = int8::mean(%d, 0.03, 0, [2, 3], true, 0.01, -4, -128, 127)
+      %v: i8[2, 5, 1] = aten::view(%n, [2, 5, 1])
+      %z: i8[2, 5, 7] = aten::cat({%u, %v}, 2)
+      return %z
     })");
 }
 

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "targets/cpu/lower.h"
 #include "targets/cpu/partition.h"
 #include "targets/portable/stock_kernels.h"
 #include "targets/target.h"
@@ -63,8 +64,9 @@ bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& 
 }
 
 // On stock ExecuTorch our library adds kernels under names that stock has none for; where it has
-// one, that one runs there.
-bool cpu_has(const Op& op, const Program&, const Graph& graph, const Node& node) {
+// one, that one runs there. Integers where tile programs have them; else numbers are faster.
+bool cpu_has(const Op& op, const Program& program, const Graph& graph, const Node& node) {
+  if (node.op.starts_with("int8::")) return can_lower(program, graph, node);
   return op.kernel && (!stock_has_kernel(op.kernel->name) || stock_takes(op, graph, node));
 }
 
@@ -75,7 +77,7 @@ bool xnnpack_has(const Op& op, const Program& program, const Graph& graph, const
 
 constexpr Target kTargets[] = {
     {"cpu", "our runtime on CPUs, fast: tile programs, and kernels where those do not reach",
-     cpu_has, QuantizedGraphs::numbers, partition_for_cpu},
+     cpu_has, QuantizedGraphs::integers_then_numbers, partition_for_cpu},
     {"portable", "plain instructions that ExecuTorch 1.5 and our runtime both run", portable_has,
      QuantizedGraphs::as_they_are, nullptr},
     {"xnnpack", "XNNPACK payloads and plain instructions, for stock ExecuTorch 1.5", xnnpack_has,

@@ -10,7 +10,16 @@ namespace {
 using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 
-constexpr uint32_t kVersion = 1;
+// 2: has panels of i8, which lie otherwise than readers of 1 think.
+constexpr uint32_t kVersion = 2, kVersionOfNumbers = 1;
+
+bool has_packed_bytes(const Program& program) {
+  for (const Kernel& kernel : program.kernels)
+    for (const Buffer& buffer : kernel.buffers)
+      if (buffer.layout == Layout::panels && buffer.dtype == DType::i8) return true;
+  return false;
+}
+
 constexpr size_t kSourceBytesMax = 4096, kConstantNameBytesMax = 256, kArgumentsMax = 4096;
 
 // ---- writing ----
@@ -41,8 +50,8 @@ class Writer {
       return fb::CreateArgument(b_, int8_t(a.dtype), sizes, order);
     };
     auto inputs = tables(program.inputs, argument), outputs = tables(program.outputs, argument);
-    b_.Finish(fb::CreateProgram(b_, kVersion, kernels, storages, steps, inputs, outputs,
-                                program.arena_bytes),
+    b_.Finish(fb::CreateProgram(b_, has_packed_bytes(program) ? kVersion : kVersionOfNumbers,
+                                kernels, storages, steps, inputs, outputs, program.arena_bytes),
               fb::ProgramIdentifier());
     return {b_.GetBufferPointer(), b_.GetBufferPointer() + b_.GetSize()};
   }
@@ -271,8 +280,9 @@ Result<Program> read(Bytes bytes) {
   if (!fb::VerifyProgramBuffer(verifier))
     return error(Code::invalid_file, "its tables leave its {} bytes", bytes.size());
   const fb::Program& root = *fb::GetProgram(bytes.data());
-  if (root.version() != kVersion)
-    return error(Code::unsupported, "version {}; we read {}", root.version(), kVersion);
+  if (root.version() < kVersionOfNumbers || root.version() > kVersion)
+    return error(Code::unsupported, "version {}; we read {} to {}", root.version(),
+                 kVersionOfNumbers, kVersion);
 
   Program program;
   size_t most = bytes.size();  // the walk above has bounded them
@@ -295,6 +305,9 @@ Result<Program> read(Bytes bytes) {
   TRY_VOID(read_arguments("input", root.inputs(), &program.inputs));
   TRY_VOID(read_arguments("output", root.outputs(), &program.outputs));
   program.arena_bytes = root.arena_bytes();
+  if (root.version() < kVersion && has_packed_bytes(program))
+    return error(Code::invalid_file, "version {} and packed elements of i8, which {} has",
+                 root.version(), kVersion);
   TRY_VOID(verify(program));
   return program;
 }

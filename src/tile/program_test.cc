@@ -178,5 +178,39 @@ TEST(TileProgram, says_what_does_not_fit) {
   EXPECT_EQ(refusal({}), "accepted");
 }
 
+TEST(TileProgram, packed_bytes_end_with_the_sums_of_their_columns) {
+  Result<Kernel> kernel = parse_kernel(R"(kernel k(M) {
+    in x i8[M, 5]
+    in w i8[5, 17] panels 0
+    out y i32[M, 17]
+    parallel m : M
+    parallel n : 17
+    span k : 5
+    %0 = constant i32 0
+    %1 = load x[m, k]
+    %2 = load w[k, n]
+    %3 = dot %0, %1, %2 over k
+    store y[m, n], %3
+  })");
+  ASSERT_TRUE(kernel.ok()) << kernel.error().text;
+  Program bytes;
+  bytes.kernels = {*kernel};
+  bytes.inputs = {{DType::i8, {2, 5}, {}}};
+  bytes.outputs = {{DType::i32, {2, 17}, {}}};
+  bytes.storages = {{Storage::Kind::input, 10, 0, 0, ""},
+                    {Storage::Kind::constant, 2 * (2 * 64 + 64), 0, 0, "w"},
+                    {Storage::Kind::output, 136, 0, 0, ""}};
+  bytes.steps = {
+      {0, {{0, 0, {2, 5}, {5, 1}}, {1, 0, {5, 17}, {17, 1}}, {2, 0, {2, 17}, {17, 1}}}, ""}};
+  std::vector<uint8_t> written = write_program(bytes);
+  Result<Program> again = read_program(written);
+  ASSERT_TRUE(again.ok()) << again.error().text;
+  EXPECT_EQ(again->steps, bytes.steps);
+  bytes.storages[1].bytes -= 4;
+  EXPECT_EQ(refusal(bytes),
+            "tile program: step 0: kernel k: buffer w: 380 bytes are there; its sizes and strides "
+            "reach 384");
+}
+
 }  // namespace
 }  // namespace sconce::tile

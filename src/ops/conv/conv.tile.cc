@@ -2,21 +2,11 @@
 // 3 windows, Winograd's method, where its fewer multiplications outweigh what it adds.
 #include <algorithm>
 
+#include "ops/conv/convolution_tile.h"
 #include "ops/conv/winograd.h"
-#include "ops/tile.h"
 
 namespace sconce {
 namespace {
-
-struct Convolution {
-  ValueId input, weight;
-  const ValueId* bias;
-  std::vector<int64_t> stride, padding, dilation;
-  int64_t groups, in_per_group, out_per_group;
-  int dims;  // spatial
-
-  bool is_depthwise() const { return in_per_group == 1 && out_per_group == 1 && groups > 1; }
-};
 
 // Per dimension, from a list of one number or of one each.
 std::optional<std::vector<int64_t>> per_dim(const Node& node, size_t argument, int dims) {
@@ -26,26 +16,10 @@ std::optional<std::vector<int64_t>> per_dim(const Node& node, size_t argument, i
   return list;
 }
 
+constexpr ConvolutionPositions kPositions{0, 1, 2, 3, 4, 5, 6, 7, 8};
+
 std::optional<Convolution> read(const TileLowering& l, const Node& node) {
-  const ValueId *input = tensor_argument(node, 0), *weight = tensor_argument(node, 1);
-  auto transposed = number_argument(node, 6), groups = number_argument(node, 8);
-  if (!input || !weight || !transposed || *transposed != 0 || !groups ||
-      l.type(*input).dtype != DType::f32 || l.type(*weight).dtype != DType::f32)
-    return std::nullopt;
-  Convolution c{*input, *weight, tensor_argument(node, 2), {}, {}, {}, 0, 0, 0, 0};
-  c.dims = l.rank(*weight) - 2;
-  if (c.dims < 1 || l.rank(*input) != c.dims + 2) return std::nullopt;
-  auto stride = per_dim(node, 3, c.dims), padding = per_dim(node, 4, c.dims),
-       dilation = per_dim(node, 5, c.dims);
-  if (!stride || !padding || !dilation) return std::nullopt;
-  c.stride = *stride;
-  c.padding = *padding;
-  c.dilation = *dilation;
-  c.groups = int64_t(*groups);
-  c.in_per_group = l.size(*weight, 1);
-  if (c.groups < 1 || l.size(*weight, 0) % c.groups) return std::nullopt;
-  c.out_per_group = l.size(*weight, 0) / c.groups;
-  return c;
+  return read_convolution(l, node, kPositions, DType::f32);
 }
 
 // Squares of so many results a side by Winograd's method; 1: the direct way.
@@ -167,16 +141,7 @@ std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
   auto sizes = l.sizes(node.results[0]);
   if (int tile = winograd_tile(l, *c, sizes); tile > 1)
     for (size_t d : {size_t(2), size_t(3)}) sizes[d] = (sizes[d] + tile - 1) / tile;
-  TileIndex at{l.each(sizes[0])};
-  if (c->is_depthwise() || c->groups == 1) {
-    at.push_back(l.parallel(sizes[1]));
-  } else {
-    tile::Index group = l.each(c->groups);
-    for (tile::Term& term : group.terms) term.factor = c->out_per_group;
-    at.push_back(group + l.parallel(c->out_per_group));
-  }
-  for (int d = 0; d < c->dims; d++) at.push_back(l.parallel(sizes[size_t(d) + 2]));
-  return at;
+  return convolution_loops(l, *c, sizes);
 }
 
 std::optional<tile::ValueId> convolution(TileLowering& l, const Node& node, const TileIndex& at) {
@@ -184,83 +149,135 @@ std::optional<tile::ValueId> convolution(TileLowering& l, const Node& node, cons
   if (!c || at.size() != size_t(c->dims) + 2) return std::nullopt;
   if (int tile = winograd_tile(l, *c, l.sizes(node.results[0])); tile > 1)
     return winograd_convolution(l, *c, tile, at);
-  // Which group and which column of it: the two terms that convolution_axes made.
-  bool grouped = c->groups > 1 && !c->is_depthwise();
-  tile::Index group = tile::at(0), column = at[1];
-  if (grouped) {
-    size_t terms = at[1].terms.size();
-    bool has_column = c->out_per_group > 1;
-    if (terms != (has_column ? 2u : 1u)) return std::nullopt;
-    group = tile::along(at[1].terms[0].axis);
-    column = has_column ? tile::along(at[1].terms[1].axis) : tile::at(0);
-  }
-
-  std::vector<tile::AxisId> over;
-  TileIndex from{at[0], {}}, window;
-  for (int d = 0; d < c->dims; d++) {
-    size_t i = size_t(d);
-    int64_t kernel = l.size(c->weight, d + 2);
-    tile::Index position = at[i + 2];
-    for (tile::Term& term : position.terms) term.factor *= c->stride[i];
-    position.offset = position.offset * c->stride[i] - c->padding[i];
-    tile::Index tap = tile::at(0);
-    if (kernel > 1) {
-      over.push_back(l.build.span(tile::known(kernel)));
-      tap = tile::along(over.back());
-      position = position + tile::along(over.back(), c->dilation[i]);
-    }
-    window.push_back(tap);
-    from.push_back(position);
-  }
-
+  auto reads = convolution_reads(l, *c, at);
   std::optional<tile::ValueId> initial = l.build.constant(0);
   if (c->bias) initial = l.at(*c->bias, {at[1]});
-  if (!initial) return std::nullopt;
-
-  std::vector<int64_t> sizes{c->groups, c->out_per_group, c->in_per_group};
-  for (int d = 0; d < c->dims; d++) sizes.push_back(l.size(c->weight, d + 2));
-  if (c->is_depthwise()) {
-    std::vector<int> order;  // window, then channels
-    for (int d = 0; d < c->dims; d++) order.push_back(d + 3);
-    order.push_back(0);
-    sizes[1] = sizes[2] = 1;
-    std::vector<int64_t> seen = sizes;
-    for (int d : {1, 2}) order.push_back(d);
-    auto weights = l.weights(c->weight, seen, order);
-    if (!weights) return std::nullopt;
-    from[1] = at[1];
-    auto x = l.at(c->input, from);
-    if (!x) return std::nullopt;
-    TileIndex w = window;
-    w.push_back(at[1]);
-    w.push_back(tile::at(0));
-    w.push_back(tile::at(0));
-    tile::ValueId taps = l.build.load(*weights, w);
-    if (over.empty()) return l.build.fma(*x, taps, *initial);
-    return l.build.dot(*initial, *x, taps, over);
-  }
-  // [groups, window, channels, columns].
-  std::vector<int> order{0};
-  for (int d = 0; d < c->dims; d++) order.push_back(d + 3);
-  order.push_back(2);
-  order.push_back(1);
-  auto weights = l.panels(c->weight, sizes, order, 1);
-  if (!weights) return std::nullopt;
-  tile::AxisId channel = l.build.span(tile::known(c->in_per_group));
-  over.push_back(channel);
-  tile::Index first = group;
-  for (tile::Term& term : first.terms) term.factor = c->in_per_group;
-  from[1] = first + tile::along(channel);
-  auto x = l.at(c->input, from);
-  if (!x) return std::nullopt;
-  TileIndex w{group};
-  w.insert(w.end(), window.begin(), window.end());
-  w.push_back(tile::along(channel));
-  w.push_back(column);
-  return l.build.dot(*initial, *x, l.build.load(*weights, w), over);
+  if (!reads || !initial) return std::nullopt;
+  auto x = l.at(c->input, reads->from);
+  auto weights = c->is_depthwise() ? depthwise_weights(l, *c) : convolution_panels(l, *c);
+  if (!x || !weights) return std::nullopt;
+  tile::ValueId w =
+      l.build.load(*weights, c->is_depthwise() ? depthwise_index(*reads, at) : reads->window);
+  if (reads->over.empty()) return l.build.fma(*x, w, *initial);
+  return l.build.dot(*initial, *x, w, reads->over);
 }
 
 }  // namespace
+
+std::optional<Convolution> read_convolution(const TileLowering& l, const Node& node,
+                                            const ConvolutionPositions& positions, DType dtype) {
+  auto at = [](int position) { return size_t(position); };
+  const ValueId *input = tensor_argument(node, at(positions.input)),
+                *weight = tensor_argument(node, at(positions.weight));
+  auto transposed = number_argument(node, at(positions.transposed)),
+       groups = number_argument(node, at(positions.groups));
+  if (!input || !weight || !transposed || *transposed != 0 || !groups ||
+      l.type(*input).dtype != dtype || l.type(*weight).dtype != dtype)
+    return std::nullopt;
+  Convolution c{*input, *weight, tensor_argument(node, at(positions.bias)), {}, {}, {}, 0, 0, 0, 0};
+  c.dims = l.rank(*weight) - 2;
+  if (c.dims < 1 || l.rank(*input) != c.dims + 2) return std::nullopt;
+  auto stride = per_dim(node, at(positions.stride), c.dims),
+       padding = per_dim(node, at(positions.padding), c.dims),
+       dilation = per_dim(node, at(positions.dilation), c.dims);
+  if (!stride || !padding || !dilation) return std::nullopt;
+  c.stride = *stride;
+  c.padding = *padding;
+  c.dilation = *dilation;
+  c.groups = int64_t(*groups);
+  c.in_per_group = l.size(*weight, 1);
+  if (c.groups < 1 || l.size(*weight, 0) % c.groups) return std::nullopt;
+  c.out_per_group = l.size(*weight, 0) / c.groups;
+  return c;
+}
+
+TileIndex convolution_loops(TileLowering& l, const Convolution& c,
+                            const std::vector<int64_t>& sizes) {
+  TileIndex at{l.each(sizes[0])};
+  if (c.is_depthwise() || c.groups == 1) {
+    at.push_back(l.parallel(sizes[1]));
+  } else {
+    tile::Index group = l.each(c.groups);
+    for (tile::Term& term : group.terms) term.factor = c.out_per_group;
+    at.push_back(group + l.parallel(c.out_per_group));
+  }
+  for (int d = 0; d < c.dims; d++) at.push_back(l.parallel(sizes[size_t(d) + 2]));
+  return at;
+}
+
+std::optional<ConvolutionReads> convolution_reads(TileLowering& l, const Convolution& c,
+                                                  const TileIndex& at) {
+  ConvolutionReads reads;
+  // Which group and which column of it: the two terms that convolution_loops made.
+  reads.group = tile::at(0);
+  reads.column = at[1];
+  if (c.groups > 1 && !c.is_depthwise()) {
+    bool has_column = c.out_per_group > 1;
+    if (at[1].terms.size() != (has_column ? 2u : 1u)) return std::nullopt;
+    reads.group = tile::along(at[1].terms[0].axis);
+    reads.column = has_column ? tile::along(at[1].terms[1].axis) : tile::at(0);
+  }
+  reads.from = {at[0], {}};
+  TileIndex taps;
+  for (int d = 0; d < c.dims; d++) {
+    size_t i = size_t(d);
+    int64_t kernel = l.size(c.weight, d + 2);
+    tile::Index position = at[i + 2];
+    for (tile::Term& term : position.terms) term.factor *= c.stride[i];
+    position.offset = position.offset * c.stride[i] - c.padding[i];
+    tile::Index tap = tile::at(0);
+    if (kernel > 1) {
+      reads.over.push_back(l.build.span(tile::known(kernel)));
+      tap = tile::along(reads.over.back());
+      position = position + tile::along(reads.over.back(), c.dilation[i]);
+    }
+    taps.push_back(tap);
+    reads.from.push_back(position);
+  }
+  if (c.is_depthwise()) {
+    reads.from[1] = at[1];
+    reads.window = taps;
+    return reads;
+  }
+  reads.channel = l.build.span(tile::known(c.in_per_group));
+  reads.over.push_back(reads.channel);
+  tile::Index first = reads.group;
+  for (tile::Term& term : first.terms) term.factor = c.in_per_group;
+  reads.from[1] = first + tile::along(reads.channel);
+  reads.window = {reads.group};
+  reads.window.insert(reads.window.end(), taps.begin(), taps.end());
+  reads.window.push_back(tile::along(reads.channel));
+  reads.window.push_back(reads.column);
+  return reads;
+}
+
+std::optional<int32_t> depthwise_weights(TileLowering& l, const Convolution& c) {
+  std::vector<int64_t> sizes{c.groups, 1, 1};
+  std::vector<int> order;
+  for (int d = 0; d < c.dims; d++) {
+    sizes.push_back(l.size(c.weight, d + 2));
+    order.push_back(d + 3);
+  }
+  order.insert(order.end(), {0, 1, 2});
+  return l.weights(c.weight, sizes, order);
+}
+
+TileIndex depthwise_index(const ConvolutionReads& reads, const TileIndex& at) {
+  TileIndex index = reads.window;
+  index.insert(index.end(), {at[1], tile::at(0), tile::at(0)});
+  return index;
+}
+
+std::optional<int32_t> convolution_panels(TileLowering& l, const Convolution& c, int run) {
+  std::vector<int64_t> sizes{c.groups, c.out_per_group, c.in_per_group};
+  std::vector<int> order{0};
+  for (int d = 0; d < c.dims; d++) {
+    sizes.push_back(l.size(c.weight, d + 2));
+    order.push_back(d + 3);
+  }
+  order.insert(order.end(), {2, 1});
+  return l.panels(c.weight, sizes, order, 1, run);
+}
 
 TILE(convolution) = {.op = "aten::convolution",
                      .lower = convolution,

@@ -1,7 +1,7 @@
 // int8:: operators: 8-bit integers that stand for (q - zero) * scale, multiplied and added as
 // integers. Sums wrap at 32 bits; the way back to 8 bits is that of requantize.h.
-#include "ops/conv/window.h"
 #include "ops/elementwise.h"
+#include "ops/integer/arguments.h"
 #include "ops/integer/requantize.h"
 #include "ops/reduce/rows.h"
 
@@ -111,8 +111,6 @@ Status run_linear(const Args& args, KernelContext& context) {
 // x, x_scale, x_zero, weight, weight_scales, bias, stride, padding, dilation, transposed,
 // output_padding, groups, scale, zero, min, max
 
-constexpr ConvolutionPositions kConvolution{0, 3, 5, 6, 7, 8, 9, 10, 11};
-
 Status read_window(const Args& args, Window* window, Diagnostic* diagnostic) {
   const char* what = "int8::convolution";
   SCONCE_TRY_STATUS(want_i8(what, args.tensor(0), diagnostic));
@@ -120,8 +118,9 @@ Status read_window(const Args& args, Window* window, Diagnostic* diagnostic) {
   // Checks all but the bias, which is of another type than the input.
   const Value* values[16];
   Value none;
-  for (int i = 0; i < 16; i++) values[i] = i == kConvolution.bias ? &none : args.values[size_t(i)];
-  SCONCE_TRY_STATUS(make_window(Args{Span<const Value* const>(values, 16), 16}, kConvolution,
+  for (int i = 0; i < 16; i++)
+    values[i] = i == kIntegerConvolution.bias ? &none : args.values[size_t(i)];
+  SCONCE_TRY_STATUS(make_window(Args{Span<const Value* const>(values, 16), 16}, kIntegerConvolution,
                                 window, diagnostic));
   SCONCE_TRY_STATUS(check_scale(what, args, 1, diagnostic));
   SCONCE_TRY_STATUS(check_result(what, args, 12, diagnostic));

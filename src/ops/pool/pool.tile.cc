@@ -12,12 +12,16 @@ using Value = std::optional<tile::ValueId>;
 
 std::optional<TileIndex> pooled_axes(TileLowering& l, const Node& node) {
   const ValueId* x = tensor_argument(node, 0);
-  if (!x || l.type(*x).dtype != DType::f32) return std::nullopt;
+  if (!x) return std::nullopt;
   TileIndex at;
   auto sizes = l.sizes(node.results[0]);
   for (size_t d = 0; d < sizes.size(); d++)
     at.push_back(d == 0 && sizes.size() > 3 ? l.each(sizes[d]) : l.parallel(sizes[d]));
   return at;
+}
+
+bool is_f32(const TileLowering& l, const Node& node) {
+  return l.type(*tensor_argument(node, 0)).dtype == DType::f32;
 }
 
 std::optional<std::vector<int64_t>> per_dim(const Node& node, size_t argument, int dims,
@@ -58,8 +62,11 @@ Value max_pool(TileLowering& l, const Node& node, const TileIndex& at) {
   auto stride = per_dim(node, 2, dims, *kernel);
   auto padding = per_dim(node, 3, dims, {}), dilation = per_dim(node, 4, dims, {});
   if (!stride || !padding || !dilation) return std::nullopt;
+  // The largest of bytes is a byte.
+  bool bytes = l.type(*tensor_argument(node, 0)).dtype == DType::i8;
+  if (!bytes && !is_f32(l, node)) return std::nullopt;
   Window w = window(l, at, dims, *kernel, *stride, *padding, *dilation);
-  Value x = l.at(*tensor_argument(node, 0), w.from, -INFINITY);
+  Value x = l.at(*tensor_argument(node, 0), w.from, bytes ? -128 : -INFINITY);
   if (!x || w.over.empty()) return x;
   return l.build.reduce(Reduce::max, *x, w.over);
 }
@@ -67,6 +74,7 @@ Value max_pool(TileLowering& l, const Node& node, const TileIndex& at) {
 // Sums divided by the size of the window, which must be the same everywhere.
 template <int dims>
 Value avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
+  if (!is_f32(l, node)) return std::nullopt;
   auto kernel = per_dim(node, 1, dims, {});
   if (!kernel || kernel->size() != dims) return std::nullopt;
   auto stride = per_dim(node, 2, dims, *kernel), padding = per_dim(node, 3, dims, {});
@@ -95,6 +103,7 @@ Value avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
 template <int dims>
 Value adaptive_avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
   const ValueId x = *tensor_argument(node, 0);
+  if (!is_f32(l, node)) return std::nullopt;
   std::vector<int64_t> kernel;
   double count = 1;
   for (int d = 0; d < dims; d++) {

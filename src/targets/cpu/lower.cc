@@ -51,6 +51,8 @@ std::vector<int64_t> ordered_strides(const std::vector<int64_t>& sizes,
   return strides;
 }
 
+bool is_concatenation(const Node& node) { return node.op == "aten::cat"; }
+
 bool is_stored(DType dtype) {
   switch (dtype) {
     case DType::f32:
@@ -61,10 +63,13 @@ bool is_stored(DType dtype) {
   }
 }
 
-// Integers of 8 bits are read and written where numbers come from and go to, nowhere else.
-bool takes(const Node& node, DType dtype) {
-  return is_stored(dtype) ||
-         (dtype == DType::i8 && node.op.starts_with("quantized_decomposed::"));
+// Integers of 8 bits are read and written by operators on them, where numbers come from and go to,
+// and where elements only move. Others would compute with more bits than they have.
+bool takes(const Graph& graph, const Node& node, DType dtype) {
+  if (dtype != DType::i8) return is_stored(dtype);
+  return node.op.starts_with("quantized_decomposed::") || node.op.starts_with("int8::") ||
+         is_concatenation(node) || is_view(graph, node) ||
+         node.op == "aten::max_pool2d_with_indices";
 }
 
 // How many zeros a node puts before each dimension of its operand; nothing when it does something
@@ -149,7 +154,7 @@ class KernelLowering : public TileLowering {
         info.origin == Origin::constant && rank(tensor) == 2) {
       std::vector<int64_t> own = sizes(tensor);
       if (places_.is_wanted(prepared_name(info.index, {own[1], own[0]}, {1, 0}, 0))) {
-        auto packed = panels(tensor, own, {1, 0}, 0);
+        auto packed = panels(tensor, own, {1, 0}, 0, 1);
         if (packed) return build.load_strict(*packed, {index[1], index[0]});
       }
     }
@@ -160,18 +165,35 @@ class KernelLowering : public TileLowering {
 
   std::optional<int32_t> weights(ValueId tensor, const std::vector<int64_t>& sizes,
                                  const std::vector<int>& permutation) override {
-    return prepared(tensor, sizes, permutation, -1);
+    return prepared(tensor, sizes, permutation, -1, 1);
   }
   std::optional<int32_t> panels(ValueId tensor, const std::vector<int64_t>& sizes,
-                                const std::vector<int>& permutation, int32_t lead) override {
-    return prepared(tensor, sizes, permutation, lead);
+                                const std::vector<int>& permutation, int32_t lead,
+                                int run) override {
+    return prepared(tensor, sizes, permutation, lead, run);
+  }
+  std::optional<int32_t> constant_index(ValueId tensor) const override {
+    const ValueInfo& info = graph.values[size_t(tensor)];
+    if (info.origin != Origin::constant) return std::nullopt;
+    return info.index;
+  }
+  Bytes constant_bytes(ValueId tensor) const override {
+    return program_.constants[size_t(*constant_index(tensor))].bytes;
+  }
+  int32_t made(const std::string& name, DType dtype, int64_t size,
+               const std::function<std::vector<uint8_t>()>& make) override {
+    if (!places_.find_constant(name)) {
+      auto bytes = std::make_shared<std::vector<uint8_t>>(make());
+      places_.add_constant(name, *bytes, bytes);
+    }
+    return constant_buffer(name, dtype, {size}, -1);
   }
 
   std::optional<int32_t> winograd_panels(ValueId windows, int tile) override {
     int64_t columns = size(windows, 0), channels = size(windows, 1);
     int64_t points = winograd(tile).points();
     const ValueInfo& info = graph.values[size_t(windows)];
-    return made_constant(
+    return constant_made_of(
         windows, fmt::format("constant {} for Winograd's squares of {}", info.index, tile),
         {points * points, channels, columns}, 1,
         [&](Bytes data) { return winograd_panels_f32(data, columns, channels, tile); });
@@ -207,33 +229,46 @@ class KernelLowering : public TileLowering {
 
   // A constant in another order, packed when lead >= 0.
   std::optional<int32_t> prepared(ValueId tensor, const std::vector<int64_t>& sizes,
-                                  const std::vector<int>& permutation, int32_t lead) {
+                                  const std::vector<int>& permutation, int32_t lead, int run) {
+    bool bytes = type(tensor).dtype == DType::i8;
     std::vector<int64_t> ordered;
     for (int d : permutation) ordered.push_back(sizes[size_t(d)]);
     int32_t index = graph.values[size_t(tensor)].index;
-    return made_constant(tensor, prepared_name(index, ordered, permutation, lead), ordered, lead,
-                         [&](Bytes data) {
-                           return lead < 0 ? permuted_f32(data, sizes, permutation)
-                                           : packed_panels_f32(data, sizes, permutation, lead);
-                         });
+    std::string name = prepared_name(index, ordered, permutation, lead, run);
+    for (; run > 1; run--) {  // one dim of the buffer
+      ordered[ordered.size() - 3] *= ordered[ordered.size() - 2];
+      ordered.erase(ordered.end() - 2);
+    }
+    int joined = int(permutation.size() - ordered.size()) + 1;
+    return constant_made_of(tensor, name, ordered, lead, [&](Bytes data) {
+      return lead < 0 ? permuted(data, bytes ? 1 : 4, sizes, permutation)
+             : bytes  ? packed_panels_i8(data, sizes, permutation, lead, joined)
+                      : packed_panels_f32(data, sizes, permutation, lead);
+    });
   }
 
   // A buffer of the bytes that `make` makes of a constant, once for each name.
   template <class Make>
-  std::optional<int32_t> made_constant(ValueId tensor, const std::string& name,
-                                       const std::vector<int64_t>& ordered, int32_t lead,
-                                       Make make) {
+  std::optional<int32_t> constant_made_of(ValueId tensor, const std::string& name,
+                                          const std::vector<int64_t>& ordered, int32_t lead,
+                                          Make make) {
     const ValueInfo& info = graph.values[size_t(tensor)];
-    if (info.origin != Origin::constant || type(tensor).dtype != DType::f32) return std::nullopt;
+    DType dtype = type(tensor).dtype;
+    if (info.origin != Origin::constant || (dtype != DType::f32 && dtype != DType::i8))
+      return std::nullopt;
     const ConstantData& constant = program_.constants[size_t(info.index)];
     if (!places_.find_constant(name)) {
       auto bytes = std::make_shared<std::vector<uint8_t>>(make(constant.bytes));
       places_.add_constant(name, *bytes, bytes);
       release_pages(constant.bytes);  // the copy takes its place in the file
     }
+    return constant_buffer(name, dtype, ordered, lead);
+  }
+  int32_t constant_buffer(const std::string& name, DType dtype, const std::vector<int64_t>& ordered,
+                          int32_t lead) {
     std::vector<tile::Extent> dims;
     for (int64_t size : ordered) dims.push_back(tile::known(size));
-    int32_t id = lead < 0 ? build.input(DType::f32, dims) : build.panels(DType::f32, dims, lead);
+    int32_t id = lead < 0 ? build.input(dtype, dims) : build.panels(dtype, dims, lead);
     ElementView view{kNoValue, 0, ordered, contiguous_strides(ordered)};
     operands.push_back({std::move(view), name});
     return id;
@@ -317,8 +352,6 @@ class PlainPlaces : public Places {
  private:
   const Graph& graph_;
 };
-
-bool is_concatenation(const Node& node) { return node.op == "aten::cat"; }
 
 std::optional<size_t> concatenated_dim(const Graph& graph, const Node& node) {
   auto dim = number_argument(node, 1);
@@ -488,6 +521,21 @@ class Lowering : public Places {
       });
       if (graph_.type(node.results[0]).tensor.sizes.size() >= 3)
         channels_last_[size_t(node.results[0])] = last;
+    }
+    // What is computed for nothing but convolutions is computed as they want it.
+    std::vector<int32_t> wanted(graph_.values.size(), 0);
+    for (NodeId id : nodes_) {
+      const Node& node = graph_.nodes[size_t(id)];
+      const TileRule* rule = find_tile_rule(node.op);
+      if (rule && rule->channels_last) wanted[size_t(*tensor_argument(node, 0))]++;
+    }
+    for (NodeId id : nodes_) {
+      const Node& node = graph_.nodes[size_t(id)];
+      const TileRule* rule = find_tile_rule(node.op);
+      size_t value = size_t(node.results[0]);
+      if (rule && !rule->axes && !is_output_[value] && wanted[value] > 0 &&
+          wanted[value] == uses_[value] && graph_.type(node.results[0]).tensor.sizes.size() >= 3)
+        channels_last_[value] = true;
     }
   }
 
@@ -742,10 +790,10 @@ bool can_lower(const Program& program, const Graph& graph, const Node& node) {
   if (node.results.empty()) return false;
   bool fits = true;
   Graph::for_each_use(node, [&](ValueId used) {
-    fits &= is_static_tensor(graph, used) && takes(node, graph.type(used).tensor.dtype);
+    fits &= is_static_tensor(graph, used) && takes(graph, node, graph.type(used).tensor.dtype);
   });
   fits &= is_static_tensor(graph, node.results[0]) &&
-          takes(node, graph.type(node.results[0]).tensor.dtype);
+          takes(graph, node, graph.type(node.results[0]).tensor.dtype);
   // Other results must be unused: a kernel gives the first one.
   if (fits && node.results.size() > 1) {
     std::vector<int32_t> uses = graph.use_counts();

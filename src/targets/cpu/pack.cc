@@ -50,12 +50,50 @@ void walk(const Ordered& o, size_t first, size_t last, F f) {
 
 }  // namespace
 
-std::vector<uint8_t> permuted_f32(Bytes data, const std::vector<int64_t>& sizes,
-                                  const std::vector<int>& permutation) {
+std::vector<uint8_t> permuted(Bytes data, size_t element_bytes, const std::vector<int64_t>& sizes,
+                              const std::vector<int>& permutation) {
   std::vector<uint8_t> result(data.size());
   Ordered o = in_order(sizes, permutation);
   walk(o, 0, o.sizes.size(), [&](int64_t position, int64_t offset) {
-    memcpy(&result[size_t(position) * 4], &data[size_t(offset) * 4], 4);
+    memcpy(&result[size_t(position) * element_bytes], &data[size_t(offset) * element_bytes],
+           element_bytes);
+  });
+  return result;
+}
+
+std::vector<uint8_t> packed_panels_i8(Bytes data, const std::vector<int64_t>& sizes,
+                                      const std::vector<int>& permutation, int32_t lead, int run) {
+  Ordered o = in_order(sizes, permutation);
+  size_t last = o.sizes.size() - 1;
+  int64_t leads = 1, steps = 1, length = 1;
+  for (size_t d = 0; d < last; d++) (d < size_t(lead) ? leads : steps) *= o.sizes[d];
+  for (size_t d = last - size_t(run); d < last; d++) length *= o.sizes[d];
+  // Its form does not depend on how the dims are cut.
+  tile::Buffer buffer;
+  buffer.dtype = DType::i8;
+  buffer.panel_lead = 1;
+  int64_t dims[] = {leads, steps / std::max<int64_t>(length, 1), length, o.sizes[last]};
+  tile::PanelShape shape = *tile::panel_shape(buffer, {dims, 4});
+  std::vector<uint8_t> result(static_cast<size_t>(shape.bytes));
+  std::vector<int64_t> from(static_cast<size_t>(steps)), to(from);
+  walk(o, size_t(lead), last, [&](int64_t step, int64_t offset) {
+    from[size_t(step)] = offset;
+    to[size_t(step)] = shape.offset(0, step / length, step % length, 0);
+  });
+  walk(o, 0, size_t(lead), [&](int64_t l, int64_t lead_offset) {
+    for (int64_t n = 0; n < o.sizes[last]; n++) {
+      const uint8_t* column = data.data() + lead_offset + n * o.strides[last];
+      uint8_t* panel = result.data() + shape.panel(l, n);
+      uint8_t* place = panel + shape.offset(0, 0, 0, n % tile::kPanelColumns);
+      uint32_t sum = 0;
+      for (size_t step = 0; step < from.size(); step++) {
+        uint8_t weight = column[from[step]];
+        place[to[step]] = weight;
+        sum += uint32_t(int8_t(weight));
+      }
+      memcpy(panel + shape.panel_bytes - (tile::kPanelColumns - n % tile::kPanelColumns) * 4, &sum,
+             4);
+    }
   });
   return result;
 }
@@ -118,10 +156,11 @@ std::vector<uint8_t> winograd_panels_f32(Bytes data, int64_t columns, int64_t ch
 }
 
 std::string prepared_name(int32_t constant, const std::vector<int64_t>& sizes,
-                          const std::vector<int>& permutation, int32_t lead) {
-  return fmt::format("constant {} as {} by {}{}", constant, fmt::join(sizes, "x"),
+                          const std::vector<int>& permutation, int32_t lead, int run) {
+  return fmt::format("constant {} as {} by {}{}{}", constant, fmt::join(sizes, "x"),
                      fmt::join(permutation, ""),
-                     lead < 0 ? std::string() : fmt::format(" in panels after {}", lead));
+                     lead < 0 ? std::string() : fmt::format(" in panels after {}", lead),
+                     run == 1 ? std::string() : fmt::format(", runs of {}", run));
 }
 
 }  // namespace sconce

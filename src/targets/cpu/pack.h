@@ -8,17 +8,22 @@
 
 namespace sconce {
 
-// f32 data seen as `sizes`, its dimensions then in the order of `permutation`, row-major.
-std::vector<uint8_t> permuted_f32(Bytes data, const std::vector<int64_t>& sizes,
-                                  const std::vector<int>& permutation);
+// Data of elements of 1 or 4 bytes seen as `sizes`, its dimensions then in the order of
+// `permutation`, row-major.
+std::vector<uint8_t> permuted(Bytes data, size_t element_bytes, const std::vector<int64_t>& sizes,
+                              const std::vector<int>& permutation);
 // The same packed for dot (tile::Layout::panels): [lead...][ceil(N / 16)][k...][16].
 std::vector<uint8_t> packed_panels_f32(Bytes data, const std::vector<int64_t>& sizes,
                                        const std::vector<int>& permutation, int32_t lead);
+// The same for i8, by quads and with the sums of columns; the `run` dimensions before the columns
+// are one of the buffer.
+std::vector<uint8_t> packed_panels_i8(Bytes data, const std::vector<int64_t>& sizes,
+                                      const std::vector<int>& permutation, int32_t lead, int run);
 // Windows [columns, channels, 3, 3] for Winograd's method with squares of `tile`
 // (ops/conv/winograd.h): panels of [points^2][channels, columns], computed in f64 and rounded once.
 std::vector<uint8_t> winograd_panels_f32(Bytes data, int64_t columns, int64_t channels, int tile);
 // A name that is equal when constant, sizes, order and packing are.
 std::string prepared_name(int32_t constant, const std::vector<int64_t>& sizes,
-                          const std::vector<int>& permutation, int32_t lead);
+                          const std::vector<int>& permutation, int32_t lead, int run = 1);
 
 }  // namespace sconce

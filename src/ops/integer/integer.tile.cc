@@ -1,0 +1,317 @@
+// int8:: operators in the tile language, in the steps of integer.kernel.cc: exact sums of products
+// of bytes, or numbers made of bytes, which become bytes again as requantize.h says.
+#include <cstring>
+
+#include "ops/conv/convolution_tile.h"
+#include "ops/integer/arguments.h"
+
+namespace sconce {
+namespace {
+
+using tile::Binary;
+using tile::Reduce;
+using tile::Unary;
+using Value = std::optional<tile::ValueId>;
+
+bool is_i8(const TileLowering& l, ValueId id) { return l.type(id).dtype == DType::i8; }
+
+tile::ValueId number(TileLowering& l, double x) { return l.build.constant(double(float(x))); }
+
+// What (q - zero) * scale a tensor's bytes stand for.
+struct Affine {
+  float scale;
+  int32_t zero;
+};
+std::optional<Affine> affine_at(const Node& node, size_t i) {
+  auto scale = number_argument(node, i), zero = number_argument(node, i + 1);
+  if (!scale || !zero || !(*scale > 0 && *scale < 1e38) || !(*zero >= -128 && *zero <= 127))
+    return std::nullopt;
+  return Affine{float(*scale), int32_t(*zero)};
+}
+
+// scale, zero, min, max of a result at `i`.
+struct Result8 {
+  Affine affine;
+  int32_t min = -128, max = 127;
+};
+std::optional<Result8> result_at(const Node& node, size_t i) {
+  auto affine = affine_at(node, i);
+  auto min = number_argument(node, i + 2), max = number_argument(node, i + 3);
+  if (!affine || !min || !max || !(*min >= -128 && *min <= *max && *max <= 127))
+    return std::nullopt;
+  return Result8{*affine, int32_t(*min), int32_t(*max)};
+}
+
+// Requantize: bytes of a number in units of the result's scale.
+tile::ValueId requantized(TileLowering& l, tile::ValueId x, const Result8& to) {
+  tile::ValueId low = number(l, to.min - to.affine.zero);
+  x = l.build.select(l.build.binary(Binary::gt, x, low), x, low);
+  x = l.build.binary(Binary::min, x, number(l, to.max - to.affine.zero));
+  x = l.build.unary(Unary::round, x);
+  if (to.affine.zero != 0) x = l.build.add(x, number(l, to.affine.zero));
+  return l.build.cast(x, DType::i32);
+}
+
+// q - zero as a number; exact.
+Value centered(TileLowering& l, Value q, const Affine& of) {
+  if (!q) return std::nullopt;
+  tile::ValueId x = l.build.cast(*q, DType::f32);
+  return of.zero == 0 ? x : l.build.sub(x, number(l, of.zero));
+}
+
+// --- sums of products
+
+// Weights of `outputs` columns, their scales and an integer bias: all of them constants.
+struct Weights {
+  ValueId weight, scales;
+  const ValueId* bias;
+  int64_t outputs;
+};
+std::optional<Weights> weights_of(const TileLowering& l, const Node& node) {
+  const ValueId *weight = tensor_argument(node, 3), *scales = tensor_argument(node, 4),
+                *bias = tensor_argument(node, 5);
+  if (!weight || !scales || !is_i8(l, *weight) || l.rank(*weight) < 2 ||
+      !l.constant_index(*weight) || !l.constant_index(*scales) || l.rank(*scales) != 1 ||
+      l.type(*scales).dtype != DType::f32)
+    return std::nullopt;
+  int64_t outputs = l.size(*weight, 0);
+  if (l.size(*scales, 0) != 1 && l.size(*scales, 0) != outputs) return std::nullopt;
+  if (bias && (!l.constant_index(*bias) || l.type(*bias).dtype != DType::i32 ||
+               l.rank(*bias) != 1 || l.size(*bias, 0) != outputs))
+    return std::nullopt;
+  return Weights{*weight, *scales, bias, outputs};
+}
+
+template <class T>
+T element(Bytes bytes, int64_t i) {
+  T x;
+  memcpy(&x, bytes.data() + size_t(i) * sizeof(T), sizeof(T));
+  return x;
+}
+template <class T>
+std::vector<uint8_t> bytes_of(const std::vector<T>& list) {
+  std::vector<uint8_t> bytes(list.size() * sizeof(T));
+  if (!list.empty()) memcpy(bytes.data(), list.data(), bytes.size());
+  return bytes;
+}
+
+// What sums of raw bytes begin with: the bias, less what the zero point of x adds to each column.
+tile::ValueId initial_sum(TileLowering& l, const Weights& w, int32_t x_zero,
+                          const tile::Index& column) {
+  if (!w.bias && x_zero == 0) return l.build.constant(0, DType::i32);
+  auto make = [&] {
+    Bytes weight = l.constant_bytes(w.weight);
+    Bytes bias = w.bias ? l.constant_bytes(*w.bias) : Bytes();
+    int64_t each = w.outputs ? int64_t(weight.size()) / w.outputs : 0;
+    std::vector<uint32_t> sums;
+    for (int64_t o = 0; o < w.outputs; o++) {
+      uint32_t sum = 0;
+      for (int64_t k = 0; k < each; k++) sum += uint32_t(int8_t(weight[size_t(o * each + k)]));
+      sums.push_back((w.bias ? element<uint32_t>(bias, o) : 0) - uint32_t(x_zero) * sum);
+    }
+    return bytes_of(sums);
+  };
+  std::string name =
+      fmt::format("sums of constant {} for zero {} onto {}", *l.constant_index(w.weight), x_zero,
+                  w.bias ? *l.constant_index(*w.bias) : -1);
+  return l.build.load(l.made(name, DType::i32, w.outputs, make), {column});
+}
+
+// Exact sums in units of x_scale * weight_scale become bytes.
+tile::ValueId finished(TileLowering& l, const Weights& w, tile::ValueId sum, const Affine& x,
+                       const Result8& to, const tile::Index& column) {
+  bool same = l.size(w.scales, 0) == 1;
+  auto ratio = [&, scales = l.constant_bytes(w.scales)](int64_t i) {
+    return x.scale * element<float>(scales, i) / to.affine.scale;
+  };
+  auto make = [&] {
+    std::vector<float> ratios;
+    for (int64_t o = 0; o < w.outputs; o++) ratios.push_back(ratio(o));
+    return bytes_of(ratios);
+  };
+  std::string name = fmt::format("scales of constant {} times {:a} by {:a}",
+                                 *l.constant_index(w.scales), x.scale, to.affine.scale);
+  tile::ValueId scale = same ? number(l, double(ratio(0)))
+                             : l.build.load(l.made(name, DType::f32, w.outputs, make), {column});
+  return requantized(l, l.build.mul(l.build.cast(sum, DType::f32), scale), to);
+}
+
+// x, x_scale, x_zero, weight, weight_scales, bias, scale, zero, min, max
+Value linear(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId* x = tensor_argument(node, 0);
+  auto from = affine_at(node, 1);
+  auto to = result_at(node, 6);
+  auto w = weights_of(l, node);
+  if (!x || !is_i8(l, *x) || !from || !to || !w || l.rank(w->weight) != 2 || l.rank(*x) < 1 ||
+      l.size(w->weight, 1) < 1)
+    return std::nullopt;
+  tile::AxisId k = l.build.span(tile::known(l.size(w->weight, 1)));
+  TileIndex read(at.begin(), at.end() - 1);
+  read.push_back(tile::along(k));
+  auto rows = l.at(*x, read);
+  auto panels = l.panels(w->weight, l.sizes(w->weight), {1, 0}, 0);
+  if (!rows || !panels) return std::nullopt;
+  tile::ValueId sum = l.build.dot(initial_sum(l, *w, from->zero, at.back()), *rows,
+                                  l.build.load(*panels, {tile::along(k), at.back()}), {k});
+  return finished(l, *w, sum, *from, *to, at.back());
+}
+
+std::optional<TileIndex> linear_axes(TileLowering& l, const Node& node) {
+  TileIndex at;
+  for (int64_t size : l.sizes(node.results[0])) at.push_back(l.parallel(size));
+  return at;
+}
+
+std::optional<Convolution> read(const TileLowering& l, const Node& node) {
+  return read_convolution(l, node, kIntegerConvolution, DType::i8);
+}
+
+std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
+  auto c = read(l, node);
+  if (!c) return std::nullopt;
+  return convolution_loops(l, *c, l.sizes(node.results[0]));
+}
+
+// ..., stride, padding, dilation, transposed, output_padding, groups, scale, zero, min, max
+Value convolution(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto c = read(l, node);
+  auto from = affine_at(node, 1);
+  auto to = result_at(node, 12);
+  auto w = weights_of(l, node);
+  if (!c || !from || !to || !w || at.size() != size_t(c->dims) + 2) return std::nullopt;
+  auto reads = convolution_reads(l, *c, at);
+  if (!reads || reads->over.empty()) return std::nullopt;
+  // The zero point lies around the image; initial_sum() takes it out again.
+  auto x = l.at(c->input, reads->from, from->zero);
+  if (!x) return std::nullopt;
+  std::optional<int32_t> weights;
+  TileIndex index;
+  if (c->is_depthwise()) {
+    weights = depthwise_weights(l, *c);
+    index = depthwise_index(*reads, at);
+  } else {
+    // Quads of steps are filled up for each run: few channels make one with the window's width.
+    int64_t width = l.size(c->weight, c->dims + 1);
+    bool joined = c->groups == 1 && c->in_per_group < 16 && width > 1 && c->dilation.back() == 1;
+    weights = convolution_panels(l, *c, joined ? 2 : 1);
+    index = reads->window;
+    if (joined) {
+      size_t last = index.size() - 2;
+      for (tile::Term& term : index[last - 1].terms) term.factor = c->in_per_group;
+      index[last] = index[last - 1] + index[last];
+      index.erase(index.begin() + std::ptrdiff_t(last) - 1);
+    }
+  }
+  if (!weights) return std::nullopt;
+  tile::ValueId sum = l.build.dot(initial_sum(l, *w, from->zero, at[1]), *x,
+                                  l.build.load(*weights, index), reads->over);
+  return finished(l, *w, sum, *from, *to, at[1]);
+}
+
+// --- numbers made of bytes
+
+// a, a_scale, a_zero, b, b_scale, b_zero, scale, zero, min, max
+template <char op>
+Value binary(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId *a = tensor_argument(node, 0), *b = tensor_argument(node, 3);
+  auto of_a = affine_at(node, 1), of_b = affine_at(node, 4);
+  auto to = result_at(node, 6);
+  if (!a || !b || !is_i8(l, *a) || !is_i8(l, *b) || !of_a || !of_b || !to) return std::nullopt;
+  auto x = centered(l, l.broadcast(*a, at), *of_a), y = centered(l, l.broadcast(*b, at), *of_b);
+  if (!x || !y) return std::nullopt;
+  float out = to->affine.scale;
+  if (op == '*')  // of integers below 2^16: exact
+    return requantized(
+        l, l.build.mul(l.build.mul(*x, *y), number(l, double(of_a->scale * of_b->scale / out))),
+        *to);
+  tile::ValueId p = l.build.mul(*x, number(l, double(of_a->scale / out))),
+                q = l.build.mul(*y, number(l, double(of_b->scale / out)));
+  return requantized(l, op == '+' ? l.build.add(p, q) : l.build.sub(p, q), *to);
+}
+
+// The dimensions of a mean; all of them when none are given.
+std::optional<std::vector<bool>> mean_dims(const TileLowering& l, const Node& node) {
+  const ValueId* x = tensor_argument(node, 0);
+  if (!x) return std::nullopt;
+  int rank = l.rank(*x);
+  std::vector<bool> over(size_t(rank), std::holds_alternative<None>(node.arguments[3]));
+  if (!over.empty() && over[0]) return over;
+  auto dims = ints_argument(node, 3);
+  if (!dims) return std::nullopt;
+  for (int64_t d : *dims) {
+    if (d < -rank || d >= rank) return std::nullopt;
+    over[size_t(d < 0 ? d + rank : d)] = true;
+  }
+  if (dims->empty()) over.assign(size_t(rank), true);
+  return over;
+}
+
+// x, x_scale, x_zero, dim, keepdim, scale, zero, min, max
+Value mean(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId* x = tensor_argument(node, 0);
+  auto from = affine_at(node, 1);
+  auto to = result_at(node, 5);
+  auto keep = number_argument(node, 4);
+  auto over = mean_dims(l, node);
+  if (!x || !is_i8(l, *x) || !from || !to || !keep || !over) return std::nullopt;
+  TileIndex index;
+  std::vector<tile::AxisId> axes;
+  int64_t count = 1;
+  size_t next = 0;
+  for (size_t d = 0; d < over->size(); d++) {
+    if (!(*over)[d]) {
+      if (next >= at.size()) return std::nullopt;
+      index.push_back(at[next++]);
+      continue;
+    }
+    if (*keep != 0) next++;
+    int64_t size = l.size(*x, int(d));
+    count *= size;
+    if (count < 1 || count >= 1 << 16) return std::nullopt;  // sums of numbers stay exact
+    axes.push_back(l.build.span(tile::known(size)));
+    index.push_back(tile::along(axes.back()));
+  }
+  if (axes.empty()) return std::nullopt;
+  auto loaded = l.at(*x, index);
+  if (!loaded) return std::nullopt;
+  tile::ValueId sum = l.build.reduce(Reduce::sum, l.build.cast(*loaded, DType::f32), axes);
+  if (from->zero != 0) sum = l.build.sub(sum, number(l, double(int64_t(from->zero) * count)));
+  tile::ValueId part = l.build.div(sum, number(l, double(count)));
+  float ratio = from->scale / to->affine.scale;
+  return requantized(l, l.build.mul(part, number(l, double(ratio))), *to);
+}
+
+// x, x_scale, x_zero, low, high, scale, zero
+Value clamp(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId* x = tensor_argument(node, 0);
+  auto from = affine_at(node, 1), to = affine_at(node, 5);
+  if (!x || !is_i8(l, *x) || !from || !to) return std::nullopt;
+  auto value = centered(l, l.at(*x, at), *from);
+  if (!value) return std::nullopt;
+  tile::ValueId y = l.build.mul(*value, number(l, double(from->scale)));
+  auto limit = [&](size_t i, Binary compare) {
+    if (std::holds_alternative<None>(node.arguments[i])) return true;
+    auto to_number = number_argument(node, i);
+    if (!to_number) return false;
+    tile::ValueId bound = number(l, *to_number);
+    y = l.build.select(l.build.binary(compare, y, bound), bound, y);
+    return true;
+  };
+  if (!limit(3, Binary::lt) || !limit(4, Binary::gt)) return std::nullopt;
+  return requantized(l, l.build.mul(y, number(l, double(1 / to->scale))), {*to});
+}
+
+}  // namespace
+
+TILE(int8_linear) = {"int8::linear", linear, linear_axes};
+TILE(int8_convolution) = {.op = "int8::convolution",
+                          .lower = convolution,
+                          .axes = convolution_axes,
+                          .channels_last = true};
+TILE(int8_add) = {"int8::add", binary<'+'>};
+TILE(int8_sub) = {"int8::sub", binary<'-'>};
+TILE(int8_mul) = {"int8::mul", binary<'*'>};
+TILE(int8_mean) = {"int8::mean", mean, linear_axes};
+TILE(int8_clamp) = {"int8::clamp", clamp};
+
+}  // namespace sconce
