@@ -89,8 +89,8 @@ struct TileRule {
   int (*square)(const TileLowering& l, const Node& node) = nullptr;
   // Runs along channels: its input, and what it gives, are best laid out with channels innermost.
   bool channels_last = false;
-  // Sees zeros around its input, so that those which a pad puts there need not be made.
-  bool zeros_around = false;
+  // What it sees around its input, so that what a pad puts there need not be made. Null: nothing.
+  std::optional<double> (*around)(const Node& node) = nullptr;
 };
 
 #define TILE(name)                             \

@@ -360,6 +360,29 @@ bool fold_max_pool(Matcher& m, NodeId root, const Node& node, const Affine& to) 
   return m.replace_anyway(root, "aten::clamp", {ValueRef{made}, to.min, to.max});
 }
 
+// What is put around an image becomes the integer that it is; the image gets the scale first.
+bool fold_pad(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+  auto x = quantized(m, Matcher::value(node, 0));
+  auto value = m.number(node, 2);
+  auto* pads = std::get_if<std::vector<IntItem>>(&node.arguments[1]);
+  if (!m.runs_moves_of_integers() || !x || !value || !std::isfinite(*value) || !pads ||
+      to.min != -128 || to.max != 127 || !m.closed_at(root))
+    return false;
+  for (const IntItem& pad : *pads)
+    if (!pad.is_known() || pad.known < 0) return false;
+  ValueId inner = x->value;
+  if (x->scale != to.scale) {
+    std::vector<Argument> arguments;
+    append(arguments, *x);
+    arguments.insert(arguments.end(), {None{}, None{}, to.scale.scale, to.scale.zero});
+    Type type = m.graph().type(x->value);
+    if (!m.target_has("int8::clamp", arguments, {x->value})) return false;
+    inner = m.add("int8::clamp", std::move(arguments), type, node);
+  }
+  return m.replace_anyway(root, node.op,
+                          {ValueRef{inner}, node.arguments[1], quantized_limit(*value, to)});
+}
+
 bool fold_cat(Matcher& m, NodeId root, const Node& node, const Affine& to) {
   auto* parts = std::get_if<std::vector<ValueRef>>(&node.arguments[0]);
   if (!parts || to.min != -128 || to.max != 127) return false;
@@ -374,10 +397,37 @@ bool fold_cat(Matcher& m, NodeId root, const Node& node, const Affine& to) {
   return m.replace_anyway(root, node.op, std::move(arguments));
 }
 
+// A limit of integers that nothing else reads becomes one of the operator that makes them.
+bool fold_limit(Matcher& m, NodeId root, ValueId x, const Quantized& from, Limits limits,
+                const Affine& to) {
+  if (from.scale != to.scale || m.uses(x) != 1 || m.uses(from.value) != 1 ||
+      !m.graph().is_node(from.value))
+    return false;
+  NodeId maker = m.graph().values[size_t(from.value)].index;
+  const Node& node = m.node(maker);
+  size_t last = node.arguments.size() - 1;  // ..., scale, zero, min, max
+  if (!node.op.starts_with("int8::") || node.op == "int8::clamp" ||
+      m.type(from.value).dtype != DType::i8)
+    return false;
+  auto min = m.number(node, last - 1), max = m.number(node, last);
+  if (!min || !max) return false;
+  auto limited = [&](double q) {
+    if (std::isfinite(limits.low)) q = std::max(q, double(quantized_limit(limits.low, to)));
+    if (std::isfinite(limits.high)) q = std::min(q, double(quantized_limit(limits.high, to)));
+    return int64_t(q);
+  };
+  int64_t low = limited(*min), high = limited(*max);
+  if (!m.replace_anyway(root, "aten::alias", {ValueRef{from.value}})) return false;
+  m.set_argument(maker, last - 1, low);
+  m.set_argument(maker, last, high);
+  return true;
+}
+
 // A relu or clamp of its own, or a change of scale.
 bool fold_clamp(Matcher& m, NodeId root, ValueId x, Limits limits, const Affine& to) {
   auto from = quantized(m, x);
   if (!from || to.min != -128 || to.max != 127) return false;
+  if (fold_limit(m, root, x, *from, limits, to)) return true;
   std::vector<Argument> arguments;
   append(arguments, *from);
   auto limit = [](double number) {
@@ -419,7 +469,7 @@ bool fold_quantize(Matcher& m, NodeId root) {
          try_one({"aten::mean.dim", "aten::adaptive_avg_pool2d", "aten::_adaptive_avg_pool2d"},
                  fold_mean) ||
          try_one({"aten::max_pool2d_with_indices"}, fold_max_pool) || try_one(kMoves, fold_move) ||
-         try_one({"aten::cat"}, fold_cat);
+         try_one({"aten::cat"}, fold_cat) || try_one({"aten::constant_pad_nd"}, fold_pad);
 }
 
 // --- products whose input is quantised by its own range ------------------------------------------

@@ -146,12 +146,14 @@ bool Matcher::add_factors(const Node& node, int sign, Product* out, int depth) {
   return false;
 }
 
-bool Matcher::target_has(std::string_view name, const std::vector<Argument>& arguments) {
+bool Matcher::target_has(std::string_view name, const std::vector<Argument>& arguments,
+                         const std::vector<ValueId>& results) {
   const Op* op = find_op(name);
   if (!op || !op->kernel) return false;
   Node node;
   node.op = op->name;
   node.arguments = arguments;
+  node.results = results;
   if (context_.has_node(*op, program_, graph_, node)) return true;
   // One operator for one operator, so nothing is lost.
   if (name == "aten::layer_norm")
@@ -219,7 +221,7 @@ bool Matcher::replace(NodeId root, std::string_view name, std::vector<Argument> 
     arguments.push_back(op->arguments[i].has_default ? op->arguments[i].default_value
                                                      : Argument(None{}));
   }
-  if (!closed_at(root) || (ask && !target_has(name, arguments))) return false;
+  if (!closed_at(root) || (ask && !target_has(name, arguments, this->node(root).results))) return false;
   Node& node = graph_.nodes[size_t(root)];
   Node before = node;
   node.op = op->name;

@@ -56,8 +56,14 @@ class Matcher {
   bool sum(ValueId id, ValueId* a, ValueId* b);
 
   // --- replacing
-  // True when the target runs `op`, or the one operator it is known to decompose into.
-  bool target_has(std::string_view op, const std::vector<Argument>& arguments);
+  // True when the target runs `op`, or the one operator it is known to decompose into; `results`:
+  // values of the types that it would give, where they are known.
+  bool target_has(std::string_view op, const std::vector<Argument>& arguments,
+                  const std::vector<ValueId>& results = {});
+  // True when integers of 8 bits can be moved, padded and joined without leaving what runs them.
+  bool runs_moves_of_integers() const {
+    return context_.quantized == QuantizedGraphs::integers_then_numbers;
+  }
   // Makes the node compute `op` instead, when nobody outside the pattern sees its inside and the
   // target has the operator. Missing trailing arguments take their defaults.
   bool replace(NodeId root, std::string_view op, std::vector<Argument> arguments) {

@@ -64,8 +64,9 @@ struct BytesPlan {
   int32_t scale = kNone;  // the load of scales by column; none: `scale_number` for all
   float scale_number = 1;
   LimitI8 to = {};
-  int32_t added = kNone;  // the load of what is added
-  AddI8 add = {};         // its numbers
+  bool is_again = false;  // become others by `again`
+  int32_t added = kNone;  // the load of what is added then
+  AgainI8 again = {};
 };
 
 // What a dot does, found out once.
@@ -138,8 +139,8 @@ struct Plan::State {
   void plan_integer_dot(size_t n);
   bool find_panel_axes(const Instruction& dot, ValueId columns, size_t* run_axes) const;
   bool is_known_load(ValueId v, DType dtype) const;
-  bool fold_bytes(size_t n);
-  bool is_stored_maximum(const Instruction& reduce) const;
+  bool fold_bytes(size_t n, bool may_add);
+  bool is_narrow_maximum(const Instruction& reduce) const;
   bool is_row_of_pixels(const std::vector<AxisId>& out) const;
   bool stays_narrow(ValueId v) const;
   bool is_whole_store(const Instruction& store, ValueId v) const;
@@ -1219,6 +1220,7 @@ class Worker {
     call.bias = integer_bias(i);
     call.scale = scales_of(plan.bytes, &call.scale_step);
     call.to = plan.bytes.to;
+    call.again = plan.bytes.is_again ? &plan.bytes.again : nullptr;
     const auto* outside = reinterpret_cast<const int8_t*>(scratch_ + plan.fill_offset);
     each_row_of_taps<TapsI8Block>(n, p_.producer(i.operands[plan.swapped ? 2 : 1]), plan.depth,
                                   axes, buffer_ref(k_.body[size_t(plan.bytes.store)]), outside,
@@ -1449,7 +1451,7 @@ class Worker {
     int64_t panel_count = pieces(columns, kPanelColumns);
     int64_t groups = pieces(panel_count, blocking.tile.panels);
     const int32_t* bias = integer_bias(i);
-    AddI8 add = bytes.add;
+    AgainI8 again = bytes.again;
     DotI8 call = {};
     call.segment_rows = table.rows;
     call.a_signed = true;
@@ -1459,7 +1461,7 @@ class Worker {
     call.finish = to_bytes ? DotI8Finish::i8 : DotI8Finish::i32;
     const float* scale = scales_of(bytes, &call.scale_step);
     call.to = bytes.to;
-    call.added = bytes.added == kNone ? nullptr : &add;
+    call.again = bytes.is_again ? &again : nullptr;
     for (int64_t group = 0; group < groups; group++) {
       int64_t panel = piece_start(panel_count, groups, group);
       int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
@@ -1471,11 +1473,12 @@ class Worker {
       for (int64_t r0 = 0; r0 < row_count;) {
         int64_t left = row_count - r0;
         int64_t high = table.even_rows(r0, pieces(left, pieces(left, blocking.tile.rows)),
-                                       &call.c_stride, &add.x_row);
+                                       &call.c_stride, &again.x_row);
         call.rows = table.pointers + r0;
         int64_t c = table.c_offset[r0] + column0;
         call.c = to.data + c * (to_bytes ? 1 : 4);
-        add.x = reinterpret_cast<const int8_t*>(added.data) + table.added_offset[r0] + column0;
+        if (bytes.added != kNone)
+          again.x = reinterpret_cast<const int8_t*>(added.data) + table.added_offset[r0] + column0;
         kernels.kernel[high - 1][wide - 1](call);
         r0 += high;
       }
@@ -2011,7 +2014,7 @@ void Plan::State::plan_integer_dot(size_t n) {
     plan.rows_copied = !in_place || segments > 4096 || plan.run_axes > 2;
     plan.kind = DotPlan::Kind::bytes;
     values[size_t(rows)].home = values[size_t(columns)].home = Home::folded;
-    fold_bytes(n);
+    fold_bytes(n, true);
     return;
   }
 
@@ -2047,10 +2050,7 @@ void Plan::State::plan_integer_dot(size_t n) {
     if (!fits || count > 1 << 10 || !is_row_of_pixels(out)) continue;
     plan.swapped = swapped;
     plan.column = inner;
-    if (!fold_bytes(n) || plan.bytes.added != kNone) {
-      plan.bytes = {};
-      continue;
-    }
+    if (!fold_bytes(n, false)) continue;
     plan.kind = DotPlan::Kind::bytes_vector;
     values[size_t(window)].home = values[size_t(taps)].home = Home::folded;
     return;
@@ -2059,7 +2059,7 @@ void Plan::State::plan_integer_dot(size_t n) {
 
 // Takes along what makes bytes of the sums of a dot, as BytesPlan has it. False, and nothing is
 // changed, when something else becomes of them.
-bool Plan::State::fold_bytes(size_t n) {
+bool Plan::State::fold_bytes(size_t n, bool may_add) {
   DotPlan& plan = dots[n];
   BytesPlan found;
   std::vector<int32_t> taken;
@@ -2185,17 +2185,23 @@ bool Plan::State::fold_bytes(size_t n) {
     if (!cast_to(DType::f32)) return false;
     with_constant(Binary::sub, false, &zero);
     if (zero != found.to.zero || !with_constant(Binary::mul, true, &own)) return false;
+    found.is_again = true;
+    found.again.factor = 1;
     const Instruction* sum = user();
-    if (!sum || sum->op != Op::binary ||
-        (Binary(sum->function) != Binary::add && Binary(sum->function) != Binary::sub))
-      return false;
-    bool first = sum->operands[0] == at;
-    found.added = added_bytes(sum->operands[first ? 1 : 0], &ratio, &other_zero);
-    if (found.added == kNone || !is_whole(other_zero)) return false;
-    if (Binary(sum->function) == Binary::sub) (first ? ratio : own) *= -1;
-    found.add = {nullptr, 0, int32_t(other_zero), float(own), float(ratio), {}};
-    go_on();
-    return limit(&found.add.to) && store();
+    if (may_add && sum && sum->op == Op::binary &&
+        (Binary(sum->function) == Binary::add || Binary(sum->function) == Binary::sub)) {
+      bool first = sum->operands[0] == at;
+      found.added = added_bytes(sum->operands[first ? 1 : 0], &ratio, &other_zero);
+      if (found.added == kNone || !is_whole(other_zero)) return false;
+      if (Binary(sum->function) == Binary::sub) (first ? ratio : own) *= -1;
+      go_on();
+    } else if (with_constant(Binary::mul, true, &number)) {
+      found.again.factor = float(number);
+    }
+    found.again.x_zero = int32_t(other_zero);
+    found.again.own_ratio = float(own);
+    found.again.x_ratio = float(ratio);
+    return limit(&found.again.to) && store();
   };
   if (!match()) return false;
   // All of it must stand at the level of the dot, where the tile is the same.
@@ -2375,20 +2381,12 @@ bool Plan::State::is_whole_store(const Instruction& store, ValueId v) const {
          (inner == kNone || buffer_stride(store, inner) == 1);
 }
 
-// True for a maximum over a window of bytes that is stored as bytes, and nothing else; of sizes for
-// which there are tables of pointers.
-bool Plan::State::is_stored_maximum(const Instruction& reduce) const {
+// True for a maximum over a window of bytes that is read as bytes; of sizes for which there are
+// tables of pointers.
+bool Plan::State::is_narrow_maximum(const Instruction& reduce) const {
   ValueId v = reduce.results[0];
   const std::vector<AxisId>& out = values[size_t(v)].axes;
-  if (Reduce(reduce.function) != Reduce::max || users[size_t(v)].size() != 1 || out.empty())
-    return false;
-  size_t user = size_t(users[size_t(v)][0]);
-  const Instruction& store = kernel.body[user];
-  if (store.op != Op::store || kernel.buffers[size_t(store.buffer)].dtype != DType::i8 ||
-      !is_whole_store(store, v))
-    return false;
-  for (size_t m = size_t(values[size_t(v)].producer); m < user; m++)
-    if (kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield) return false;
+  if (Reduce(reduce.function) != Reduce::max || !stays_narrow(v)) return false;
   int64_t count = 1;
   for (AxisId a : reduce.axes) {
     if (extent[size_t(a)] < 1 || kernel.axes[size_t(a)].kind != AxisKind::span) return false;
@@ -2554,7 +2552,7 @@ Result<void> Plan::State::place_values() {
                        kernel.name, kScratchMax);
       }
       value.count = count;
-      uint64_t bytes = uint64_t(count) * computed_bytes(value.dtype);
+      uint64_t bytes = uint64_t(count) * computed_bytes(value.held);
       // Over an operand that ends here.
       bool placed = false;
       if (i.op == Op::unary || i.op == Op::binary || i.op == Op::fma)
@@ -2698,7 +2696,7 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
     ValueId x = i.operands[0];
     bool bytes = values[size_t(i.results[0])].dtype == DType::i32;
     if (!is_known_load(x, bytes ? DType::i8 : DType::f32)) continue;
-    if (bytes && !is_stored_maximum(i)) continue;
+    if (bytes && !is_narrow_maximum(i)) continue;
     const Instruction& load = producer(x);
     const std::vector<AxisId>& out = values[size_t(i.results[0])].axes;
     AxisId inner = innermost(out);
@@ -2722,7 +2720,9 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
       }
       fits &= outer <= 1;
     }
-    if (fits) values[size_t(x)].home = Home::folded;
+    if (!fits) continue;
+    values[size_t(x)].home = Home::folded;
+    if (bytes) values[size_t(i.results[0])].held = DType::i8;
   }
 
   // Loads that can be read where they are.

@@ -284,6 +284,6 @@ TILE(convolution) = {.op = "aten::convolution",
                      .axes = convolution_axes,
                      .square = convolution_square,
                      .channels_last = true,
-                     .zeros_around = true};
+                     .around = [](const Node&) -> std::optional<double> { return 0; }};
 
 }  // namespace sconce

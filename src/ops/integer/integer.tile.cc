@@ -307,7 +307,8 @@ TILE(int8_linear) = {"int8::linear", linear, linear_axes};
 TILE(int8_convolution) = {.op = "int8::convolution",
                           .lower = convolution,
                           .axes = convolution_axes,
-                          .channels_last = true};
+                          .channels_last = true,
+                          .around = [](const Node& node) { return number_argument(node, 2); }};
 TILE(int8_add) = {"int8::add", binary<'+'>};
 TILE(int8_sub) = {"int8::sub", binary<'-'>};
 TILE(int8_mul) = {"int8::mul", binary<'*'>};

@@ -16,7 +16,9 @@ std::optional<tile::ValueId> constant_pad(TileLowering& l, const Node& node, con
   auto value = number_argument(node, 2);
   if (!x || !pad || !value || pad->size() % 2 || pad->size() > 2 * at.size()) return std::nullopt;
   DType dtype = l.type(*x).dtype;
-  if (dtype != DType::f32 && dtype != DType::i32 && dtype != DType::i64) return std::nullopt;
+  bool bytes = dtype == DType::i8 && *value >= -128 && *value <= 127;
+  if (dtype != DType::f32 && dtype != DType::i32 && dtype != DType::i64 && !bytes)
+    return std::nullopt;
   // Pairs from the last dimension on: before, after.
   TileIndex from = at;
   for (size_t p = 0; p < pad->size() / 2; p++) from[from.size() - 1 - p].offset -= (*pad)[2 * p];

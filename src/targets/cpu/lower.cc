@@ -69,23 +69,27 @@ bool takes(const Graph& graph, const Node& node, DType dtype) {
   if (dtype != DType::i8) return is_stored(dtype);
   return node.op.starts_with("quantized_decomposed::") || node.op.starts_with("int8::") ||
          is_concatenation(node) || is_view(graph, node) ||
-         node.op == "aten::max_pool2d_with_indices";
+         node.op == "aten::max_pool2d_with_indices" || node.op == "aten::constant_pad_nd";
 }
 
-// How many zeros a node puts before each dimension of its operand; nothing when it does something
-// else, or takes some away.
-std::optional<std::vector<int64_t>> zeros_before(const Graph& graph, const Node& node) {
+// What a node puts around its operand: how many elements before each dimension, and which number.
+struct Padding {
+  std::vector<int64_t> before;
+  double value;
+};
+// Nothing when the node does something else, or takes elements away.
+std::optional<Padding> padding_of(const Graph& graph, const Node& node) {
   if (node.op != "aten::constant_pad_nd") return std::nullopt;
   auto pads = ints_argument(node, 1);
   auto value = number_argument(node, 2);
   size_t rank = graph.type(node.results[0]).tensor.sizes.size();
-  if (!pads || !value || *value != 0 || pads->size() > 2 * rank) return std::nullopt;
-  std::vector<int64_t> before(rank, 0);
+  if (!pads || !value || pads->size() > 2 * rank) return std::nullopt;
+  Padding padding{std::vector<int64_t>(rank, 0), *value};
   for (size_t k = 0; k < pads->size(); k++) {  // the last dimension first; before, after
     if ((*pads)[k] < 0) return std::nullopt;
-    if (k % 2 == 0) before[rank - 1 - k / 2] = (*pads)[k];
+    if (k % 2 == 0) padding.before[rank - 1 - k / 2] = (*pads)[k];
   }
-  return before;
+  return padding;
 }
 
 // A kernel under construction: what its buffers are.
@@ -101,7 +105,7 @@ class Places {
   virtual std::optional<ElementView> place(ValueId tensor) = 0;
   // Null when the tensor is not computed in the kernel that is being built.
   virtual const Node* inlined(ValueId tensor) = 0;
-  // The pad by zeros that a tensor is, when it is read as its operand with zeros around.
+  // The pad that a tensor is, when it is read as its operand with the same around.
   virtual const Node* padded(ValueId) { return nullptr; }
   // Name of a constant made here from one of the model.
   virtual std::string add_constant(const std::string& name, Bytes bytes,
@@ -125,11 +129,11 @@ class KernelLowering : public TileLowering {
 
   std::optional<tile::ValueId> at(ValueId tensor, const TileIndex& index, double outside) override {
     if (const Node* pad = places_.padded(tensor)) {
-      auto before = zeros_before(graph, *pad);
-      if (outside != 0 || !before) return std::nullopt;
+      auto padding = padding_of(graph, *pad);
+      if (!padding || outside != padding->value) return std::nullopt;
       TileIndex shifted = index;
-      for (size_t d = 0; d < index.size(); d++) shifted[d].offset -= (*before)[d];
-      return at(*tensor_argument(*pad, 0), shifted, 0);
+      for (size_t d = 0; d < index.size(); d++) shifted[d].offset -= padding->before[d];
+      return at(*tensor_argument(*pad, 0), shifted, outside);
     }
     if (const Node* node = places_.inlined(tensor)) {
       if (auto found = computed_.find(tensor); found != computed_.end()) return found->second;
@@ -488,22 +492,25 @@ class Lowering : public Places {
     }
   }
 
-  // Pads by zeros that only nodes read which see zeros around their input anyway.
+  // Pads by what the nodes that read them see around their input anyway.
   void find_pads() {
     padded_.assign(graph_.values.size(), nullptr);
+    for (NodeId id : nodes_) {
+      const Node& node = graph_.nodes[size_t(id)];
+      auto padding = padding_of(graph_, node);
+      if (padding && !is_output_[size_t(node.results[0])]) padded_[size_t(node.results[0])] = &node;
+    }
     std::vector<int32_t> seen(graph_.values.size(), 0);
     for (NodeId id : nodes_) {
       const Node& node = graph_.nodes[size_t(id)];
       const TileRule* rule = find_tile_rule(node.op);
-      if (rule && rule->zeros_around) seen[size_t(*tensor_argument(node, 0))]++;
+      if (!rule || !rule->around) continue;
+      ValueId operand = *tensor_argument(node, 0);
+      if (const Node* pad = padded_[size_t(operand)])
+        seen[size_t(operand)] += rule->around(node) == padding_of(graph_, *pad)->value;
     }
-    for (NodeId id : nodes_) {
-      const Node& node = graph_.nodes[size_t(id)];
-      size_t value = size_t(node.results[0]);
-      if (!is_output_[value] && seen[value] > 0 && seen[value] == uses_[value] &&
-          zeros_before(graph_, node))
-        padded_[value] = &node;
-    }
+    for (size_t v = 0; v < padded_.size(); v++)
+      if (seen[v] == 0 || seen[v] != uses_[v]) padded_[v] = nullptr;
   }
 
   // Channels innermost for what convolutions give, and for what is computed from such tensors.

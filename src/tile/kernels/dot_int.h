@@ -132,7 +132,7 @@ __attribute__((noinline)) void finish_i8(const DotI8& d, int rows, int panels,
                                          const int32_t* totals) {
   constexpr int W = Simd::kLanes;
   const F lo = Simd::set(d.lo), hi = Simd::set(d.hi);
-  const Limited to(d.to), sum(d.added ? d.added->to : d.to);
+  const Limited to(d.to), second(d.again ? d.again->to : d.to);
   for (int column = 0; column < d.columns; column += W) {
     const int n = d.columns - column < W ? d.columns - column : W;
     const int32_t* own = totals + column;
@@ -156,22 +156,26 @@ __attribute__((noinline)) void finish_i8(const DotI8& d, int rows, int panels,
       continue;
     }
     uint8_t* c = (uint8_t*)d.c + column;
-    if (!d.added) {
+    if (!d.again) {
       for (int r = 0; r < rows; r++) {
         F x = Simd::mul(Simd::to_f(Simd::load_i32(own + r * row)), scale);
         narrow_n(c + r * d.c_stride, Simd::iadd(to.rounded(x), to.zero), n);
       }
       continue;
     }
-    const AddI8& added = *d.added;
-    const F own_ratio = Simd::set(added.own_ratio), ratio = Simd::set(added.x_ratio);
-    const I zero = Simd::seti(added.x_zero);
+    const AgainI8& again = *d.again;
+    const F own_ratio = Simd::set(again.own_ratio), ratio = Simd::set(again.x_ratio);
+    const F factor = Simd::set(again.factor);
+    const I zero = Simd::seti(again.x_zero);
     for (int r = 0; r < rows; r++) {
       F x = Simd::mul(Simd::to_f(Simd::load_i32(own + r * row)), scale);
       x = Simd::mul(Simd::to_f(to.rounded(x)), own_ratio);
-      F y = Simd::to_f(Simd::isub(widen_n(added.x + r * added.x_row + column, n), zero));
-      x = Simd::add(x, Simd::mul(y, ratio));
-      narrow_n(c + r * d.c_stride, Simd::iadd(sum.rounded(x), sum.zero), n);
+      if (again.x) {
+        F y = Simd::to_f(Simd::isub(widen_n(again.x + r * again.x_row + column, n), zero));
+        x = Simd::add(x, Simd::mul(y, ratio));
+      }
+      x = Simd::mul(x, factor);
+      narrow_n(c + r * d.c_stride, Simd::iadd(second.rounded(x), second.zero), n);
     }
   }
 }

@@ -69,8 +69,8 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
   d.to = {3, x.finish == DotI8Finish::u8 ? 0 : -100, 120};
   std::vector<int8_t> other(size_t(x.rows * (x.columns + 2)));
   for (auto& v : other) v = byte(random, x.extreme);
-  const AddI8 added = {other.data(), x.columns + 2, -7, 0.75f, 0.4f, {-5, -90, 127}};
-  if (x.finish == DotI8Finish::i8 && seed % 2) d.added = &added;
+  const AgainI8 again = {other.data(), x.columns + 2, -7, 0.75f, 0.4f, 1, {-5, -90, 127}};
+  if (x.finish == DotI8Finish::i8 && seed % 2) d.again = &again;
   d.c = c.data();
   d.c_stride = stride;
   kernel(d);
@@ -103,9 +103,9 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
       } else {
         float q = std::nearbyint(f * scale[size_t(n)]) + 3.f;
         q = std::fmin(std::fmax(q, float(d.to.low)), float(d.to.high));
-        if (d.added) {
-          float y = (q - 3.f) * added.own_ratio;
-          y += float(other[size_t(r * added.x_row + n)] - added.x_zero) * added.x_ratio;
+        if (d.again) {
+          float y = (q - 3.f) * again.own_ratio;
+          y += float(other[size_t(r * again.x_row + n)] - again.x_zero) * again.x_ratio;
           q = std::fmin(std::fmax(std::nearbyint(y) - 5.f, -90.f), 127.f);
         }
         const uint8_t got = reinterpret_cast<const uint8_t*>(c.data())[at];
@@ -186,8 +186,15 @@ TEST(PixelsI8, depthwise_and_pooling_are_exact) {
             const int64_t pixel = channels + 3;
             std::vector<int8_t> pooled(size_t(width * pixel), 99), out = pooled;
             const TapsI8Block block = {pointers.data(), taps, width, channels, out.data(), pixel};
-            table->depthwise_i8(
-                {block, w.data(), channels, bias.data(), scale.data(), 1, {-4, -100, 110}});
+            const AgainI8 again = {nullptr, 0, 0, 0.07f, 0, 9.f, {20, -90, 127}};
+            table->depthwise_i8({block,
+                                 w.data(),
+                                 channels,
+                                 bias.data(),
+                                 scale.data(),
+                                 1,
+                                 {-4, -100, 110},
+                                 extreme ? &again : nullptr});
             TapsI8Block pool = block;
             pool.out = pooled.data();
             table->max_pool_i8(pool);
@@ -203,7 +210,13 @@ TEST(PixelsI8, depthwise_and_pooling_are_exact) {
                     most = std::max(most, value);
                   }
                   float q = std::nearbyint(float(sum) * scale[size_t(c)]) - 4;
-                  want = int8_t(std::fmin(std::fmax(q, -100.f), 110.f));
+                  q = std::fmin(std::fmax(q, -100.f), 110.f);
+                  if (extreme)
+                    q = std::fmin(
+                        std::fmax(std::nearbyint((q + 4) * again.own_ratio * again.factor) + 20,
+                                  -90.f),
+                        127.f);
+                  want = int8_t(q);
                 }
                 std::string what = std::string(isa_name(table->isa)) + " taps " +
                                    std::to_string(taps) + " channel " + std::to_string(c) + " of " +

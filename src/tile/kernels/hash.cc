@@ -124,8 +124,8 @@ void integers(const KernelTable& table) {
       d.lo = -50;
       d.hi = 50;
       d.to = {9, finish == int(DotI8Finish::u8) ? 0 : -128, 127};
-      const AddI8 added = {data + 4000, 16, 3, 0.5f, 0.25f, {1, -120, 100}};
-      if (finish == int(DotI8Finish::i8) && !a_signed) d.added = &added;
+      const AgainI8 again = {data + 4000, 16, 3, 0.5f, 0.25f, 1, {1, -120, 100}};
+      if (finish == int(DotI8Finish::i8) && !a_signed) d.again = &again;
       memset(out, 0, sizeof out);
       d.c = out;
       table.dot_i8.kernel[0][0](d);

@@ -268,13 +268,13 @@ using CombineKernelFn = void (*)(int64_t rows, const float* lanes, float* out, i
 struct LimitI8 {
   int32_t zero, low, high;  // low and high count the zero point
 };
-// What is added to results of 8 bits q1 (zero point z1) to give others: float(q1 - z1) * own_ratio
-// + float(x - x_zero) * x_ratio, each operation rounded, as `to` says.
-struct AddI8 {
-  const int8_t* x;  // as many rows and columns as the result
+// What becomes of results of 8 bits q1 (zero point z1): float(q1 - z1) * own_ratio, then, with x,
+// + float(x - x_zero) * x_ratio, then * factor, each operation rounded, as `to` says.
+struct AgainI8 {
+  const int8_t* x;  // as many rows and columns as the result, or null
   int64_t x_row;
   int32_t x_zero;
-  float own_ratio, x_ratio;
+  float own_ratio, x_ratio, factor;
   LimitI8 to;
 };
 
@@ -285,7 +285,7 @@ enum class DotI8Finish : uint8_t { i32, f32, i8, u8 };
 //   i32     C = total
 //   f32     x = float(total) * row_scale[r] * scale[n] (in this order), + bias_f32[n], clamped as
 //           DotF32 does by lo, hi
-//   i8, u8  C = float(total) * scale[n] as `to` says; i8: then what `added` says
+//   i8, u8  C = float(total) * scale[n] as `to` says; i8: then what `again` says
 // B is s8, packed: panel p at b + p * panel_stride bytes; each segment is ceil(length / 4) groups
 // of 64 bytes [16 columns][4 steps], the last filled up with zeros, as are columns past the last.
 // Behind the segments of a panel are the sums of its 16 columns, i32.
@@ -307,7 +307,7 @@ struct DotI8 {
   const float* bias_f32;   // f32, or null
   float lo, hi;            // f32
   LimitI8 to;              // i8, u8
-  const AddI8* added;      // i8, or null
+  const AgainI8* again;    // i8, or null
   void* c;
   int64_t c_stride;  // elements
 };
@@ -392,6 +392,7 @@ struct DepthwiseI8Block {
   const float* scale;   // scale[c * scale_step]
   int64_t scale_step;
   LimitI8 to;
+  const AgainI8* again;  // without x, or null
 };
 // out[c] = tap 0 * weight 0, then fma(tap t, weight t, ...); weights[x * tap_count + t]. With 4
 // taps: bilinear.

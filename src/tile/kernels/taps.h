@@ -111,14 +111,19 @@ struct DepthwiseI8 {
               acc[p][v], multiply_narrow(widen_lanes(taps[p * count + t] + c + v * W, n), w));
       }
     }
-    const Limited to(b.to);
+    const Limited to(b.to), second(b.again ? b.again->to : b.to);
+    const F own_ratio = Simd::set(b.again ? b.again->own_ratio : 1);
+    const F factor = Simd::set(b.again ? b.again->factor : 1);
 #pragma GCC unroll 8
     for (int v = 0; v < V; v++) {
       F scale = any_step(b.scale, b.scale_step, c + v * W, n);
 #pragma GCC unroll 8
-      for (int p = 0; p < P; p++)
-        narrow_n(b.taps.out + (x + p) * b.taps.out_pixel + c + v * W,
-                 Simd::iadd(to.rounded(Simd::mul(Simd::to_f(acc[p][v]), scale)), to.zero), n);
+      for (int p = 0; p < P; p++) {
+        I q = to.rounded(Simd::mul(Simd::to_f(acc[p][v]), scale));
+        if (b.again) q = second.rounded(Simd::mul(Simd::mul(Simd::to_f(q), own_ratio), factor));
+        narrow_n(b.taps.out + (x + p) * b.taps.out_pixel + c + v * W, Simd::iadd(q, second.zero),
+                 n);
+      }
     }
   }
 };
