@@ -551,6 +551,60 @@ class Worker {
     return done;
   }
 
+  // A load of which a box is inside its buffer: the fill value everywhere, then the box. False when
+  // an axis indexes several dims, or a dim has several axes.
+  bool load_box(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
+                DType dtype) {
+    if (i.strict || p_.is_gather(i)) return false;
+    const BufferView& shape = p_.shapes[size_t(i.buffer)];
+    int64_t begin[kAxesMax] = {}, end[kAxesMax];
+    AxisSet seen = 0;
+    bool any = true;
+    for (AxisId a : axes) end[a] = length_[a];
+    for (size_t d = 0; d < i.index.size(); d++) {
+      int64_t position = index_base(i.index[d]), count = 0;
+      for (const Term& term : i.index[d].terms) {
+        AxisId a = term.axis;
+        if (!has_dimension(a)) continue;
+        if (count++ > 0 || (seen >> a & 1) || term.factor < 1) return false;
+        seen |= AxisSet(1) << a;
+        begin[a] = position >= 0 ? 0 : (-position + term.factor - 1) / term.factor;
+        int64_t left = shape.sizes[d] - position;
+        end[a] = std::min(end[a], left <= 0 ? 0 : (left + term.factor - 1) / term.factor);
+        any &= begin[a] < end[a];
+      }
+      if (count == 0) any &= position >= 0 && position < shape.sizes[d];
+    }
+    auto value = float(i.number);
+    auto whole = dtype == DType::f32 ? 0 : int64_t(i.number);
+    if (dtype != DType::f32 && dtype != DType::i32 && dtype != DType::i8) return false;
+    const Ref* refs[] = {&out};
+    blocks(axes, refs,
+           [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+             for (int64_t r = 0; r < rows; r++)
+               for (int64_t c = 0; c < n; c++) {
+                 int64_t at = o[0] + r * row[0] + c * step[0];
+                 if (dtype == DType::f32)
+                   floats(out)[at] = value;
+                 else
+                   write_integer(out, dtype, at, whole);
+               }
+           });
+    if (!any) return true;
+    int64_t saved[kAxesMax];
+    memcpy(saved, length_, sizeof(saved));
+    Ref from = buffer_ref(i), to = out;
+    int64_t bytes = int64_t(computed_bytes(dtype));
+    for (AxisId a : axes) {
+      from.data += begin[a] * from.stride[a] * bytes;
+      to.data += begin[a] * to.stride[a] * bytes;
+      length_[a] = end[a] - begin[a];
+    }
+    copy(axes, to, from, size_t(bytes));
+    memcpy(length_, saved, sizeof(saved));
+    return true;
+  }
+
   // A load into memory with the given axes and strides, rows at once where they lie together.
   Result<void> load_into(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
                          DType dtype) {
@@ -578,6 +632,7 @@ class Worker {
     }
     by_runs &= step == 1;
     Result<void> done;
+    if (!by_runs && same && load_box(i, out, axes, dtype)) return {};
     if (!by_runs) {
       each(axes, [&](const int64_t* at) {
         if (done.ok()) done = load_element(i, at, out, dtype, offset_at(out, axes, at));

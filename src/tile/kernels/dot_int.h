@@ -101,10 +101,12 @@ SCONCE_INLINE int32_t four_bytes(const void* p) {
   __builtin_memcpy(&x, p, 4);
   return x;
 }
-SCONCE_INLINE int32_t last_bytes(const void* p, int count) {
-  int32_t x = 0;
-  __builtin_memcpy(&x, p, size_t(count));
-  return x;
+// The last `count` of `length` bytes at p, 1 to 3 of them; zeros above.
+SCONCE_INLINE int32_t last_bytes(const int8_t* p, int64_t length, int count) {
+  if (length >= 4) return int32_t(uint32_t(four_bytes(p + length - 4)) >> (32 - 8 * count));
+  uint32_t x = 0;
+  for (int i = 0; i < count; i++) x |= uint32_t(uint8_t(p[i])) << 8 * i;
+  return int32_t(x);
 }
 SCONCE_INLINE I load_bytes(const void* p) {
   I x;
@@ -249,7 +251,7 @@ void dot_i8_flipped(const DotI8& d) {
     for (int64_t g = 0; g < whole; g++)
       step(panel, g, [&](int r) SCONCE_LAMBDA { return four_bytes(a[r] + 4 * g); });
     if (rest)
-      step(panel, whole, [&](int r) SCONCE_LAMBDA { return last_bytes(a[r] + 4 * whole, rest); });
+      step(panel, whole, [&](int r) SCONCE_LAMBDA { return last_bytes(a[r], d.length, rest); });
   }
 
   int32_t totals[R * P * kPanel];
