@@ -2,14 +2,54 @@
 #include "targets/cpu/lower.h"
 
 #include "passes/pass_test.h"
+#include "platform/cpu.h"
 #include "tile/interpret.h"
+#include "tile/vm.h"
 
 namespace sconce {
 namespace {
 
 std::vector<NodeId> all_nodes(const Graph& graph) { return graph.order; }
 
-// Lowers every node and compares with the evaluator.
+// Runs the steps of a program on the block kernels of a set.
+void run_on(Isa isa, const LoweredRegion& region, const std::vector<const void*>& in,
+            const std::vector<void*>& out) {
+  const tile::Program& program = region.program;
+  std::vector<uint8_t> memory(program.arena_bytes + 64);
+  auto* arena = reinterpret_cast<uint8_t*>((uintptr_t(memory.data()) + 63) / 64 * 64);
+  std::vector<uint8_t*> storages;
+  for (const tile::Storage& storage : program.storages) {
+    const void* at = nullptr;
+    switch (storage.kind) {
+      case tile::Storage::Kind::input: at = in[storage.index]; break;
+      case tile::Storage::Kind::output: at = out[storage.index]; break;
+      case tile::Storage::Kind::temporary: at = arena + storage.offset; break;
+      case tile::Storage::Kind::constant:
+        for (const TileConstant& constant : region.constants)
+          if (constant.name == storage.name) at = constant.bytes.data();
+    }
+    storages.push_back(static_cast<uint8_t*>(const_cast<void*>(at)));
+  }
+  ThreadPool pool(2);
+  for (const tile::Step& step : program.steps) {
+    std::vector<tile::BufferView> shapes;
+    std::vector<uint8_t*> data;
+    for (const tile::Operand& x : step.operands) {
+      shapes.push_back(
+          {nullptr, x.sizes, x.strides, int64_t(program.storages[x.storage].bytes - x.offset)});
+      data.push_back(storages[x.storage] + x.offset);
+    }
+    Result<tile::Plan> plan =
+        tile::Plan::make(program.kernels[step.kernel], shapes, tile::kernels_for(isa), 2);
+    ASSERT_TRUE(plan.ok()) << plan.error().text;
+    std::vector<uint8_t> scratch(plan->scratch_bytes() * 2 + 64);
+    auto* aligned = reinterpret_cast<uint8_t*>((uintptr_t(scratch.data()) + 63) / 64 * 64);
+    Result<void> done = plan->run(data, aligned, pool);
+    ASSERT_TRUE(done.ok()) << done.error().text;
+  }
+}
+
+// Lowers every node and compares with the evaluator; integers also on all sets of this machine.
 LoweredRegion compare_with_eval(const std::string& text, double tolerance = 2e-6) {
   auto program = parse_completed(text);
   EXPECT_FALSE(program->methods.empty());
@@ -43,6 +83,20 @@ LoweredRegion compare_with_eval(const std::string& text, double tolerance = 2e-6
     return Bytes();
   });
   EXPECT_TRUE(done.ok()) << done.error().text;
+  std::vector<Isa> isas;
+  if (std::any_of(lowered->program.outputs.begin(), lowered->program.outputs.end(),
+                  [](const tile::Argument& a) { return a.dtype == DType::i8; }))
+    isas = runnable_isas();
+  for (Isa isa : isas) {
+    std::vector<std::vector<uint8_t>> own = results;
+    std::vector<void*> own_out;
+    for (auto& result : own) {
+      std::fill(result.begin(), result.end(), uint8_t(0x55));
+      own_out.push_back(result.data());
+    }
+    run_on(isa, *lowered, in, own_out);
+    EXPECT_EQ(own, results) << isa_name(isa);
+  }
   for (size_t o = 0; o < graph.outputs.size(); o++) {
     const EvalTensor& right = std::get<EvalTensor>((*wanted)[o]);
     for (size_t r = 0; r < lowered->outputs.size(); r++) {

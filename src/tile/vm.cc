@@ -2650,8 +2650,10 @@ Result<void> Plan::State::place_values() {
     for (size_t d = plan.depth.size(); d-- > 0;) {
       int64_t length = length_max(plan.depth[d]);
       overflow |= __builtin_mul_overflow(depth, length, &depth);
-      if (length > 1 && inner_seen && (bytes || !plan.rows_copied))
-        overflow |= __builtin_mul_overflow(segments, length, &segments);
+      // Runs of bytes are those of the panels, and no longer.
+      bool apart = bytes ? plan.depth.size() - d > plan.run_axes
+                         : length > 1 && inner_seen && !plan.rows_copied;
+      if (apart) overflow |= __builtin_mul_overflow(segments, length, &segments);
       if (length > 1 && !inner_seen) inner_length = length;
       inner_seen |= length > 1;
     }

@@ -1,6 +1,7 @@
 """What torch quantises (PT2E with XNNPACK's quantizer, torchao) compiles for every target and gives
 torch's answer, within one step of 8 bits, on our runtime and on stock's."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -8,6 +9,7 @@ import warnings
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -161,3 +163,27 @@ def test_gives_torchs_answer(case, target, sconce, stock):
             continue
         got = answers(sconce, stock, folder, pte, on_stock)
         compare.error_of(got, folder / "expected.safetensors", limit)
+
+
+@pytest.mark.parametrize("case", ["static_per_channel", "static_per_tensor"], indirect=True)
+def test_integers_of_tile_programs_have_the_same_bits_everywhere(case, sconce):
+    """On every instruction set, on one thread and on more; in one call of the backend."""
+    folder, _, _ = case
+    pte, count = compiled(sconce, folder, "cpu")
+    assert count == 1, "the model is not one call"
+    got, first = folder / "got.safetensors", None
+    for isa in ("plain", "sse2", "avx2", "avx512", ""):
+        for threads in (1, 3):
+            got.unlink(missing_ok=True)
+            done = subprocess.run(
+                [sconce, "run", pte, "--as-is", "--inputs", folder / "inputs.safetensors", "--outputs", got,
+                 "--threads", str(threads)], capture_output=True, text=True, timeout=60,
+                env={**os.environ, **({"SCONCE_ISA": isa} if isa else {})})
+            if isa and done.returncode != 0 and "SCONCE_ISA" in done.stderr:
+                print(f"[SKIP] {done.stderr.strip()}")
+                continue
+            assert done.returncode == 0, done.stderr
+            answer = list(load_file(got).values())
+            first = first or answer
+            for tensor, wanted in zip(answer, first, strict=True):
+                assert torch.equal(tensor, wanted), f"{isa or 'the best set'}, {threads} threads"
