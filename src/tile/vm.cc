@@ -19,6 +19,7 @@ constexpr int64_t kPlainTile = 4096;    // elements of a tile where nothing else
 constexpr int64_t kWindowTile = 32768;  // where a window slides over a buffer and nothing is kept
 constexpr int64_t kDotRows = 168;       // rows of a tile with a dot, about
 constexpr int64_t kDotDepth = 512;      // steps of a dot before the next block of rows
+constexpr int64_t kNearBytes = 24 * 1024;  // of weights, beside which rows fit the first cache
 constexpr uint64_t kScratchMax = uint64_t(1) << 30;
 constexpr int kThreadsMax = 1024;
 constexpr uint64_t kNoTaps = UINT64_MAX, kNoEdges = UINT64_MAX;
@@ -1517,7 +1518,7 @@ class Worker {
     const float* scale = scales_of(bytes, &call.scale_step);
     call.to = bytes.to;
     call.again = bytes.is_again ? &again : nullptr;
-    for (int64_t group = 0; group < groups; group++) {
+    auto block = [&](int64_t group, int64_t r0, int64_t high) {
       int64_t panel = piece_start(panel_count, groups, group);
       int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
       int64_t column0 = panel * kPanelColumns;
@@ -1525,18 +1526,29 @@ class Worker {
       call.columns = int32_t(std::min(columns - column0, wide * kPanelColumns));
       call.bias = bias ? bias + column0 : nullptr;
       call.scale = scale + column0 * call.scale_step;
-      for (int64_t r0 = 0; r0 < row_count;) {
-        int64_t left = row_count - r0;
-        int64_t high = table.even_rows(r0, pieces(left, pieces(left, blocking.tile.rows)),
-                                       &call.c_stride, &again.x_row);
-        call.rows = table.pointers + r0;
-        int64_t c = table.c_offset[r0] + column0;
-        call.c = to.data + c * (to_bytes ? 1 : 4);
-        if (bytes.added != kNone)
-          again.x = reinterpret_cast<const int8_t*>(added.data) + table.added_offset[r0] + column0;
-        kernels.kernel[high - 1][wide - 1](call);
-        r0 += high;
+      call.rows = table.pointers + r0;
+      call.c = to.data + (table.c_offset[r0] + column0) * (to_bytes ? 1 : 4);
+      if (bytes.added != kNone)
+        again.x = reinterpret_cast<const int8_t*>(added.data) + table.added_offset[r0] + column0;
+      kernels.kernel[high - 1][wide - 1](call);
+    };
+    auto rows_from = [&](int64_t r0) {
+      int64_t left = row_count - r0;
+      return table.even_rows(r0, pieces(left, pieces(left, blocking.tile.rows)), &call.c_stride,
+                             &again.x_row);
+    };
+    // Few columns stay near while rows pass, and results are written whole; else rows stay.
+    if (depth * columns <= kNearBytes) {
+      for (int64_t r0 = 0, high; r0 < row_count; r0 += high) {
+        high = rows_from(r0);
+        for (int64_t group = 0; group < groups; group++) block(group, r0, high);
       }
+    } else {
+      for (int64_t group = 0; group < groups; group++)
+        for (int64_t r0 = 0, high; r0 < row_count; r0 += high) {
+          high = rows_from(r0);
+          block(group, r0, high);
+        }
     }
     return {};
   }
@@ -2505,11 +2517,18 @@ Result<void> Plan::State::choose_tiles(int threads, const Schedule& schedule) {
   int64_t depth = 1;  // of the main dot; a shallow one takes more rows, for what a tile costs
   if (main)
     for (AxisId a : main->depth) depth = std::min<int64_t>(kDotDepth, depth * extent[size_t(a)]);
+  // Columns of a tile; of bytes more when they are shallow, cut evenly.
+  auto columns_of = [&](const DotPlan& dot) {
+    int64_t all = extent[size_t(dot.column)], most = 192;
+    if (dot.kind != DotPlan::Kind::bytes) return std::min(all, most);
+    most = std::clamp<int64_t>(32768 / std::max<int64_t>(depth, 1), 192, 512);
+    return pieces(std::max<int64_t>(all, 1), pieces(std::max<int64_t>(all, 1), most));
+  };
   int64_t room = main     ? kDotRows * std::clamp<int64_t>(256 / std::max<int64_t>(depth, 1), 1, 4)
                  : slides ? kWindowTile
                           : std::max<int64_t>(1, kPlainTile / std::max<int64_t>(spans, 1));
   if (main && main->column != kNone && is_cut(main->column))
-    tile[size_t(main->column)] = std::min<int64_t>(extent[size_t(main->column)], 192);
+    tile[size_t(main->column)] = columns_of(*main);
   for (size_t o = order.size(); o-- > 0;) {
     AxisId a = order[o];
     if (!is_cut(a) || (main && a == main->column)) continue;

@@ -128,6 +128,38 @@ struct Limited {
   }
 };
 
+// Sums in one vector of columns become bytes; `whole`: n is all lanes.
+template <bool kWhole>
+SCONCE_INLINE void finish_bytes(const DotI8& d, int rows, int column, int n, const int32_t* totals,
+                                int64_t row, F scale, const Limited& to, const Limited& second) {
+  if (kWhole) n = Simd::kLanes;
+  uint8_t* c = (uint8_t*)d.c + column;
+  const int64_t c_stride = d.c_stride;
+  if (!d.again) {
+    for (int r = 0; r < rows; r++, c += c_stride, totals += row) {
+      F x = Simd::mul(Simd::to_f(Simd::load_i32(totals)), scale);
+      narrow_n(c, Simd::iadd(to.rounded(x), to.zero), n);
+    }
+    return;
+  }
+  const AgainI8& again = *d.again;
+  const F own_ratio = Simd::set(again.own_ratio), ratio = Simd::set(again.x_ratio);
+  const F factor = Simd::set(again.factor);
+  const I zero = Simd::seti(again.x_zero);
+  const int8_t* other = again.x ? again.x + column : nullptr;
+  const int64_t other_row = again.x_row;
+  for (int r = 0; r < rows; r++, c += c_stride, totals += row) {
+    F x = Simd::mul(Simd::to_f(Simd::load_i32(totals)), scale);
+    x = Simd::mul(Simd::to_f(to.rounded(x)), own_ratio);
+    if (other) {
+      F y = Simd::to_f(Simd::isub(widen_n(other + r * other_row, n), zero));
+      x = Simd::add(x, Simd::mul(y, ratio));
+    }
+    x = Simd::mul(x, factor);
+    narrow_n(c, Simd::iadd(second.rounded(x), second.zero), n);
+  }
+}
+
 // From sums of products to C. One function for all tiles, so the sums come through memory: they are
 // in the nearest cache, and few beside the steps.
 __attribute__((noinline)) void finish_i8(const DotI8& d, int rows, int panels,
@@ -157,28 +189,10 @@ __attribute__((noinline)) void finish_i8(const DotI8& d, int rows, int panels,
       }
       continue;
     }
-    uint8_t* c = (uint8_t*)d.c + column;
-    if (!d.again) {
-      for (int r = 0; r < rows; r++) {
-        F x = Simd::mul(Simd::to_f(Simd::load_i32(own + r * row)), scale);
-        narrow_n(c + r * d.c_stride, Simd::iadd(to.rounded(x), to.zero), n);
-      }
-      continue;
-    }
-    const AgainI8& again = *d.again;
-    const F own_ratio = Simd::set(again.own_ratio), ratio = Simd::set(again.x_ratio);
-    const F factor = Simd::set(again.factor);
-    const I zero = Simd::seti(again.x_zero);
-    for (int r = 0; r < rows; r++) {
-      F x = Simd::mul(Simd::to_f(Simd::load_i32(own + r * row)), scale);
-      x = Simd::mul(Simd::to_f(to.rounded(x)), own_ratio);
-      if (again.x) {
-        F y = Simd::to_f(Simd::isub(widen_n(again.x + r * again.x_row + column, n), zero));
-        x = Simd::add(x, Simd::mul(y, ratio));
-      }
-      x = Simd::mul(x, factor);
-      narrow_n(c + r * d.c_stride, Simd::iadd(second.rounded(x), second.zero), n);
-    }
+    if (n == W)
+      finish_bytes<true>(d, rows, column, n, own, row, scale, to, second);
+    else
+      finish_bytes<false>(d, rows, column, n, own, row, scale, to, second);
   }
 }
 
