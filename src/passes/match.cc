@@ -221,7 +221,8 @@ bool Matcher::replace(NodeId root, std::string_view name, std::vector<Argument> 
     arguments.push_back(op->arguments[i].has_default ? op->arguments[i].default_value
                                                      : Argument(None{}));
   }
-  if (!closed_at(root) || (ask && !target_has(name, arguments, this->node(root).results))) return false;
+  if (!closed_at(root) || (ask && !target_has(name, arguments, this->node(root).results)))
+    return false;
   Node& node = graph_.nodes[size_t(root)];
   Node before = node;
   node.op = op->name;

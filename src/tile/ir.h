@@ -107,6 +107,9 @@ struct PanelShape {
 };
 // Of a buffer with layout `panels` that has these sizes; nothing when that is beyond 64 bits.
 std::optional<PanelShape> panel_shape(const Buffer& buffer, Span<const int64_t> sizes);
+// Makes panels of i8 whole whose elements are there: zeros where they are filled up, sums of
+// columns. `data` holds panel_shape()'s bytes.
+void complete_panels(const Buffer& buffer, Span<const int64_t> sizes, uint8_t* data);
 
 // Functions by name, as the text form spells them. Those of one row of the list below take f32 and
 // give f32 unless they say otherwise.
@@ -115,9 +118,8 @@ std::optional<PanelShape> panel_shape(const Buffer& buffer, Span<const int64_t> 
   X(abs)                                                                                          \
   X(sqrt)                                                                                         \
   X(rsqrt)                                                                                        \
-  X(recip)                                                                                        \
-  X(exp) X(expm1) X(log) X(log1p) X(tanh) X(erf) X(sin) X(cos) X(floor) X(ceil) X(round) X(trunc) \
-      X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(relu) X(bit_not)
+  X(recip) X(exp) X(expm1) X(log) X(log1p) X(tanh) X(erf) X(sin) X(cos) X(floor) X(ceil) X(round) \
+      X(trunc) X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(relu) X(bit_not)
 #define SCONCE_TILE_BINARY(X) \
   X(add)                      \
   X(sub)                      \

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cctype>
+#include <cstring>
 
 #include "tile/ir.h"
 
@@ -502,6 +503,25 @@ std::optional<PanelShape> panel_shape(const Buffer& buffer, Span<const int64_t> 
   shape.bytes = times(times(leads, shape.panels), shape.panel_bytes);
   if (overflow) return std::nullopt;
   return shape;
+}
+
+void complete_panels(const Buffer& buffer, Span<const int64_t> sizes, uint8_t* data) {
+  auto shape = panel_shape(buffer, sizes);
+  if (!shape || shape->bytes == 0 || buffer.dtype != DType::i8) return;
+  int64_t columns = shape->panels * kPanelColumns, used = sizes[sizes.size() - 1];
+  int64_t padded = (shape->length + kQuad - 1) / kQuad * kQuad;
+  for (int64_t lead = 0; lead * shape->panels * shape->panel_bytes < shape->bytes; lead++)
+    for (int64_t n = 0; n < columns; n++) {
+      uint32_t sum = 0;
+      for (int64_t row = 0; row < shape->rows; row++)
+        for (int64_t k = 0; k < padded; k++) {
+          uint8_t& weight = data[shape->offset(lead, row, k, n)];
+          if (n >= used || k >= shape->length) weight = 0;
+          sum += uint32_t(int8_t(weight));
+        }
+      int64_t behind = (kPanelColumns - n % kPanelColumns) * 4;
+      memcpy(data + shape->panel(lead, n) + shape->panel_bytes - behind, &sum, 4);
+    }
 }
 
 Result<std::vector<int64_t>> bind(const Kernel& kernel, Span<const BufferView> buffers) {

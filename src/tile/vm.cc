@@ -764,12 +764,12 @@ class Worker {
       default: return Element::count;
     }
   }
-  // out = x as another type, to integers saturating. False when there is no kernel for it.
+  // out = x as another type, to integers saturating, as stores and casts from f32 do. False when
+  // there is no kernel for it.
   bool convert(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x,
                DType from) {
     Element a = element_of(from), b = element_of(to);
     if (a == Element::count || b == Element::count || !steps_fit(axes, out, true)) return false;
-    // Between integers a cast wraps and a kernel saturates; only narrow ones differ.
     ConvertKernelFn kernel = table_.convert[int(a)][int(b)];
     if (!kernel) return false;
     for (size_t d = axes.size(); d-- > 0;)

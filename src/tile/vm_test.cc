@@ -54,32 +54,14 @@ struct Data {
           memcpy(&bytes.back()[size_t(i) * 4], &x, 4);
         }
       if (buffer.dtype == DType::i8 && !buffer.output) {
+        for (int64_t i = 0; i < count; i++) bytes.back()[size_t(i)] = uint8_t(random());
         if (buffer.layout == Layout::panels)
-          fill_panels(buffer, sizes[b], random);
-        else
-          for (int64_t i = 0; i < count; i++) bytes.back()[size_t(i)] = uint8_t(random());
+          complete_panels(buffer, {sizes[b].data(), sizes[b].size()}, bytes.back().data());
       }
       views.push_back(
           {bytes.back().data(), sizes[b], strides, count * int64_t(dtype_bytes(buffer.dtype))});
     }
     for (size_t b = 0; b < views.size(); b++) views[b].data = bytes[b].data();
-  }
-
-  void fill_panels(const Buffer& buffer, const std::vector<int64_t>& sizes, std::mt19937& random) {
-    PanelShape shape = *panel_shape(buffer, {sizes.data(), sizes.size()});
-    int64_t leads = shape.bytes / (shape.panels * shape.panel_bytes);
-    for (int64_t lead = 0; lead < leads; lead++)
-      for (int64_t n = 0; n < sizes.back(); n++) {
-        int32_t sum = 0;
-        for (int64_t row = 0; row < shape.rows; row++)
-          for (int64_t k = 0; k < shape.length; k++) {
-            auto weight = int8_t(random());
-            bytes.back()[size_t(shape.offset(lead, row, k, n))] = uint8_t(weight);
-            sum += weight;
-          }
-        int64_t at = shape.panel(lead, n) + shape.panel_bytes - 64 + n % 16 * 4;
-        memcpy(&bytes.back()[size_t(at)], &sum, 4);
-      }
   }
 };
 
