@@ -536,7 +536,8 @@ Result<void> MethodImporter::add_write_backs() {
   }
   for (size_t i = 0; i < from_.inputs.size(); i++) {
     if (!is_tensor(from_.inputs[i])) continue;
-    const PteTensor& declared = *tensors_[size_t(from_.inputs[i])].declared;
+    // As the file has it: a move may have made its value another tensor.
+    const PteTensor& declared = std::get<PteTensor>(from_.values[size_t(from_.inputs[i])]);
     if (declared.placement) continue;
     // Where the input was given: an instruction may have made its value a view of something else.
     TRY(Tensor given, make_tensor(size_t(from_.inputs[i]), declared));
@@ -1081,10 +1082,8 @@ Result<size_t> MethodImporter::import_jump(const PteChain& chain, size_t at, siz
 std::vector<MemoryPlace> MethodImporter::kept_places() const {
   std::vector<MemoryPlace> places;
   for (const State& state : states_) places.push_back(state.place);
-  for (int32_t input : from_.inputs)
-    if (is_tensor(input) && tensors_[size_t(input)].place.space >= kCallerSpace &&
-        tensors_[size_t(input)].place.space < kChosenSpace)
-      places.push_back(tensors_[size_t(input)].place);
+  for (int32_t input : from_.inputs)  // what a caller brings has a memory of its own
+    if (is_tensor(input)) places.push_back({kCallerSpace + uint64_t(input), 0, INT64_MAX});
   return places;
 }
 
