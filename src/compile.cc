@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/output_file.h"
+#include "compile_normalized.h"
 #include "emit/emit.h"
 #include "emit/external_weights.h"
 #include "formats/ptd/ptd.h"
@@ -155,17 +156,16 @@ struct Compiled {
   bool changed = true;  // some method is not as it was
 };
 
+// The way from IR to the file. `start_after` names a pass that the programs have behind them.
+Result<void> finish(Compiled& compiled, const Target* target,
+                    const std::vector<ConstantMethod>& constants, const CompileOptions& options,
+                    const std::string& start_after, CompileReport* report);
+
 Result<Compiled> compile(const std::vector<CompileInput>& inputs,
                          const std::vector<ConstantMethod>& constants,
                          const CompileOptions& options, CompileReport* report) {
   Stages stages(options, report);
-  const Target* target = find_target(options.target);
-  if (!target) {
-    std::string known;
-    for (const Target& t : all_targets()) known += std::string(known.empty() ? "" : ", ") + t.name;
-    return error(Code::invalid_argument, "target \"{}\" is not known; there are {}", options.target,
-                 known);
-  }
+  TRY(const Target* target, known_target(options.target));
   if (inputs.empty()) return error(Code::invalid_argument, "no input");
 
   // Read every file, and make its graphs functional IR.
@@ -190,12 +190,24 @@ Result<Compiled> compile(const std::vector<CompileInput>& inputs,
     for (const Part& part : parts)
       if (part.program) options.print(print(*part.program));
 
+  stages.end();
+  TRY_VOID(finish(compiled, target, constants, options, "", report));
+  return compiled;
+}
+
+Result<void> finish(Compiled& compiled, const Target* target,
+                    const std::vector<ConstantMethod>& constants, const CompileOptions& options,
+                    const std::string& start_after, CompileReport* report) {
+  Stages stages(options, report);
+  std::vector<Part>& parts = compiled.parts;
+
   // Improve it, and rewrite what the target lacks.
   stages.begin("passes", 0.2);
   PassContext context{target->has_node, target->quantized};
   PipelineOptions pipeline_options;
   std::vector<PassRun> runs;
   pipeline_options.runs = &runs;
+  pipeline_options.start_after = start_after;
   pipeline_options.stop_after = options.stop_after;
   pipeline_options.after_pass = [&](const Pass& pass, const Program& program) {
     if (options.print && (options.print_after == pass.name || options.print_after == "all"))
@@ -210,7 +222,7 @@ Result<Compiled> compile(const std::vector<CompileInput>& inputs,
   if (report)
     for (const PassRun& run : runs)
       report->stages.push_back({"  " + run.name, run.milliseconds, run.nodes_after});
-  if (!options.stop_after.empty()) return compiled;
+  if (!options.stop_after.empty()) return {};
 
   // Let the target take what it runs as a whole.
   if (target->partition) {
@@ -270,7 +282,7 @@ Result<Compiled> compile(const std::vector<CompileInput>& inputs,
       report->methods.push_back(entry);
     }
   }
-  return compiled;
+  return {};
 }
 
 Result<OutputFile> written(const std::string& path, Span<const Bytes> pieces) {
@@ -295,6 +307,28 @@ bool fail(const Error& problem, CompileError* error) {
 }
 
 }  // namespace
+
+Result<const Target*> known_target(const std::string& name) {
+  if (const Target* target = find_target(name)) return target;
+  std::string known;
+  for (const Target& t : all_targets()) known += std::string(known.empty() ? "" : ", ") + t.name;
+  return error(Code::invalid_argument, "target \"{}\" is not known; there are {}", name, known);
+}
+
+Result<std::vector<uint8_t>> compile_normalized(std::unique_ptr<Program> program,
+                                                const CompileOptions& options,
+                                                CompileReport* report) {
+  TRY(const Target* target, known_target(options.target));
+  Compiled compiled;
+  Part part;
+  part.method = program->methods[0].name;
+  part.program = std::move(program);
+  compiled.parts.push_back(std::move(part));
+  CompileOptions whole = options;
+  whole.weights_file.clear();
+  TRY_VOID(finish(compiled, target, {}, whole, kNormalized, report));
+  return compiled.file.joined();
+}
 
 bool compile_file(const std::vector<CompileInput>& inputs,
                   const std::vector<ConstantMethod>& constants, const std::string& output,

@@ -295,4 +295,39 @@ bool is_static(const TensorType& type) {
                      [](const SymInt& size) { return size.is_known(); });
 }
 
+static Graph copy(const Graph& graph) {
+  Graph made;
+  made.name = graph.name;
+  made.values = graph.values;
+  made.nodes = graph.nodes;
+  made.order = graph.order;
+  made.inputs = graph.inputs;
+  made.outputs = graph.outputs;
+  made.write_backs = graph.write_backs;
+  for (const auto& inner : graph.subgraphs)
+    made.subgraphs.push_back(std::make_unique<Graph>(copy(*inner)));
+  return made;
+}
+
+std::unique_ptr<Program> copy(const Program& program) {
+  auto made = std::make_unique<Program>();
+  made->symbols = program.symbols;
+  made->constants = program.constants;
+  made->buffers = program.buffers;
+  for (const Method& method : program.methods) {
+    Method same;
+    same.name = method.name;
+    same.graph = copy(method.graph);
+    same.fixed_inputs = method.fixed_inputs;
+    same.in_spec = method.in_spec;
+    same.out_spec = method.out_spec;
+    same.input_names = method.input_names;
+    made->methods.push_back(std::move(same));
+  }
+  made->delegates = program.delegates;
+  made->named_data = program.named_data;
+  made->keep_alive = program.keep_alive;
+  return made;
+}
+
 }  // namespace sconce

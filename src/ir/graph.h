@@ -246,6 +246,9 @@ std::optional<uint64_t> bytes_max(const TensorType& type, const SymbolTable& sym
 std::optional<std::vector<int64_t>> sizes_max(const TensorType& type, const SymbolTable& symbols);
 bool is_static(const TensorType& type);
 
+// The same program again, ids and all; bytes of constants are shared.
+std::unique_ptr<Program> copy(const Program& program);
+
 // Text form: print and parse are inverse, but for data above 64 bytes, of which the text has a hash
 // (docs/ir.md). What is parsed has been verified.
 std::string print(const Program& program);

@@ -45,7 +45,12 @@ static size_t node_count(const Graph& graph) {
 
 Result<void> run_pipeline(Program& program, const PassContext& context,
                           const PipelineOptions& options) {
+  bool started = options.start_after.empty();
   for (const Pass& pass : kPipeline) {
+    if (!started) {
+      started = options.start_after == pass.name;
+      continue;
+    }
     auto start = std::chrono::steady_clock::now();
     size_t nodes = 0;
     for (Method& method : program.methods) {

@@ -22,6 +22,10 @@ struct Pass {
   Result<void> (*run)(Program&, Graph&, const PassContext&);
 };
 
+// The last of the passes after which layers stand as they will run, batch norms in their weights, and
+// nothing has been rewritten for a target yet: where models are quantised.
+inline constexpr char kNormalized[] = "fold_batch_norm";
+
 // All passes in their order.
 Span<const Pass> pipeline();
 
@@ -33,6 +37,7 @@ struct PassRun {
 
 struct PipelineOptions {
   bool verify = true;      // after every pass
+  std::string start_after; // a pass's name: what comes after it runs; empty = start with the first
   std::string stop_after;  // a pass's name; empty = run all
   // Called after each pass that ran.
   std::function<void(const Pass&, const Program&)> after_pass;
