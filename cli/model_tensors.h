@@ -4,6 +4,7 @@
 
 #include "named_tensors.h"
 #include "sconce/load.h"
+#include "tensor/reordered.h"
 
 namespace sconce::cli {
 
@@ -24,10 +25,6 @@ std::vector<Argument> made_up_inputs(const MethodMeta& meta,
 std::vector<NamedTensor> named_results(const std::vector<Argument>& results);
 // The order that a method wants the dimensions of a tensor in; empty = the logical one.
 std::vector<uint8_t> order_wanted(const SlotMeta& slot);
-// The bytes of a dense tensor whose dimensions stand in memory in the order `from`, outermost
-// first, in the order `to`; an empty order is the logical one. As many bytes as the sizes want.
-std::vector<uint8_t> reordered(Bytes bytes, DType dtype, Span<const int32_t> sizes,
-                               Span<const uint8_t> from, Span<const uint8_t> to);
 // "f32[1, 3, 224, 224]".
 std::string slot_text(const SlotMeta& slot);
 
