@@ -43,6 +43,7 @@ std::string human_bytes(uint64_t bytes);      // "13.6 MB"
 std::string json_string(std::string_view s);  // quoted and escaped
 
 void add_compile(CLI::App& app);
+void add_quantize(CLI::App& app);
 void add_run(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_ops(CLI::App& app);

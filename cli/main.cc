@@ -81,6 +81,7 @@ int main(int argc, char** argv) {
       "argument,\n"
       "4 invalid file, 5 unsupported, 6 not found, 7 too large, 8 input/output, 9 internal.");
   add_compile(app);
+  add_quantize(app);
   add_run(app);
   add_inspect(app);
   add_ops(app);
