@@ -1,8 +1,8 @@
 // Lowering to XNNPACK: nodes of a graph become a payload of ExecuTorch's XnnpackBackend.
 //
 // f32, shapes known. Images keep channels innermost from one convolution to the next; limits go
-// into the node before them; layer norm and attention become nodes that XNNPACK has. What a rule in
-// lower.cc refuses is left to kernels, so that "supported" is said once.
+// into the node before them; layer norm and attention become nodes that XNNPACK has. What a rule
+// (rules_*.cc) refuses is left to kernels, so that "supported" is said once.
 #pragma once
 
 #include <memory>
