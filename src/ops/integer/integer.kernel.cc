@@ -128,9 +128,10 @@ Status read_window(const Args& args, Window* window, Diagnostic* diagnostic) {
                       DType::i32, diagnostic);
 }
 
+template <Status (*read)(const Args&, Window*, Diagnostic*)>
 Status convolution_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
   Window w;
-  SCONCE_TRY_STATUS(read_window(args, &w, diagnostic));
+  SCONCE_TRY_STATUS(read(args, &w, diagnostic));
   set_like(outs[0], args.tensor(0));
   outs[0].sizes[1] = w.out_channels;
   for (int i = 0; i < w.spatial; i++) outs[0].sizes[2 + i] = w.out[3 - w.spatial + i];
@@ -451,15 +452,6 @@ Status read_dynamic_window(const Args& args, Window* window, Diagnostic* diagnos
                       DType::f32, diagnostic);
 }
 
-Status dynamic_convolution_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
-  Window w;
-  SCONCE_TRY_STATUS(read_dynamic_window(args, &w, diagnostic));
-  set_like(outs[0], args.tensor(0));
-  outs[0].sizes[1] = w.out_channels;
-  for (int i = 0; i < w.spatial; i++) outs[0].sizes[2 + i] = w.out[3 - w.spatial + i];
-  return kOk;
-}
-
 // The integers of an image.
 uint64_t image_scratch(const Args& args) {
   const Tensor& x = args.tensor(0);
@@ -537,8 +529,8 @@ Status run_weights(const Args& args, KernelContext& context) {
 }  // namespace
 
 KERNEL(int8_linear) = {"int8::linear.out", "tfittTfiii>t", linear_shape, run_linear};
-KERNEL(int8_convolution) = {"int8::convolution.out", "tfittTlllblifiii>t", convolution_shape,
-                            run_convolution};
+KERNEL(int8_convolution) = {"int8::convolution.out", "tfittTlllblifiii>t",
+                            convolution_shape<read_window>, run_convolution};
 KERNEL(int8_add) = {"int8::add.out", "tfitfifiii>t", binary_shape, run_binary<'+'>};
 KERNEL(int8_sub) = {"int8::sub.out", "tfitfifiii>t", binary_shape, run_binary<'-'>};
 KERNEL(int8_mul) = {"int8::mul.out", "tfitfifiii>t", binary_shape, run_binary<'*'>};
@@ -547,7 +539,7 @@ KERNEL(int8_clamp) = {"int8::clamp.out", "tfiFFfi>t", clamp_shape, run_clamp};
 KERNEL(int8_dynamic_linear) = {"int8::dynamic_linear.out", "tttTi>t", dynamic_shape, run_dynamic,
                                dynamic_scratch};
 KERNEL(int8_dynamic_convolution) = {"int8::dynamic_convolution.out", "tttTlllbli>t",
-                                    dynamic_convolution_shape, run_dynamic_convolution,
+                                    convolution_shape<read_dynamic_window>, run_dynamic_convolution,
                                     image_scratch};
 KERNEL(int8_weight_linear) = {"int8::weight_linear.out", "tttTi>t", dynamic_shape, run_weights};
 

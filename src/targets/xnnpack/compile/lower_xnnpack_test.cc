@@ -281,10 +281,10 @@ method forward(%x: f32[4, 3]) {
 
 TEST(LowerForXnnpack, images_are_quantised_by_their_own_range) {
   XnnGraph graph = compare_with_eval(R"(
-constant @w: i8[2, 1, 1, 2] = {1, -8, 3, -4}
+constant @w: i8[2, 2, 1, 2] = {1, -8, 3, -4, 5, 6, -7, 2}
 constant @s: f32[1] = {0.5}
 constant @b: f32[2] = {1, -2}
-method forward(%x: f32[2, 1, 3, 4]) {
+method forward(%x: f32[2, 2, 3, 4]) {
   %w = constant @w
   %s = constant @s
   %b = constant @b

@@ -130,7 +130,8 @@ bool int8_convolution_rule(Lowering& l, const Node& node) {
 }
 
 // Images quantised by their own range: XNNPACK has it for images proper, not for rows and not by
-// depth.
+// depth. One channel counts as depth, as it does for stock's exporter, so that the range is then
+// that of all images, which is what the graph says.
 bool int8_dynamic_convolution_rule(Lowering& l, const Node& node) {
   auto x = value_argument(node, 0), w = value_argument(node, 1), scales = value_argument(node, 2),
        bias = value_argument(node, 3);
@@ -138,7 +139,7 @@ bool int8_dynamic_convolution_rule(Lowering& l, const Node& node) {
       !l.is_constant(*scales) || (bias && !l.is_constant(*bias)) || l.dims(*x).size() != 4)
     return false;
   auto c = read_convolution(l, node, *x, *w, 4);
-  if (!c || c->is_depthwise()) return false;
+  if (!c || c->window.group_inputs == 1) return false;
   std::vector<float> each = l.scales_of(*scales);
   each.resize(size_t(c->ordered_filter()[0]), each[0]);  // XNNPACK has one scale an output here
   uint32_t filter = integer_filter(l, *w, *c, XnnDType::qcint8, each);
