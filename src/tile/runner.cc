@@ -12,7 +12,6 @@ namespace sconce::kernels {
 
 using tile::AxisKind;
 using tile::Buffer;
-using tile::kPanelColumns;
 using tile::Layout;
 using tile::Plan;
 using tile::size_of;
@@ -49,12 +48,6 @@ double now_us() {
       .count();
 }
 
-int64_t packed_count(const std::vector<int64_t>& sizes) {
-  int64_t count = (sizes.back() + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
-  for (size_t d = 0; d + 1 < sizes.size(); d++) count *= sizes[d];
-  return count;
-}
-
 }  // namespace
 
 BufferView dense(void* data, std::vector<int64_t> sizes, DType dtype) {
@@ -71,15 +64,17 @@ BufferView dense(void* data, std::vector<int64_t> sizes, DType dtype) {
 
 std::vector<float> pack_weights(Span<const float> weights, const std::vector<int64_t>& sizes,
                                 int lead) {
-  int64_t columns = sizes.back(), outer = 1, depth = 1;
-  for (size_t d = 0; d + 1 < sizes.size(); d++) (int(d) < lead ? outer : depth) *= sizes[d];
-  int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
-  std::vector<float> to(size_t(packed_count(sizes)), 0);
+  Buffer buffer;
+  buffer.panel_lead = lead;
+  tile::PanelShape shape = *tile::panel_shape(buffer, {sizes.data(), sizes.size()});
+  int64_t columns = sizes.back(), outer = 1, depth = shape.rows * shape.length;
+  for (int d = 0; d < lead; d++) outer *= sizes[size_t(d)];
+  std::vector<float> to(size_t(shape.bytes) / sizeof(float), 0);
   for (int64_t o = 0; o < outer; o++)
     for (int64_t k = 0; k < depth; k++)
       for (int64_t n = 0; n < columns; n++)
-        to[size_t(((o * panels + n / kPanelColumns) * depth + k) * kPanelColumns +
-                  n % kPanelColumns)] = weights[size_t((o * depth + k) * columns + n)];
+        to[size_t(shape.offset(o, 0, k, n)) / sizeof(float)] =
+            weights[size_t((o * depth + k) * columns + n)];
   return to;
 }
 BufferView packed(std::vector<float>& data, const std::vector<int64_t>& sizes) {
@@ -92,7 +87,7 @@ BufferView packed(std::vector<float>& data, const std::vector<int64_t>& sizes) {
 
 struct Runner::State {
   struct Shaped {
-    std::vector<BufferView> shapes;  // without data
+    std::vector<BufferView> shapes;  // their data is not used
     Plan plan;
   };
   Kernel kernel;
@@ -123,14 +118,17 @@ Result<Runner> Runner::make(Kernel kernel, int threads, Schedule schedule) {
 
 Result<void> Runner::run(const std::vector<BufferView>& arrays) {
   State& s = *state_;
-  std::vector<BufferView> shapes = arrays;
-  for (BufferView& shape : shapes) shape.data = nullptr;
-  auto found = std::find_if(s.plans.begin(), s.plans.end(),
-                            [&](const State::Shaped& made) { return made.shapes == shapes; });
+  auto has_shape = [](const BufferView& a, const BufferView& b) {
+    return a.sizes == b.sizes && a.strides == b.strides && a.bytes == b.bytes;
+  };
+  auto found = std::find_if(s.plans.begin(), s.plans.end(), [&](const State::Shaped& made) {
+    return std::equal(made.shapes.begin(), made.shapes.end(), arrays.begin(), arrays.end(),
+                      has_shape);
+  });
   if (found == s.plans.end()) {
     TRY(Plan plan, Plan::make(s.kernel, arrays, *s.table, s.pool->size(), s.schedule));
     if (s.plans.size() == kPlansMax) s.plans.erase(s.plans.begin());
-    s.plans.push_back({std::move(shapes), std::move(plan)});
+    s.plans.push_back({arrays, std::move(plan)});
   } else {
     std::rotate(found, found + 1, s.plans.end());
   }
@@ -165,8 +163,8 @@ Result<RandomArrays> random_arrays(const Kernel& kernel, const DimSizes& dims, u
                    "{}: {} would have {:.0f} elements; at most 4e9 are made", kernel.name,
                    buffer.name, count);
     BufferView view = dense(nullptr, own, buffer.dtype);
-    if (buffer.layout == Layout::panels)
-      view.bytes = packed_count(own) * int64_t(dtype_bytes(buffer.dtype));
+    if (buffer.layout == Layout::panels)  // within 64 bits: the elements were counted above
+      view.bytes = tile::panel_shape(buffer, {own.data(), own.size()})->bytes;
     made.bytes.emplace_back(size_t(view.bytes), 0);
     uint8_t* data = made.bytes.back().data();
     int64_t elements = view.bytes / int64_t(dtype_bytes(buffer.dtype));
@@ -192,6 +190,8 @@ Result<RandomArrays> random_arrays(const Kernel& kernel, const DimSizes& dims, u
         }
       }
     }
+    if (buffer.layout == Layout::panels)
+      tile::complete_panels(buffer, {own.data(), own.size()}, data);
     made.views.push_back(std::move(view));
   }
   for (size_t b = 0; b < made.views.size(); b++) made.views[b].data = made.bytes[b].data();

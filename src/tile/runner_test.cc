@@ -128,6 +128,19 @@ TEST(CheckKernel, compares_every_set_with_the_interpreter) {
   EXPECT_FALSE(check_kernel(*kernel, {{"H", 2}, {"Q", 9}, {"T", 21}, {"D", 8}, {"Z", 1}}).ok());
 }
 
+TEST(CheckKernel, packs_bytes_with_the_sums_of_their_columns) {
+  auto kernel = define("linear_of_bytes", [](Trace& t) {
+    Extent M = t.dim("M"), K = t.dim("K"), N = t.dim("N");
+    In x = t.input("x", DType::i8, {M, K}), w = t.weights("w", DType::i8, {K, N});
+    Out y = t.output("y", DType::i32, {M, N});
+    Axis m = t.parallel("m", M), n = t.parallel("n", N), k = t.span("k", K);
+    y(m, n) = dot(x(m, k), w(k, n), {k});
+  });
+  ASSERT_TRUE(kernel.ok()) << kernel.error().text;
+  auto check = check_kernel(*kernel, {{"M", 5}, {"K", 29}, {"N", 20}});
+  ASSERT_TRUE(check.ok()) << check.error().text;
+}
+
 TEST(TuneKernel, is_never_slower_than_the_default_by_what_it_measured) {
   auto kernel = linear_silu();
   ASSERT_TRUE(kernel.ok());

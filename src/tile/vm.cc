@@ -148,6 +148,20 @@ struct Plan::State {
   void fold_epilogue(size_t n);
   Result<void> place_values();
   bool has_dimension(AxisId a) const { return !kernel.axes[size_t(a)].each; }
+  // True when a load is of a window that slides over its buffer: along every dim, at most one axis
+  // beside the contracted ones runs, and upwards.
+  bool slides(const Instruction& load, AxisSet contracted) const {
+    for (const Index& index : load.index) {
+      int outer = 0;
+      for (const Term& term : index.terms) {
+        if (!has_dimension(term.axis) || (contracted >> term.axis & 1)) continue;
+        outer++;
+        if (term.factor <= 0) return false;
+      }
+      if (outer > 1) return false;
+    }
+    return true;
+  }
   AxisSet axes_of(ValueId v) const { return kernel.values[size_t(v)].axes; }
   bool is_load(ValueId v) const {
     int32_t p = values[size_t(v)].producer;
@@ -2095,16 +2109,7 @@ void Plan::State::plan_integer_dot(size_t n) {
       continue;
     const Instruction &load = producer(window), &weights = producer(taps);
     bool fits = buffer_stride(load, inner) == 1 && buffer_stride(weights, inner) == 1 &&
-                always_inside(weights) && takes_fill(load);
-    for (const Index& index : load.index) {
-      int outer = 0;
-      for (const Term& term : index.terms) {
-        if (!has_dimension(term.axis) || (contracted >> term.axis & 1)) continue;
-        outer++;
-        fits &= term.factor > 0;
-      }
-      fits &= outer <= 1;
-    }
+                always_inside(weights) && takes_fill(load) && slides(load, contracted);
     int64_t count = 1, row = 0;  // weights of all taps, at equal distances
     for (size_t d = i.axes.size(); d-- > 0;) {
       int64_t size = extent[size_t(i.axes[d])], stride = buffer_stride(weights, i.axes[d]);
@@ -2371,16 +2376,7 @@ void Plan::State::plan_dot(size_t n) {
     const Instruction& load = producer(window);
     bool fits = buffer_stride(load, inner) == 1 && load.number == 0 &&
                 !(axes_of(window) & ~(contracted | axes_of(i.results[0]))) &&
-                values[size_t(taps)].home != Home::constant;
-    for (const Index& index : load.index) {
-      int outer = 0;
-      for (const Term& term : index.terms) {
-        if (!has_dimension(term.axis) || (contracted >> term.axis & 1)) continue;
-        outer++;
-        fits &= term.factor > 0;
-      }
-      fits &= outer <= 1;
-    }
+                values[size_t(taps)].home != Home::constant && slides(load, contracted);
     if (!fits) continue;
     plan.kind = DotPlan::Kind::vector;
     plan.swapped = swapped;
