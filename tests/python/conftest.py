@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "tests" / "models"))
 
 import compare
 import export_models
+from oracle import Oracle
 
 MODELS = pathlib.Path(os.environ.get("SCONCE_MODELS", ROOT / "build" / "models"))
 
@@ -29,6 +30,14 @@ def bench(sconce, tmp_path_factory):
     made = compare.Bench(MODELS, tmp_path_factory.mktemp("compare"), sconce)
     yield made
     made.oracle.close()
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    """Stock's runtime in a process of its own."""
+    made = Oracle()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

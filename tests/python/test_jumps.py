@@ -7,9 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-import compare
-from export_models import flat_tensors, save_tensors
-from oracle import Oracle
+from both_runtimes import BothRuntimes
 
 warnings.filterwarnings("ignore")
 
@@ -67,13 +65,6 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def oracle():
-    made = Oracle()
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_stocks_file_compiled_anew_answers_as_stock_does(name, sconce, oracle, tmp_path):
     from executorch.exir import EdgeCompileConfig, to_edge
@@ -83,34 +74,10 @@ def test_stocks_file_compiled_anew_answers_as_stock_does(name, sconce, oracle, t
     stock = tmp_path / "stock.pte"
     lowered = to_edge(exported, compile_config=EdgeCompileConfig(_check_ir_validity=False))
     stock.write_bytes(lowered.to_executorch().buffer)
-    files = []
-    for number, call in enumerate(calls):
-        tensors, leaves = flat_tensors(call)
-        save_tensors(tmp_path / f"in.{number}", "input", tensors)
-        files.append({"inputs": leaves, "from": str(tmp_path / f"in.{number}")})
-
-    def on_stock(pte, to: str) -> None:
-        oracle.ask({"do": "run", "pte": str(pte),
-                    "calls": [{**file, "to": str(tmp_path / f"{to}.{i}")} for i, file in enumerate(files)]})
-
-    def on_ours(pte, *how: str) -> str:
-        arguments = []
-        for i, file in enumerate(files):
-            arguments += ["--method", "forward", "--inputs", file["from"], "--outputs", tmp_path / f"got.{i}"]
-        return compare.run_cli(sconce, "run", pte, *arguments, *how)
-
-    def judge() -> None:
-        for i in range(len(files)):
-            compare.error_of(tmp_path / f"got.{i}", tmp_path / f"expected.{i}")
-
-    on_stock(stock, "expected")
-    on_ours(stock, "--as-is")
-    judge()
-    assert "compiled anew" in on_ours(stock, "--verbose")
-    judge()
-    for target in ("portable", "xnnpack"):
-        pte = tmp_path / f"{target}.pte"
-        said = compare.run_cli(sconce, "compile", stock, "-o", pte, "--target", target)
-        assert "stays as it stands" not in said
-        on_stock(pte, "got")
-        judge()
+    both = BothRuntimes(oracle, sconce, tmp_path, calls)
+    both.on_stock(stock, "expected")
+    both.on_ours(stock, "--as-is")
+    both.judge("ours")
+    assert "compiled anew" in both.on_ours(stock, "--verbose")
+    both.judge("ours")
+    both.check_for_stock(stock)

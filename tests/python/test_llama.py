@@ -14,8 +14,7 @@ import torch
 from torch import nn
 
 import compare
-from export_models import flat_tensors, save_tensors
-from oracle import Oracle
+from both_runtimes import BothRuntimes
 
 LIBRARY = "executorch.extension.llm.custom_ops.custom_ops"
 warnings.filterwarnings("ignore")
@@ -180,13 +179,14 @@ def cases() -> dict[str, Case]:
 NAMES = list(cases())
 
 
-class Made:
+class Made(BothRuntimes):
     """Stock's file of a case, its answers on stock, and our files."""
 
-    def __init__(self, name: str, folder) -> None:
+    def __init__(self, oracle, sconce, name: str, folder) -> None:
         from executorch.exir import EdgeCompileConfig, to_edge
 
-        self.case, self.folder, self.imports = cases()[name], folder, [LIBRARY]
+        self.case = cases()[name]
+        super().__init__(oracle, sconce, folder, self.case.calls, [LIBRARY], self.case.limit)
         module = self.case.module.eval().requires_grad_(False)
         exported = torch.export.export(module, self.case.calls[0], dynamic_shapes=self.case.dynamic_shapes,
                                        strict=True)
@@ -194,69 +194,38 @@ class Made:
         lowered = to_edge(exported, compile_config=EdgeCompileConfig(_check_ir_validity=False))
         self.stock = folder / "stock.pte"
         self.stock.write_bytes(lowered.to_executorch().buffer)
-        self.inputs = []
-        for number, call in enumerate(self.case.calls):
-            self.inputs.append(self.write(f"in.{number}", call))
-
-    def write(self, name: str, call: tuple):
-        tensors, leaves = flat_tensors(call)
-        save_tensors(self.folder / name, "input", tensors)
-        return self.folder / name, leaves
-
-    def on_stock(self, oracle: Oracle, pte, kind: str) -> None:
-        oracle.ask({"do": "run", "pte": str(pte), "imports": self.imports, "calls": [
-            {"inputs": leaves, "from": str(path), "to": str(self.folder / f"{kind}.{number}")}
-            for number, (path, leaves) in enumerate(self.inputs)]})
-
-    def on_ours(self, sconce, pte, *how: str) -> str:
-        arguments = []
-        for number, (path, _) in enumerate(self.inputs):
-            arguments += ["--method", "forward", "--inputs", path, "--outputs", self.folder / f"ours.{number}"]
-        return compare.run_cli(sconce, "run", pte, *arguments, *how)
-
-    def judge(self, kind: str) -> None:
-        for number in range(len(self.inputs)):
-            compare.error_of(self.folder / f"{kind}.{number}", self.folder / f"expected.{number}",
-                             self.case.limit)
 
 
 @pytest.fixture(scope="module")
-def oracle():
-    made = Oracle()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def made_of(tmp_path_factory):
+def made_of(oracle, sconce, tmp_path_factory):
     """Exports of cases, each made once."""
     exports: dict[str, Made] = {}
 
     def make(name: str) -> Made:
         if name not in exports:
-            exports[name] = Made(name, tmp_path_factory.mktemp(name))
+            exports[name] = Made(oracle, sconce, name, tmp_path_factory.mktemp(name))
         return exports[name]
 
     return make
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answers_as_stocks_own_library_does(name, sconce, oracle, made_of):
+def test_answers_as_stocks_own_library_does(name, sconce, made_of):
     made = made_of(name)
-    made.on_stock(oracle, made.stock, "expected")
+    made.on_stock(made.stock, "expected")
 
-    made.on_ours(sconce, made.stock, "--as-is")
+    made.on_ours(made.stock, "--as-is")
     made.judge("ours")
-    said = made.on_ours(sconce, made.stock, "--verbose")
+    said = made.on_ours(made.stock, "--verbose")
     made.judge("ours")
     if made.case.dynamic_shapes is None:
         assert "compiled anew" in said
     for target in ("cpu", "portable"):
         pte = made.folder / f"{target}.pte"
         compare.run_cli(sconce, "compile", made.folder / "model.pt2", "-o", pte, "--target", target)
-        made.on_ours(sconce, pte)
+        made.on_ours(pte)
         made.judge("ours")
-    made.on_stock(oracle, made.folder / "portable.pte", "stock")
+    made.on_stock(made.folder / "portable.pte", "stock")
     made.judge("stock")
 
 

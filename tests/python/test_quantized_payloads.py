@@ -7,20 +7,11 @@ import warnings
 import pytest
 import torch
 
-import compare
-from export_models import flat_tensors, save_tensors
-from oracle import Oracle
+from both_runtimes import BothRuntimes
 from test_quantized import CASES, STEP
 
 warnings.filterwarnings("ignore")
 NAMES = ("static_per_channel", "dynamic", "dynamic_int4_channels", "dynamic_int4_groups")
-
-
-@pytest.fixture(scope="module")
-def oracle():
-    made = Oracle()
-    yield made
-    made.close()
 
 
 def stocks_file(exported, dynamic: bool) -> bytes:
@@ -39,30 +30,9 @@ def test_stocks_quantised_file_compiled_anew_answers_as_stock_does(name, sconce,
     exported, example = CASES[name][0]()
     stock = tmp_path / "stock.pte"
     stock.write_bytes(stocks_file(exported, "dynamic" in name))
-    files = []
-    for number, scale in enumerate((1, 0.5, 3)):
-        tensors, leaves = flat_tensors(tuple(torch.randn_like(x) * scale for x in example))
-        save_tensors(tmp_path / f"in.{number}", "input", tensors)
-        files.append({"inputs": leaves, "from": str(tmp_path / f"in.{number}")})
-
-    def on_stock(pte, to: str) -> None:
-        oracle.ask({"do": "run", "pte": str(pte),
-                    "calls": [{**file, "to": str(tmp_path / f"{to}.{i}")} for i, file in enumerate(files)]})
-
-    def judge() -> None:
-        for i in range(len(files)):
-            compare.error_of(tmp_path / f"got.{i}", tmp_path / f"expected.{i}", 2 * STEP)
-
-    on_stock(stock, "expected")
-    arguments = []
-    for i, file in enumerate(files):
-        arguments += ["--method", "forward", "--inputs", file["from"], "--outputs", tmp_path / f"got.{i}"]
-    assert "compiled anew" in compare.run_cli(sconce, "run", stock, *arguments, "--verbose")
-    judge()
-    for target in ("portable", "xnnpack"):
-        pte = tmp_path / f"{target}.pte"
-        said = compare.run_cli(sconce, "compile", stock, "-o", pte, "--target", target)
-        assert "stays as it stands" not in said
-        on_stock(pte, "got")
-        judge()
-    assert "forward: 1 instructions" in said
+    calls = [tuple(torch.randn_like(x) * scale for x in example) for scale in (1, 0.5, 3)]
+    both = BothRuntimes(oracle, sconce, tmp_path, calls, limit=2 * STEP)
+    both.on_stock(stock, "expected")
+    assert "compiled anew" in both.on_ours(stock, "--verbose")
+    both.judge("ours")
+    assert "forward: 1 instructions" in both.check_for_stock(stock)
