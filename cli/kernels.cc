@@ -39,7 +39,7 @@ std::string sizes_text(const kernels::Kernel& kernel, const tile::Buffer& buffer
     sizes.push_back(extent.dim == tile::kNone ? std::to_string(extent.known)
                                               : kernel.dims[size_t(extent.dim)]);
   return fmt::format("{}[{}]{}", dtype_name(buffer.dtype), fmt::join(sizes, ", "),
-                     buffer.layout == tile::Layout::panels ? " packed" : "");
+                     buffer.is_packed() ? " packed" : "");
 }
 
 // The dims that this kernel has, of those that were given for all.

@@ -41,6 +41,8 @@ class TileLowering {
   virtual std::optional<int32_t> panels(ValueId tensor, const std::vector<int64_t>& sizes,
                                         const std::vector<int>& permutation, int32_t lead,
                                         int run = 1) = 0;
+  // A constant i8 [columns, steps] of -8 to 7 as nibbles [steps, columns] for dot.
+  virtual std::optional<int32_t> nibbles(ValueId tensor) = 0;
   // The index of a constant in the program, and its bytes; nothing for other tensors.
   virtual std::optional<int32_t> constant_index(ValueId tensor) const = 0;
   virtual Bytes constant_bytes(ValueId tensor) const = 0;

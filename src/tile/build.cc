@@ -25,8 +25,8 @@ int32_t Builder::input(DType dtype, std::vector<Extent> dims) {
 int32_t Builder::output(DType dtype, std::vector<Extent> dims) {
   return buffer({"", dtype, std::move(dims), true, Layout::strided, 0});
 }
-int32_t Builder::panels(DType dtype, std::vector<Extent> dims, int32_t lead) {
-  return buffer({"", dtype, std::move(dims), false, Layout::panels, lead});
+int32_t Builder::packed(Layout layout, DType dtype, std::vector<Extent> dims, int32_t lead) {
+  return buffer({"", dtype, std::move(dims), false, layout, lead});
 }
 
 AxisId Builder::axis(AxisKind kind, Extent extent, int64_t block, bool each) {

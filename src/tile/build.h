@@ -29,7 +29,11 @@ class Builder {
   // Buffers and axes are named by the builder: x0, x1, ... and a0, a1, ...
   int32_t input(DType dtype, std::vector<Extent> dims);
   int32_t output(DType dtype, std::vector<Extent> dims);
-  int32_t panels(DType dtype, std::vector<Extent> dims, int32_t lead = 0);
+  // Packed as `layout` says (ir.h).
+  int32_t packed(Layout layout, DType dtype, std::vector<Extent> dims, int32_t lead = 0);
+  int32_t panels(DType dtype, std::vector<Extent> dims, int32_t lead = 0) {
+    return packed(Layout::panels, dtype, std::move(dims), lead);
+  }
   AxisId parallel(Extent extent) { return axis(AxisKind::parallel, extent, 0, false); }
   AxisId each(Extent extent) { return axis(AxisKind::parallel, extent, 0, true); }
   AxisId span(Extent extent) { return axis(AxisKind::span, extent, 0, false); }

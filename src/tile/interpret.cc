@@ -117,7 +117,8 @@ class Interpreter {
   }
 
   // Place in a buffer, false when outside.
-  bool place(const Instruction& i, const void** data, int64_t* outside_dim,
+  // `step`: the contracted index of a packed element.
+  bool place(const Instruction& i, const void** data, int64_t* step, int64_t* outside_dim,
              int64_t* outside) const {
     const Buffer& buffer = kernel_.buffers[size_t(i.buffer)];
     const BufferView& view = buffers_[size_t(i.buffer)];
@@ -151,6 +152,7 @@ class Interpreter {
                      ->offset(lead, row, k, position);
       }
     }
+    *step = k;
     *data = static_cast<const uint8_t*>(view.data) + packed +
             offset * int64_t(dtype_bytes(buffer.dtype));
     return true;
@@ -160,8 +162,8 @@ class Interpreter {
     const Buffer& buffer = kernel_.buffers[size_t(i.buffer)];
     return each(out.axes, [&](int64_t e) -> Result<void> {
       const void* data = nullptr;
-      int64_t dim = 0, position = 0;
-      if (!place(i, &data, &dim, &position)) {
+      int64_t step = 0, dim = 0, position = 0;
+      if (!place(i, &data, &step, &dim, &position)) {
         if (i.strict)
           return error(Code::invalid_argument,
                        "kernel {}: index {} into dimension {} of {}, of size {}", kernel_.name,
@@ -180,7 +182,11 @@ class Interpreter {
         case DType::f32: out.f[size_t(e)] = read(float()); break;
         case DType::f16: out.f[size_t(e)] = to_float(read(f16_t())); break;
         case DType::bf16: out.f[size_t(e)] = to_float(read(bf16_t())); break;
-        case DType::i8: out.i[size_t(e)] = read(int8_t()); break;
+        case DType::i8:
+          out.i[size_t(e)] = buffer.layout == Layout::nibbles
+                                 ? PanelShape::half(read(uint8_t()), step)
+                                 : read(int8_t());
+          break;
         case DType::u8:
         case DType::b8: out.i[size_t(e)] = read(uint8_t()); break;
         case DType::i16: out.i[size_t(e)] = read(int16_t()); break;
@@ -203,8 +209,8 @@ class Interpreter {
       if (axes >> a & 1) over.push_back(a);
     return each(over, [&](int64_t) -> Result<void> {
       const void* place_at = nullptr;
-      int64_t dim = 0, position = 0;
-      if (!place(i, &place_at, &dim, &position)) return {};
+      int64_t step = 0, dim = 0, position = 0;
+      if (!place(i, &place_at, &step, &dim, &position)) return {};
       void* data = const_cast<void*>(place_at);
       size_t e = element(value);
       auto write = [&](auto element) { memcpy(data, &element, sizeof(element)); };

@@ -59,10 +59,13 @@ struct Axis {
 // stored as [lead...][ceil(N / 16)][prod(k)][16], the last panel filled up with zeros. Those of i8
 // as [lead...][ceil(N / 16)][prod(k but the last)][ceil(last k / 4)][16][4], filled up with zeros,
 // each panel followed by the sums of its 16 columns as i32: some processors multiply bytes of other
-// signs, and take out with them what that adds.
-enum class Layout : uint8_t { strided, panels };
+// signs, and take out with them what that adds. nibbles: packed i8 of -8 to 7, two in a byte:
+// [lead...][ceil(N / 16)][prod(k but the last)][ceil(last k / 8)][16][4], of which byte j holds
+// step j of eight in its lower and step j + 4 in its upper half, each plus 8.
+enum class Layout : uint8_t { strided, panels, nibbles };
 inline constexpr int64_t kPanelColumns = 16;
-inline constexpr int64_t kQuad = 4;  // steps that lie together in panels of i8
+inline constexpr int64_t kQuad = 4;     // steps that lie together in panels of i8
+inline constexpr int64_t kNibbles = 8;  // and in those of 4 bits
 
 struct Buffer {
   std::string name;
@@ -70,7 +73,8 @@ struct Buffer {
   std::vector<Extent> dims;
   bool output = false;
   Layout layout = Layout::strided;
-  int32_t panel_lead = 0;  // panels: how many dims stand before the contracted ones
+  int32_t panel_lead = 0;  // packed: how many dims stand before the contracted ones
+  bool is_packed() const { return layout != Layout::strided; }
   bool operator==(const Buffer&) const = default;
 };
 
@@ -93,16 +97,24 @@ struct PanelShape {
   int64_t rows = 1;           // all contracted dims but the last one
   int64_t length = 1;         // the last one
   int64_t element_bytes = 4;  // 1: by quads
+  bool halves = false;        // nibbles
   int64_t row_bytes = 0, panel_bytes = 0, bytes = 0;
 
   int64_t panel(int64_t lead, int64_t column) const {
     return (lead * panels + column / kPanelColumns) * panel_bytes;
   }
+  // Of the byte that an element is in, or the first of its bytes.
   int64_t offset(int64_t lead, int64_t row, int64_t k, int64_t column) const {
-    int64_t within = element_bytes == 1
-                         ? (k / kQuad * kPanelColumns + column % kPanelColumns) * kQuad + k % kQuad
-                         : (k * kPanelColumns + column % kPanelColumns) * element_bytes;
+    int64_t within =
+        halves ? (k / kNibbles * kPanelColumns + column % kPanelColumns) * kQuad + k % kQuad
+        : element_bytes == 1
+            ? (k / kQuad * kPanelColumns + column % kPanelColumns) * kQuad + k % kQuad
+            : (k * kPanelColumns + column % kPanelColumns) * element_bytes;
     return panel(lead, column) + row * row_bytes + within;
+  }
+  // Nibbles: the element at step k that is in this byte.
+  static int8_t half(uint8_t byte, int64_t k) {
+    return int8_t((k % kNibbles < kQuad ? byte & 15 : byte >> 4) - 8);
   }
 };
 // Of a buffer with layout `panels` that has these sizes; nothing when that is beyond 64 bits.
@@ -118,8 +130,9 @@ void complete_panels(const Buffer& buffer, Span<const int64_t> sizes, uint8_t* d
   X(abs)                                                                                          \
   X(sqrt)                                                                                         \
   X(rsqrt)                                                                                        \
-  X(recip) X(exp) X(expm1) X(log) X(log1p) X(tanh) X(erf) X(sin) X(cos) X(floor) X(ceil) X(round) \
-      X(trunc) X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(relu) X(bit_not)
+  X(recip)                                                                                        \
+  X(exp) X(expm1) X(log) X(log1p) X(tanh) X(erf) X(sin) X(cos) X(floor) X(ceil) X(round) X(trunc) \
+      X(sigmoid) X(silu) X(gelu) X(gelu_tanh) X(relu) X(bit_not)
 #define SCONCE_TILE_BINARY(X) \
   X(add)                      \
   X(sub)                      \

@@ -10,14 +10,17 @@ namespace {
 using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 
-// 2: has panels of i8, which lie otherwise than readers of 1 think.
-constexpr uint32_t kVersion = 2, kVersionOfNumbers = 1;
+// 2: has panels of i8, which lie otherwise than readers of 1 think. 3: has nibbles.
+constexpr uint32_t kVersion = 3;
 
-bool has_packed_bytes(const Program& program) {
+// The least version whose readers understand a program.
+uint32_t version_of(const Program& program) {
+  uint32_t version = 1;
   for (const Kernel& kernel : program.kernels)
     for (const Buffer& buffer : kernel.buffers)
-      if (buffer.layout == Layout::panels && buffer.dtype == DType::i8) return true;
-  return false;
+      if (buffer.is_packed() && buffer.dtype == DType::i8)
+        version = std::max(version, buffer.layout == Layout::nibbles ? 3u : 2u);
+  return version;
 }
 
 constexpr size_t kSourceBytesMax = 4096, kConstantNameBytesMax = 256, kArgumentsMax = 4096;
@@ -50,8 +53,8 @@ class Writer {
       return fb::CreateArgument(b_, int8_t(a.dtype), sizes, order);
     };
     auto inputs = tables(program.inputs, argument), outputs = tables(program.outputs, argument);
-    b_.Finish(fb::CreateProgram(b_, has_packed_bytes(program) ? kVersion : kVersionOfNumbers,
-                                kernels, storages, steps, inputs, outputs, program.arena_bytes),
+    b_.Finish(fb::CreateProgram(b_, version_of(program), kernels, storages, steps, inputs, outputs,
+                                program.arena_bytes),
               fb::ProgramIdentifier());
     return {b_.GetBufferPointer(), b_.GetBufferPointer() + b_.GetSize()};
   }
@@ -280,9 +283,8 @@ Result<Program> read(Bytes bytes) {
   if (!fb::VerifyProgramBuffer(verifier))
     return error(Code::invalid_file, "its tables leave its {} bytes", bytes.size());
   const fb::Program& root = *fb::GetProgram(bytes.data());
-  if (root.version() < kVersionOfNumbers || root.version() > kVersion)
-    return error(Code::unsupported, "version {}; we read {} to {}", root.version(),
-                 kVersionOfNumbers, kVersion);
+  if (root.version() < 1 || root.version() > kVersion)
+    return error(Code::unsupported, "version {}; we read 1 to {}", root.version(), kVersion);
 
   Program program;
   size_t most = bytes.size();  // the walk above has bounded them
@@ -305,9 +307,9 @@ Result<Program> read(Bytes bytes) {
   TRY_VOID(read_arguments("input", root.inputs(), &program.inputs));
   TRY_VOID(read_arguments("output", root.outputs(), &program.outputs));
   program.arena_bytes = root.arena_bytes();
-  if (root.version() < kVersion && has_packed_bytes(program))
-    return error(Code::invalid_file, "version {} and packed elements of i8, which {} has",
-                 root.version(), kVersion);
+  if (root.version() < version_of(program))
+    return error(Code::invalid_file, "version {}, and layouts that only version {} has",
+                 root.version(), version_of(program));
   TRY_VOID(verify(program));
   return program;
 }

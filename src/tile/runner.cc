@@ -163,7 +163,7 @@ Result<RandomArrays> random_arrays(const Kernel& kernel, const DimSizes& dims, u
                    "{}: {} would have {:.0f} elements; at most 4e9 are made", kernel.name,
                    buffer.name, count);
     BufferView view = dense(nullptr, own, buffer.dtype);
-    if (buffer.layout == Layout::panels)  // within 64 bits: the elements were counted above
+    if (buffer.is_packed())  // within 64 bits: the elements were counted above
       view.bytes = tile::panel_shape(buffer, {own.data(), own.size()})->bytes;
     made.bytes.emplace_back(size_t(view.bytes), 0);
     uint8_t* data = made.bytes.back().data();
@@ -190,7 +190,7 @@ Result<RandomArrays> random_arrays(const Kernel& kernel, const DimSizes& dims, u
         }
       }
     }
-    if (buffer.layout == Layout::panels)
+    if (buffer.is_packed())
       tile::complete_panels(buffer, {own.data(), own.size()}, data);
     made.views.push_back(std::move(view));
   }

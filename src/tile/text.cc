@@ -26,7 +26,9 @@ class Printer {
       for (size_t d = 0; d < buffer.dims.size(); d++)
         text_ += (d ? ", " : "") + extent(buffer.dims[d]);
       text_ += ']';
-      if (buffer.layout == Layout::panels) text_ += fmt::format(" panels {}", buffer.panel_lead);
+      if (buffer.is_packed())
+        text_ += fmt::format(" {} {}", buffer.layout == Layout::panels ? "panels" : "nibbles",
+                             buffer.panel_lead);
       text_ += '\n';
     }
     for (const Axis& axis : kernel_.axes) {
@@ -311,8 +313,10 @@ class Parser {
       } while (try_sign(','));
       TRY_VOID(sign(']'));
     }
-    if (try_word("panels")) {
-      buffer.layout = Layout::panels;
+    for (auto [name, layout] :
+         {std::pair("panels", Layout::panels), {"nibbles", Layout::nibbles}}) {
+      if (!try_word(name)) continue;
+      buffer.layout = layout;
       TRY(int64_t lead, integer());
       if (lead < 0 || lead > int64_t(kRankMax))
         return error(Code::invalid_file, "{} leading dims", lead);

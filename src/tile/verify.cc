@@ -93,11 +93,14 @@ class Verifier {
         return error(Code::too_large, "{}: rank {}; at most {}", buffer.name, buffer.dims.size(),
                      kRankMax);
       for (const Extent& extent : buffer.dims) TRY_VOID(check_extent(extent, buffer.name));
-      if (buffer.layout == Layout::panels) {
+      if (buffer.layout == Layout::panels || buffer.layout == Layout::nibbles) {
         if (buffer.output) return error(Code::invalid_file, "{}: packed, and written", buffer.name);
         if (value_dtype(buffer.dtype) != DType::f32 && buffer.dtype != DType::i8)
           return error(Code::invalid_file, "{}: packed elements of {}; f32, f16, bf16 or i8",
                        buffer.name, dtype_name(buffer.dtype));
+        if (buffer.layout == Layout::nibbles && buffer.dtype != DType::i8)
+          return error(Code::invalid_file, "{}: nibbles of {}; i8 is wanted", buffer.name,
+                       dtype_name(buffer.dtype));
         if (buffer.panel_lead < 0 || size_t(buffer.panel_lead) + 2 > buffer.dims.size())
           return error(Code::invalid_file,
                        "{}: packed with {} leading dims of {}; at most rank - 2", buffer.name,
@@ -492,7 +495,11 @@ std::optional<PanelShape> panel_shape(const Buffer& buffer, Span<const int64_t> 
   shape.length = sizes[last - 1];
   shape.panels = (sizes[last] + kPanelColumns - 1) / kPanelColumns;
   shape.element_bytes = int64_t(dtype_bytes(buffer.dtype));
-  if (shape.element_bytes == 1) {
+  shape.halves = buffer.layout == Layout::nibbles;
+  if (shape.halves) {
+    shape.row_bytes = times((shape.length + kNibbles - 1) / kNibbles, kQuad * kPanelColumns);
+    shape.panel_bytes = times(shape.row_bytes, shape.rows);
+  } else if (shape.element_bytes == 1) {
     shape.row_bytes = times((shape.length + kQuad - 1) / kQuad, kQuad * kPanelColumns);
     overflow |= __builtin_add_overflow(times(shape.row_bytes, shape.rows), kPanelColumns * 4,
                                        &shape.panel_bytes);
@@ -507,7 +514,7 @@ std::optional<PanelShape> panel_shape(const Buffer& buffer, Span<const int64_t> 
 
 void complete_panels(const Buffer& buffer, Span<const int64_t> sizes, uint8_t* data) {
   auto shape = panel_shape(buffer, sizes);
-  if (!shape || shape->bytes == 0 || buffer.dtype != DType::i8) return;
+  if (!shape || shape->bytes == 0 || buffer.dtype != DType::i8 || shape->halves) return;
   int64_t columns = shape->panels * kPanelColumns, used = sizes[sizes.size() - 1];
   int64_t padded = (shape->length + kQuad - 1) / kQuad * kQuad;
   for (int64_t lead = 0; lead * shape->panels * shape->panel_bytes < shape->bytes; lead++)
@@ -536,7 +543,7 @@ Result<std::vector<int64_t>> bind(const Kernel& kernel, Span<const BufferView> b
   for (size_t b = 0; b < buffers.size(); b++) {
     const Buffer& buffer = kernel.buffers[b];
     const BufferView& view = buffers[b];
-    bool packed = buffer.layout == Layout::panels;
+    bool packed = buffer.is_packed();
     if (view.sizes.size() != buffer.dims.size() ||
         (!packed && view.strides.size() != buffer.dims.size()))
       return fail(buffer,

@@ -454,6 +454,7 @@ class Worker {
     const Buffer& buffer = k_.buffers[size_t(i.buffer)];
     const BufferView& shape = p_.shapes[size_t(i.buffer)];
     int64_t offset = 0, lead = 0, row = 0, k = 0, packed = 0;
+    bool halves = buffer.layout == Layout::nibbles;
     for (size_t d = 0; d < i.index.size(); d++) {
       int64_t position = position_at(i.index[d], at);
       if (position < 0 || position >= shape.sizes[d]) {
@@ -489,7 +490,9 @@ class Worker {
       case DType::f32: floats(out)[to] = read(float()); break;
       case DType::f16: floats(out)[to] = to_float(read(f16_t())); break;
       case DType::bf16: floats(out)[to] = to_float(read(bf16_t())); break;
-      case DType::i8: write_integer(out, dtype, to, read(int8_t())); break;
+      case DType::i8:
+        write_integer(out, dtype, to, halves ? PanelShape::half(*from, k) : read(int8_t()));
+        break;
       case DType::u8:
       case DType::b8: write_integer(out, dtype, to, read(uint8_t())); break;
       case DType::i16: write_integer(out, dtype, to, read(int16_t())); break;
@@ -2874,7 +2877,7 @@ Result<Plan> Plan::make(const Kernel& kernel, Span<const BufferView> shapes,
   // Strides of packed buffers are not used; zeros keep arithmetic on them defined.
   state->panels.resize(shapes.size());
   for (size_t b = 0; b < shapes.size(); b++)
-    if (kernel.buffers[b].layout == Layout::panels) {
+    if (kernel.buffers[b].is_packed()) {
       const std::vector<int64_t>& sizes = shapes[b].sizes;
       state->shapes[b].strides.assign(sizes.size(), 0);
       // Those of an empty buffer may be beyond 64 bits, and are not used.

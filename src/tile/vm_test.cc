@@ -32,7 +32,7 @@ struct Data {
         strides[size_t(order[d])] = count;
         count *= sizes[b][size_t(order[d])];
       }
-      if (buffer.layout == Layout::panels)
+      if (buffer.is_packed())
         count = panel_shape(buffer, {sizes[b].data(), sizes[b].size()})->bytes /
                 int64_t(dtype_bytes(buffer.dtype));
       bytes.emplace_back(size_t(count) * dtype_bytes(buffer.dtype) + 64);
@@ -55,7 +55,7 @@ struct Data {
         }
       if (buffer.dtype == DType::i8 && !buffer.output) {
         for (int64_t i = 0; i < count; i++) bytes.back()[size_t(i)] = uint8_t(random());
-        if (buffer.layout == Layout::panels)
+        if (buffer.is_packed())
           complete_panels(buffer, {sizes[b].data(), sizes[b].size()}, bytes.back().data());
       }
       views.push_back(

@@ -35,7 +35,7 @@ bool make_buffers(const Kernel& kernel, size_t seed, Buffers* made) {
       if (count > 4096) return false;
     }
     std::vector<uint8_t> bytes(size_t(count) * dtype_bytes(buffer.dtype));
-    if (buffer.layout == Layout::panels) {
+    if (buffer.is_packed()) {
       auto shape = panel_shape(buffer, {sizes.data(), sizes.size()});
       if (!shape || shape->bytes > 1 << 20) return false;
       bytes.resize(size_t(shape->bytes));
@@ -50,7 +50,7 @@ bool make_buffers(const Kernel& kernel, size_t seed, Buffers* made) {
       }
     }
     // Sums that do not fit their columns give other numbers on some sets, so they do here.
-    if (buffer.layout == Layout::panels)
+    if (buffer.is_packed())
       complete_panels(buffer, {sizes.data(), sizes.size()}, bytes.data());
     made->bytes.push_back(std::move(bytes));
     made->views.push_back({nullptr, std::move(sizes), std::move(strides), 0});

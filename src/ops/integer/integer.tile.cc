@@ -1,5 +1,6 @@
 // int8:: operators in the tile language, in the steps of integer.kernel.cc: exact sums of products
 // of bytes, or numbers made of bytes, which become bytes again as requantize.h says.
+#include <algorithm>
 #include <cstring>
 
 #include "ops/conv/convolution_tile.h"
@@ -156,6 +157,142 @@ Value linear(TileLowering& l, const Node& node, const TileIndex& at) {
   return finished(l, *w, sum, *from, *to, at.back());
 }
 
+// --- linears of numbers, whose rows become bytes by their own ranges
+
+// Rows of numbers as bytes: q, as i32, stands for (q - zero) * scale. Both are told by the row, in
+// the steps of OwnQuantization and Requantize.
+struct OwnRows {
+  tile::ValueId q, scale, zero;
+};
+OwnRows own_rows(TileLowering& l, tile::ValueId x, const std::vector<tile::AxisId>& over) {
+  auto choose = [&](Binary compare, tile::ValueId a, tile::ValueId b, tile::ValueId yes,
+                    tile::ValueId no) {
+    return l.build.select(l.build.binary(compare, a, b), yes, no);
+  };
+  auto limit = [&](tile::ValueId value, tile::ValueId low, tile::ValueId high) {
+    return l.build.binary(Binary::min, choose(Binary::gt, value, low, value, low), high);
+  };
+  tile::ValueId none = number(l, 0), low = number(l, -128), high = number(l, 127);
+  tile::ValueId least = l.build.binary(Binary::min, l.build.reduce(Reduce::min, x, over), none),
+                most = l.build.binary(Binary::max, l.build.reduce(Reduce::max, x, over), none);
+  tile::ValueId scale = l.build.div(l.build.sub(most, least), number(l, 255)),
+                smallest = number(l, 0x1p-23);
+  scale = choose(Binary::gt, scale, smallest, scale, smallest);
+  tile::ValueId below = l.build.div(least, scale), above = l.build.div(most, scale);
+  tile::ValueId error = l.build.add(l.build.add(low, below), l.build.add(high, above));
+  tile::ValueId zero =
+      choose(Binary::gt, error, none, l.build.sub(low, below), l.build.sub(high, above));
+  zero = l.build.unary(Unary::round, limit(zero, low, high));
+  tile::ValueId q = l.build.mul(x, l.build.div(number(l, 1), scale));
+  q = limit(l.build.add(l.build.unary(Unary::round, q), zero), low, high);
+  return {l.build.cast(q, DType::i32), scale, zero};
+}
+
+// Numbers [..., inputs] by weights [outputs, inputs].
+struct NumbersByWeights {
+  ValueId x, weight, scales;
+  const ValueId* bias;
+  int64_t outputs, inputs;
+  int64_t groups;  // of inputs that have a scale of their own; 0: one scale for all of them
+};
+std::optional<NumbersByWeights> numbers_by_weights(const TileLowering& l, const Node& node) {
+  const ValueId *x = tensor_argument(node, 0), *weight = tensor_argument(node, 1),
+                *scales = tensor_argument(node, 2), *bias = tensor_argument(node, 3);
+  if (!x || !weight || !scales || l.type(*x).dtype != DType::f32 || l.rank(*x) < 1 ||
+      !is_i8(l, *weight) || l.rank(*weight) != 2 || !l.constant_index(*weight) ||
+      !l.constant_index(*scales) || l.type(*scales).dtype != DType::f32)
+    return std::nullopt;
+  NumbersByWeights w{*x, *weight, *scales, bias, l.size(*weight, 0), l.size(*weight, 1), 0};
+  if (w.inputs < 1 || l.size(*x, l.rank(*x) - 1) != w.inputs) return std::nullopt;
+  if (l.rank(*scales) == 2) {
+    w.groups = l.size(*scales, 1);
+    if (l.size(*scales, 0) != w.outputs || w.groups < 1 || w.inputs % w.groups) return std::nullopt;
+  } else if (l.rank(*scales) != 1 || (l.size(*scales, 0) != 1 && l.size(*scales, 0) != w.outputs)) {
+    return std::nullopt;
+  }
+  if (bias &&
+      (l.type(*bias).dtype != DType::f32 || l.rank(*bias) != 1 || l.size(*bias, 0) != w.outputs))
+    return std::nullopt;
+  return w;
+}
+
+bool fits_nibbles(Bytes weights) {
+  return std::all_of(weights.begin(), weights.end(),
+                     [](uint8_t q) { return int8_t(q) >= -8 && int8_t(q) <= 7; });
+}
+
+// By column, the sum of its weights times their scales.
+int32_t sums_of_scaled(TileLowering& l, const NumbersByWeights& w) {
+  auto make = [&] {
+    Bytes weight = l.constant_bytes(w.weight), scales = l.constant_bytes(w.scales);
+    std::vector<float> sums;
+    int64_t group = w.inputs / w.groups;
+    for (int64_t o = 0; o < w.outputs; o++) {
+      double sum = 0;
+      for (int64_t g = 0; g < w.groups; g++) {
+        int64_t part = 0;
+        for (int64_t k = g * group; k < (g + 1) * group; k++)
+          part += int8_t(weight[size_t(o * w.inputs + k)]);
+        sum += double(part) * double(element<float>(scales, o * w.groups + g));
+      }
+      sums.push_back(float(sum));
+    }
+    return bytes_of(sums);
+  };
+  std::string name = fmt::format("sums of constant {} times constant {}",
+                                 *l.constant_index(w.weight), *l.constant_index(w.scales));
+  return l.made(name, DType::f32, w.outputs, make);
+}
+
+// x, weight, weight_scales, bias, weight_bits. One scale a column: exact sums of (q - zero) * w.
+// Groups: those of q * w by group, each times its scale, added in order; what the zero point adds
+// is taken out at the end.
+Value dynamic_linear(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto w = numbers_by_weights(l, node);
+  if (!w) return std::nullopt;
+  TileIndex read(at.begin(), at.end() - 1);
+  const tile::Index& column = at.back();
+  Value y;
+  if (w->groups == 0) {
+    tile::AxisId k = l.build.span(tile::known(w->inputs));
+    read.push_back(tile::along(k));
+    auto x = l.at(w->x, read);
+    auto panels = l.panels(w->weight, l.sizes(w->weight), {1, 0}, 0);
+    if (!x || !panels) return std::nullopt;
+    OwnRows rows = own_rows(l, *x, {k});
+    tile::ValueId centered = l.build.sub(rows.q, l.build.cast(rows.zero, DType::i32));
+    tile::ValueId sum = l.build.dot(l.build.constant(0, DType::i32), centered,
+                                    l.build.load(*panels, {tile::along(k), column}), {k});
+    tile::ValueId scale = l.size(w->scales, 0) == 1
+                              ? number(l, double(element<float>(l.constant_bytes(w->scales), 0)))
+                              : *l.at(w->scales, {column});
+    y = l.build.mul(l.build.mul(l.build.cast(sum, DType::f32), rows.scale), scale);
+  } else {
+    int64_t group = w->inputs / w->groups;
+    if (group % tile::kNibbles || group > 4096 || !fits_nibbles(l.constant_bytes(w->weight)))
+      return std::nullopt;
+    tile::AxisId g = l.build.span(tile::known(w->groups)), k = l.build.span(tile::known(group));
+    tile::Index step = tile::along(g, group) + tile::along(k);
+    read.push_back(step);
+    auto x = l.at(w->x, read);
+    auto nibbles = l.nibbles(w->weight);
+    auto scales = l.panels(w->scales, l.sizes(w->scales), {1, 0}, 0);
+    if (!x || !nibbles || !scales) return std::nullopt;
+    OwnRows rows = own_rows(l, *x, {g, k});
+    tile::ValueId part = l.build.dot(l.build.constant(0, DType::i32), rows.q,
+                                     l.build.load(*nibbles, {step, column}), {k});
+    tile::ValueId sum = l.build.dot(number(l, 0), l.build.cast(part, DType::f32),
+                                    l.build.load(*scales, {tile::along(g), column}), {g});
+    tile::ValueId moved = l.build.load(sums_of_scaled(l, *w), {column});
+    sum = l.build.fma(l.build.unary(Unary::neg, rows.zero), moved, sum);
+    y = l.build.mul(rows.scale, sum);
+  }
+  if (!w->bias) return y;
+  auto bias = l.at(*w->bias, {column});
+  if (!bias) return std::nullopt;
+  return l.build.add(*y, *bias);
+}
+
 std::optional<TileIndex> linear_axes(TileLowering& l, const Node& node) {
   TileIndex at;
   for (int64_t size : l.sizes(node.results[0])) at.push_back(l.parallel(size));
@@ -304,6 +441,7 @@ Value clamp(TileLowering& l, const Node& node, const TileIndex& at) {
 }  // namespace
 
 TILE(int8_linear) = {"int8::linear", linear, linear_axes};
+TILE(int8_dynamic_linear) = {"int8::dynamic_linear", dynamic_linear, linear_axes};
 TILE(int8_convolution) = {.op = "int8::convolution",
                           .lower = convolution,
                           .axes = convolution_axes,

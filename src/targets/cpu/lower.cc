@@ -176,6 +176,12 @@ class KernelLowering : public TileLowering {
                                 int run) override {
     return prepared(tensor, sizes, permutation, lead, run);
   }
+  std::optional<int32_t> nibbles(ValueId tensor) override {
+    int64_t columns = size(tensor, 0), steps = size(tensor, 1);
+    std::string name = fmt::format("constant {} as nibbles", graph.values[size_t(tensor)].index);
+    return constant_made_of(tensor, name, {steps, columns}, tile::Layout::nibbles, 0,
+                            [&](Bytes data) { return packed_nibbles(data, columns, steps); });
+  }
   std::optional<int32_t> constant_index(ValueId tensor) const override {
     const ValueInfo& info = graph.values[size_t(tensor)];
     if (info.origin != Origin::constant) return std::nullopt;
@@ -190,7 +196,7 @@ class KernelLowering : public TileLowering {
       auto bytes = std::make_shared<std::vector<uint8_t>>(make());
       places_.add_constant(name, *bytes, bytes);
     }
-    return constant_buffer(name, dtype, {size}, -1);
+    return constant_buffer(name, dtype, {size}, tile::Layout::strided, 0);
   }
 
   std::optional<int32_t> winograd_panels(ValueId windows, int tile) override {
@@ -199,7 +205,7 @@ class KernelLowering : public TileLowering {
     const ValueInfo& info = graph.values[size_t(windows)];
     return constant_made_of(
         windows, fmt::format("constant {} for Winograd's squares of {}", info.index, tile),
-        {points * points, channels, columns}, 1,
+        {points * points, channels, columns}, tile::Layout::panels, 1,
         [&](Bytes data) { return winograd_panels_f32(data, columns, channels, tile); });
   }
 
@@ -244,7 +250,8 @@ class KernelLowering : public TileLowering {
       ordered.erase(ordered.end() - 2);
     }
     int joined = int(permutation.size() - ordered.size()) + 1;
-    return constant_made_of(tensor, name, ordered, lead, [&](Bytes data) {
+    tile::Layout layout = lead < 0 ? tile::Layout::strided : tile::Layout::panels;
+    return constant_made_of(tensor, name, ordered, layout, lead, [&](Bytes data) {
       return lead < 0 ? permuted(data, bytes ? 1 : 4, sizes, permutation)
              : bytes  ? packed_panels_i8(data, sizes, permutation, lead, joined)
                       : packed_panels_f32(data, sizes, permutation, lead);
@@ -254,8 +261,8 @@ class KernelLowering : public TileLowering {
   // A buffer of the bytes that `make` makes of a constant, once for each name.
   template <class Make>
   std::optional<int32_t> constant_made_of(ValueId tensor, const std::string& name,
-                                          const std::vector<int64_t>& ordered, int32_t lead,
-                                          Make make) {
+                                          const std::vector<int64_t>& ordered, tile::Layout layout,
+                                          int32_t lead, Make make) {
     const ValueInfo& info = graph.values[size_t(tensor)];
     DType dtype = type(tensor).dtype;
     if (info.origin != Origin::constant || (dtype != DType::f32 && dtype != DType::i8))
@@ -266,13 +273,14 @@ class KernelLowering : public TileLowering {
       places_.add_constant(name, *bytes, bytes);
       release_pages(constant.bytes);  // the copy takes its place in the file
     }
-    return constant_buffer(name, dtype, ordered, lead);
+    return constant_buffer(name, dtype, ordered, layout, lead);
   }
   int32_t constant_buffer(const std::string& name, DType dtype, const std::vector<int64_t>& ordered,
-                          int32_t lead) {
+                          tile::Layout layout, int32_t lead) {
     std::vector<tile::Extent> dims;
     for (int64_t size : ordered) dims.push_back(tile::known(size));
-    int32_t id = lead < 0 ? build.input(dtype, dims) : build.panels(dtype, dims, lead);
+    int32_t id = layout == tile::Layout::strided ? build.input(dtype, dims)
+                                                 : build.packed(layout, dtype, dims, lead);
     ElementView view{kNoValue, 0, ordered, contiguous_strides(ordered)};
     operands.push_back({std::move(view), name});
     return id;

@@ -98,6 +98,22 @@ std::vector<uint8_t> packed_panels_i8(Bytes data, const std::vector<int64_t>& si
   return result;
 }
 
+std::vector<uint8_t> packed_nibbles(Bytes data, int64_t columns, int64_t steps) {
+  tile::Buffer buffer;
+  buffer.dtype = DType::i8;
+  buffer.layout = tile::Layout::nibbles;
+  int64_t dims[] = {steps, columns};
+  tile::PanelShape shape = *tile::panel_shape(buffer, {dims, 2});
+  std::vector<uint8_t> result(static_cast<size_t>(shape.bytes));
+  for (int64_t n = 0; n < columns; n++)
+    for (int64_t k = 0; k < steps; k++) {
+      unsigned nibble = unsigned(int8_t(data[size_t(n * steps + k)]) + 8) & 15;
+      result[size_t(shape.offset(0, 0, k, n))] |=
+          uint8_t(k % tile::kNibbles < tile::kQuad ? nibble : nibble << 4);
+    }
+  return result;
+}
+
 std::vector<uint8_t> packed_panels_f32(Bytes data, const std::vector<int64_t>& sizes,
                                        const std::vector<int>& permutation, int32_t lead) {
   Ordered o = in_order(sizes, permutation);
