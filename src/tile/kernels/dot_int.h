@@ -337,6 +337,82 @@ void dot_i4(const DotI4& d) {
   finish_i4(d, R, P, results);
 }
 
+// Step j of those that lie together in 32 bits, as numbers.
+template <bool kHalves>
+SCONCE_INLINE F widened_step(I bytes, int j) {
+  if (!kHalves) return Simd::to_f((bytes << (24 - 8 * j)) >> 24);
+  return Simd::to_f(((bytes >> (j % 4 * 8 + j / 4 * 4)) & 15) - 8);
+}
+
+template <int R, int P, bool kHalves>
+void dot_weights(const DotWeights& d) {
+  constexpr int W = Simd::kLanes, V = P * kPerPanel, kSteps = kHalves ? 8 : 4;
+  F acc[R][V];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 64
+    for (int v = 0; v < V; v++) acc[r][v] = Simd::set(0);
+  const float* a[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) a[r] = d.rows[r];
+  const uint8_t* b = d.b;
+  for (int64_t g = 0, k = 0; k < d.k; g++) {
+    F part[R][V];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 64
+      for (int v = 0; v < V; v++) part[r][v] = Simd::set(0);
+    auto step = [&](const I(&bytes)[V], int j, int64_t at) SCONCE_LAMBDA {
+      F weight[V];
+#pragma GCC unroll 64
+      for (int v = 0; v < V; v++) weight[v] = widened_step<kHalves>(bytes[v], j);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++) {
+        F x = Simd::set(a[r][at]);
+#pragma GCC unroll 64
+        for (int v = 0; v < V; v++) part[r][v] = Simd::fma(x, weight[v], part[r][v]);
+      }
+    };
+    auto load = [&](I(&bytes)[V]) SCONCE_LAMBDA {
+#pragma GCC unroll 64
+      for (int v = 0; v < V; v++)
+        bytes[v] = load_bytes(b + v / kPerPanel * d.panel_stride + v % kPerPanel * W * 4);
+      b += kPanel * 4;
+    };
+    const int64_t end = k + d.group;
+    I bytes[V];
+    for (; k + kSteps <= end; k += kSteps) {
+      load(bytes);
+#pragma GCC unroll 8
+      for (int j = 0; j < kSteps; j++) step(bytes, j, k + j);
+    }
+    if (k < end) {
+      load(bytes);
+      for (int j = 0; k < end; j++, k++) step(bytes, j, k);
+    }
+#pragma GCC unroll 64
+    for (int v = 0; v < V; v++) {
+      F scale =
+          Simd::load(d.scales + v / kPerPanel * d.scales_panel + g * kPanel + v % kPerPanel * W);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++) acc[r][v] = Simd::fma(part[r][v], scale, acc[r][v]);
+    }
+  }
+  const F lo = Simd::set(d.lo), hi = Simd::set(d.hi);
+#pragma GCC unroll 64
+  for (int v = 0; v < V; v++) {
+    const int column = v / kPerPanel * kPanel + v % kPerPanel * W;
+    const int n = d.columns - column < W ? d.columns - column : W;
+    if (n <= 0) continue;
+    const F bias = d.bias ? Simd::load_n(d.bias + column, n) : Simd::set(0);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      F x = d.bias ? Simd::add(acc[r][v], bias) : acc[r][v];
+      Simd::store_n(d.c + r * d.c_stride + column, Simd::at_most(Simd::at_least(x, lo), hi), n);
+    }
+  }
+}
+
 template <class Unit, int P, int R>
 constexpr void fill_dot_i8(DotI8Kernels& kernels) {
   if constexpr (R > 0) {
@@ -352,6 +428,22 @@ constexpr void fill_dot_i4(DotI4Kernels& kernels) {
   }
 }
 constexpr int at_most(int a, int b) { return a < b ? a : b; }
+template <bool kHalves, int P, int R>
+constexpr void fill_dot_weights(DotWeightsKernels& kernels) {
+  if constexpr (R > 0) {
+    kernels.kernel[R - 1][P - 1] = dot_weights<R, P, kHalves>;
+    fill_dot_weights<kHalves, P, R - 1>(kernels);
+  }
+}
+// Two sets of accumulators.
+template <bool kHalves>
+constexpr void fill_dot_weights(DotWeightsKernels& kernels) {
+  fill_dot_weights<kHalves, 1, at_most(8, kDotRows[0])>(kernels);
+  fill_dot_weights<kHalves, 2, at_most(4, kDotRows[1])>(kernels);
+  fill_dot_weights<kHalves, 3, at_most(1, kDotRows[2])>(kernels);
+  fill_dot_weights<kHalves, 4, at_most(1, kDotRows[3])>(kernels);
+  kernels.tiles[kernels.tile_count++] = {uint8_t(at_most(8, kDotRows[0])), 1};
+}
 template <class Unit>
 constexpr void fill_dot_int(KernelTable& table) {
   DotI8Kernels& i8 = table.dot_i8;
@@ -367,6 +459,8 @@ constexpr void fill_dot_int(KernelTable& table) {
   fill_dot_i4<Unit, 3, at_most(1, kDotRows[2])>(i4);
   fill_dot_i4<Unit, 4, at_most(1, kDotRows[3])>(i4);
   i4.tiles[i4.tile_count++] = {uint8_t(at_most(8, kDotRows[0])), 1};
+  fill_dot_weights<false>(table.dot_weights_i8);
+  fill_dot_weights<true>(table.dot_weights_i4);
 }
 
 }  // namespace

@@ -299,5 +299,64 @@ TEST(DotI4, groups_are_summed_in_order_on_every_set) {
     }
 }
 
+TEST(DotWeights, numbers_by_weights_are_summed_in_order_on_every_set) {
+  struct Case {
+    int64_t k, group;
+  };
+  for (bool halves : {false, true})
+    for (const Case& shape : {Case{1, 1}, Case{13, 13}, Case{64, 32}, Case{72, 24}})
+      for (const KernelTable* table : tables())
+        for (int rows = 1; rows <= kDotRowsMax; rows++)
+          for (int panels = 1; panels <= kDotPanelsMax; panels++) {
+            const DotWeightsKernels& kernels =
+                halves ? table->dot_weights_i4 : table->dot_weights_i8;
+            if (!kernels.kernel[rows - 1][panels - 1]) continue;
+            std::mt19937 random(uint32_t(rows * 10 + panels));
+            const int64_t steps = halves ? 8 : 4, groups = shape.k / shape.group;
+            const int64_t panel = (shape.k + steps - 1) / steps * 64;
+            const int columns = panels * 16 - 3;
+            auto numbers = [&](int64_t count) {
+              std::vector<float> list;
+              for (int64_t i = 0; i < count; i++)
+                list.push_back(float(random() % 2001) * 1e-3f - 1);
+              return list;
+            };
+            std::vector<int8_t> q(size_t(shape.k * panels * 16));
+            std::vector<uint8_t> b(size_t(panels * panel));
+            for (int64_t n = 0; n < panels * 16; n++)
+              for (int64_t i = 0; i < shape.k; i++) {
+                int8_t x = int8_t(halves ? int(random() % 16) - 8 : int(random()));
+                q[size_t(i * panels * 16 + n)] = x;
+                uint8_t& place = b[size_t(n / 16 * panel + i / steps * 64 + n % 16 * 4 + i % 4)];
+                place |= !halves ? uint8_t(x) : uint8_t(uint8_t(x + 8) << (i % 8 < 4 ? 0 : 4));
+              }
+            std::vector<float> a = numbers(rows * shape.k), scales = numbers(panels * groups * 16),
+                               bias = numbers(columns);
+            std::vector<const float*> pointers;
+            for (int r = 0; r < rows; r++) pointers.push_back(&a[size_t(r * shape.k)]);
+            std::vector<float> c(size_t(rows * columns)), want;
+            DotWeights d = {pointers.data(), shape.k,     shape.group, b.data(), panel,
+                            scales.data(),   groups * 16, bias.data(), -2,       3,
+                            c.data(),        columns,     columns};
+            kernels.kernel[rows - 1][panels - 1](d);
+            if (table->isa == Isa::sse2) continue;  // its fma is one in all but rare ties
+            for (int r = 0; r < rows; r++)
+              for (int n = 0; n < columns; n++) {
+                float acc = 0;
+                for (int64_t g = 0; g < groups; g++) {
+                  float part = 0;
+                  for (int64_t i = g * shape.group; i < (g + 1) * shape.group; i++)
+                    part = std::fma(a[size_t(r * shape.k + i)],
+                                    float(q[size_t(i * panels * 16 + n)]), part);
+                  acc = std::fma(part, scales[size_t((n / 16 * groups + g) * 16 + n % 16)], acc);
+                }
+                want.push_back(std::min(std::max(acc + bias[size_t(n)], -2.f), 3.f));
+              }
+            expect_same_bits(c, want,
+                             std::string(isa_name(table->isa)) + " " + std::to_string(rows) + "x" +
+                                 std::to_string(panels));
+          }
+}
+
 }  // namespace
 }  // namespace sconce::tile

@@ -350,6 +350,32 @@ struct DotI4Kernels {
   int tile_count;
 };
 
+// Numbers by weights of 8 or 4 bits, in groups along K, each group and column with its scale.
+//   part[g] = 0, for each k of group g: part[g] = fma(A[r][k], float(q[k][n]), part[g])
+//   acc = 0, for each g: acc = fma(part[g], scale[g][n], acc)
+//   x = acc, + bias[n], clamped
+// B: 8 bits: as DotI8 has one segment of `k` steps; 4 bits: as DotI4, the last eight steps of a
+// column filled up. With several groups `group` is a multiple of 4, of 8 for 4 bits.
+struct DotWeights {
+  const float* const* rows;  // R pointers to `k` values
+  int64_t k, group;          // group >= 1; k: a multiple of it
+  const uint8_t* b;
+  int64_t panel_stride;
+  const float* scales;  // panel p at scales + p * scales_panel: [k / group][16]
+  int64_t scales_panel;
+  const float* bias;  // or null
+  float lo, hi;
+  float* c;
+  int64_t c_stride;
+  int32_t columns;
+};
+using DotWeightsKernel = void (*)(const DotWeights&);
+struct DotWeightsKernels {
+  DotWeightsKernel kernel[kDotRowsMax][kDotPanelsMax];
+  DotTile tiles[6];
+  int tile_count;
+};
+
 // ---- rows of pixels: convolution by depth, pooling, blending ----
 
 // Channels last. taps[x * tap_count + t] points at the `channels` values that tap t of output pixel
@@ -461,6 +487,7 @@ struct KernelTable {
   CombineKernelFn combine[int(ReduceKernel::count)];
   DotI8Kernels dot_i8;
   DotI4Kernels dot_i4;
+  DotWeightsKernels dot_weights_i8, dot_weights_i4;
   void (*depthwise)(const DepthwiseBlock&);
   void (*depthwise_i8)(const DepthwiseI8Block&);
   void (*max_pool)(const PoolBlock&);
