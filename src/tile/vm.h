@@ -35,7 +35,7 @@ class Plan {
   // with scratch of their own.
   Result<void> run(Span<uint8_t* const> data, uint8_t* scratch, ThreadPool& pool) const;
 
-  struct State;  // of vm.cc
+  struct State;  // of vm/plan.h
 
  private:
   explicit Plan(std::unique_ptr<State> state);

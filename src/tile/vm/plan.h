@@ -1,0 +1,202 @@
+// What a plan is: everything that does not depend on where the data lies, found out once by
+// plan_*.cc and read by the workers (worker.h) for every tile.
+#pragma once
+
+#include <cmath>
+
+#include "tile/vm.h"
+
+namespace sconce::tile {
+
+inline constexpr int64_t kDotDepth = 512;  // steps of a dot before the next block of rows
+inline constexpr uint64_t kNoTaps = UINT64_MAX,
+                          kNoEdges = UINT64_MAX;  // offsets of what is not there
+
+// Of elements in memory: those of values, and bytes that are kept as they are.
+inline size_t computed_bytes(DType dtype) {
+  return dtype == DType::b8 || dtype == DType::i8 ? 1 : dtype == DType::i64 ? 8 : 4;
+}
+
+inline uint64_t round_up(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// A value while a tile is computed: strides in elements by axis, 0 for axes it does not have.
+struct Ref {
+  uint8_t* data = nullptr;
+  int64_t stride[kAxesMax] = {};
+};
+
+enum class Home : uint8_t {
+  constant,  // one element, kept in the plan
+  scratch,   // memory of its own
+  buffer,    // where it is loaded from, or stored to
+  folded,    // never made: the dot or the reduction that uses it reads its buffer
+};
+
+struct ValuePlan {
+  DType dtype = DType::f32;
+  DType held = DType::f32;   // in memory: dtype, or i8 for i32 that lies in a buffer of bytes
+  std::vector<AxisId> axes;  // outermost first
+  Home home = Home::scratch;
+  int64_t count = 1;  // elements, at most
+  int64_t stride[kAxesMax] = {};
+  uint64_t offset = 0;       // scratch
+  int32_t store = kNone;     // home buffer, of a computed value: the store that it is made for
+  double number = 0;         // constant
+  int32_t producer = kNone;  // instruction
+  int32_t uses = 0, last_use = 0;
+};
+
+// How an exact sum of a dot becomes 8 bits, when all that follows does just that.
+struct BytesPlan {
+  int32_t store = kNone;  // instruction; none: sums stay sums
+  int32_t scale = kNone;  // the load of scales by column; none: `scale_number` for all
+  float scale_number = 1;
+  LimitI8 to = {};
+  bool is_again = false;  // become others by `again`
+  int32_t added = kNone;  // the load of what is added then
+  AgainI8 again = {};
+};
+
+// What a dot does, found out once.
+struct DotPlan {
+  // bytes and bytes_vector: as panels and vector, of integers.
+  enum class Kind : uint8_t {
+    panels,
+    packed_here,
+    vector,
+    bytes,
+    bytes_vector,
+    plain
+  } kind = Kind::plain;
+  bool swapped = false;       // rows are operand 2
+  AxisId column = kNone;      // none: a single column
+  std::vector<AxisId> rows;   // outermost first
+  std::vector<AxisId> depth;  // contracted, outermost first
+  std::vector<AxisId> rows_and_depth;
+  bool rows_copied = false;  // the rows' operand is put into scratch in the order of the dot
+  uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
+  uint64_t edges_offset = UINT64_MAX;  // copies of short runs that are partly outside; or none
+  float lo = -INFINITY, hi = INFINITY;
+  int32_t residual = kNone;  // value added after the sum
+  ValueId result = kNone;    // what comes out after clamp and residual
+  int64_t depth_block = kDotDepth;
+  BytesPlan bytes;
+  size_t run_axes = SIZE_MAX;  // bytes: how many of the depth lie in a run of panels
+  uint64_t fill_offset = 0;    // bytes: a run of what lies outside
+  int8_t fill = 0;
+};
+
+// Values that are copied onto carried ones; those that would be overwritten before they are read
+// are kept aside in scratch.
+struct CarryPlan {
+  static constexpr uint64_t kNotAside = UINT64_MAX;
+  std::vector<uint64_t> aside;  // offsets in scratch
+};
+
+struct Plan::State {
+  Kernel kernel;
+  std::vector<BufferView> shapes;
+  const KernelTable* table = nullptr;
+  std::vector<int64_t> extent, tile;  // by axis
+  std::vector<AxisId> grid;           // parallel axes
+  std::vector<int64_t> grid_count;    // tiles along each
+  int64_t tasks = 0;
+  std::vector<PanelShape> panels;  // by buffer; only those of packed ones are filled
+  std::vector<AxisId> order;       // of all axes, outermost first
+  std::vector<ValuePlan> values;
+  std::vector<DotPlan> dots;                // by instruction; only those of dots are filled
+  std::vector<std::vector<int32_t>> users;  // by value: instructions
+  std::vector<bool> skipped;                // by instruction: done as part of another one
+  std::vector<int32_t> partner;             // serial: its yield; yield: its serial
+  std::vector<uint8_t> constants;           // 8 bytes each, by value
+  std::vector<std::vector<AxisId>> stored;  // by instruction: axes of a store, outermost first
+  std::vector<CarryPlan> carries;           // by instruction: of serial and yield
+  std::vector<uint64_t> taps_offset;        // by instruction: pointers to what a window covers
+  uint64_t scratch = 0, zeros_offset = 0, outside_offset = 0, worker_offset = 0;
+  int64_t zeros = 0;  // floats that padded rows point to
+  int64_t fills = 0;  // bytes that those of integers point to
+
+  Result<void> make(int threads, const Schedule& schedule);
+
+  // plan_values.cc
+  void move_dots();
+  void choose_order();
+  AxisId reduced_row() const;
+  void describe_values();
+  // plan_dot.cc
+  void plan_dot(size_t n);
+  bool find_panel_axes(const Instruction& dot, ValueId columns, size_t* run_axes) const;
+  void fold_epilogue(size_t n);
+  // plan_dot_bytes.cc
+  void plan_integer_dot(size_t n);
+  bool fold_bytes(size_t n, bool may_add);
+  // plan_homes.cc
+  void fold_windows();
+  void read_in_place();
+  void compute_in_place();
+  void find_stored_axes();
+  bool is_known_load(ValueId v, DType dtype) const;
+  bool is_whole_store(const Instruction& store, ValueId v) const;
+  bool is_narrow_maximum(const Instruction& reduce) const;
+  bool is_row_of_pixels(const std::vector<AxisId>& out) const;
+  bool stays_narrow(ValueId v) const;
+  // plan_tiles.cc, plan_memory.cc
+  Result<void> choose_tiles(int threads, const Schedule& schedule);
+  Result<void> place_values();
+
+  // What planning and running ask of a kernel.
+  bool has_dimension(AxisId a) const { return !kernel.axes[size_t(a)].each; }
+  // True when a load is of a window that slides over its buffer: along every dim, at most one axis
+  // beside the contracted ones runs, and upwards.
+  bool slides(const Instruction& load, AxisSet contracted) const {
+    for (const Index& index : load.index) {
+      int outer = 0;
+      for (const Term& term : index.terms) {
+        if (!has_dimension(term.axis) || (contracted >> term.axis & 1)) continue;
+        outer++;
+        if (term.factor <= 0) return false;
+      }
+      if (outer > 1) return false;
+    }
+    return true;
+  }
+  AxisSet axes_of(ValueId v) const { return kernel.values[size_t(v)].axes; }
+  bool is_load(ValueId v) const {
+    int32_t p = values[size_t(v)].producer;
+    return p != kNone && kernel.body[size_t(p)].op == Op::load;
+  }
+  const Instruction& producer(ValueId v) const {
+    return kernel.body[size_t(values[size_t(v)].producer)];
+  }
+  bool is_gather(const Instruction& i) const {
+    for (const Index& index : i.index)
+      if (index.value != kNone) return true;
+    return false;
+  }
+  // Elements that one step along an axis moves in the buffer of a load or store.
+  int64_t buffer_stride(const Instruction& i, AxisId a) const {
+    int64_t stride = 0;
+    for (size_t d = 0; d < i.index.size(); d++)
+      for (const Term& term : i.index[d].terms)
+        if (term.axis == a) stride += term.factor * shapes[size_t(i.buffer)].strides[d];
+    return stride;
+  }
+  // True when no index of a load or store can leave its buffer, wherever the tile is.
+  bool always_inside(const Instruction& i) const {
+    if (is_gather(i)) return false;
+    for (size_t d = 0; d < i.index.size(); d++) {
+      int64_t low = i.index[d].offset, high = low;
+      for (const Term& term : i.index[d].terms) {
+        int64_t reach = term.factor * (extent[size_t(term.axis)] - 1);
+        (reach < 0 ? low : high) += reach;
+      }
+      if (low < 0 || high >= shapes[size_t(i.buffer)].sizes[d]) return false;
+    }
+    return true;
+  }
+  AxisId innermost(const std::vector<AxisId>& axes) const {
+    return axes.empty() ? kNone : axes.back();
+  }
+};
+
+}  // namespace sconce::tile

@@ -1,0 +1,196 @@
+// Dots of f32: which block kernels do them, where their rows and columns come from, and which
+// instructions after them they take along.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "tile/vm/plan.h"
+
+namespace sconce::tile {
+
+// True when `columns` is a load of panels whose contracted dims are the axes of a dot in order, and
+// whose columns are those of a parallel axis, or one. A dim may have several axes, like digits of a
+// number; `run_axes`: how many the last one has.
+bool Plan::State::find_panel_axes(const Instruction& dot, ValueId columns, size_t* run_axes) const {
+  if (!is_load(columns) || values[size_t(columns)].uses != 1) return false;
+  const Instruction& load = producer(columns);
+  const Buffer& buffer = kernel.buffers[size_t(load.buffer)];
+  if (buffer.layout != Layout::panels || is_gather(load) || load.strict || !always_inside(load))
+    return false;
+  size_t next = 0, last = load.index.size() - 1;
+  *run_axes = 0;
+  for (size_t d = 0; d < last; d++) {
+    const Index& index = load.index[d];
+    if (d < size_t(buffer.panel_lead)) {
+      for (const Term& term : index.terms)
+        if (has_dimension(term.axis)) return false;
+      continue;
+    }
+    if (index.offset != 0 || next + index.terms.size() > dot.axes.size()) return false;
+    int64_t size = 1;
+    for (size_t t = index.terms.size(); t-- > 0;) {
+      AxisId axis = dot.axes[next + t];
+      auto term = std::find_if(index.terms.begin(), index.terms.end(),
+                               [&](const Term& x) { return x.axis == axis; });
+      if (term == index.terms.end() || term->factor != size ||
+          kernel.axes[size_t(axis)].kind != AxisKind::span)
+        return false;
+      size *= extent[size_t(axis)];
+    }
+    if (size != shapes[size_t(load.buffer)].sizes[d]) return false;
+    next += index.terms.size();
+    *run_axes = index.terms.size();
+  }
+  const Index& column = load.index[last];
+  if (next != dot.axes.size() || column.offset % kPanelColumns || column.terms.size() > 1)
+    return false;
+  if (column.terms.empty()) return true;
+  return column.terms[0].factor == 1 && has_dimension(column.terms[0].axis) &&
+         kernel.axes[size_t(column.terms[0].axis)].kind == AxisKind::parallel;
+}
+
+void Plan::State::plan_dot(size_t n) {
+  const Instruction& i = kernel.body[n];
+  DotPlan& plan = dots[n];
+  plan.result = i.results[0];
+  plan.depth = i.axes;
+  const std::vector<AxisId>& out = values[size_t(i.results[0])].axes;
+  if (values[size_t(i.results[0])].dtype != DType::f32) return plan_integer_dot(n);
+  AxisSet contracted = 0;
+  for (AxisId a : i.axes) contracted |= AxisSet(1) << a;
+
+  auto plain_load = [&](ValueId v) { return is_known_load(v, DType::f32); };
+  auto is_packed = [&](ValueId v) {
+    size_t run = 0;
+    return is_load(v) && kernel.buffers[size_t(producer(v).buffer)].dtype == DType::f32 &&
+           find_panel_axes(i, v, &run);
+  };
+
+  // Rows by columns; the columns are innermost in the result, whose rows are written whole.
+  for (bool swapped : {false, true}) {
+    ValueId rows = i.operands[swapped ? 2 : 1], columns = i.operands[swapped ? 1 : 2];
+    AxisId column = kNone;
+    if (is_packed(columns)) {
+      const Index& index = producer(columns).index.back();
+      if (!index.terms.empty()) column = index.terms[0].axis;
+      if (column != kNone && ((axes_of(rows) >> column & 1) || innermost(out) != column)) continue;
+      plan.kind = DotPlan::Kind::panels;
+      values[size_t(columns)].home = Home::folded;
+    } else {
+      AxisSet others = axes_of(columns) & ~contracted;
+      if (std::popcount(others) != 1) continue;
+      column = std::countr_zero(others);
+      if ((axes_of(rows) >> column & 1) || innermost(out) != column ||
+          (contracted & ~axes_of(columns)))
+        continue;
+      plan.kind = DotPlan::Kind::packed_here;
+      if (plain_load(columns) && always_inside(producer(columns)))
+        values[size_t(columns)].home = Home::folded;
+    }
+    plan.swapped = swapped;
+    plan.column = column;
+    for (AxisId a : out)
+      if (a != column) plan.rows.push_back(a);
+    // Rows in place when the innermost depth axis lies along memory and never leaves it.
+    AxisId inner = kNone;
+    int64_t segments = 1;
+    for (size_t d = i.axes.size(); d-- > 0;) {
+      if (extent[size_t(i.axes[d])] == 1) continue;
+      if (inner == kNone)
+        inner = i.axes[d];
+      else
+        segments *= extent[size_t(i.axes[d])];
+    }
+    if (plain_load(rows)) {
+      const Instruction& load = producer(rows);
+      bool in_place = inner == kNone || buffer_stride(load, inner) == 1;
+      in_place &= segments <= 4096 && !(contracted & ~axes_of(rows));
+      for (size_t d = 0; d < load.index.size() && in_place; d++) {
+        bool along = false;
+        int64_t low = load.index[d].offset, high = low;
+        for (const Term& term : load.index[d].terms) {
+          along |= term.axis == inner;
+          int64_t reach = term.factor * (extent[size_t(term.axis)] - 1);
+          (reach < 0 ? low : high) += reach;
+        }
+        if (along || inner == kNone)
+          in_place &= low >= 0 && high < shapes[size_t(load.buffer)].sizes[d];
+      }
+      // Where something lies outside, zeros stand for it.
+      in_place &= always_inside(load) || (load.number == 0 && !std::signbit(load.number));
+      values[size_t(rows)].home = Home::folded;
+      plan.rows_copied = !in_place;
+    } else {
+      AxisId last = innermost(values[size_t(rows)].axes);
+      plan.rows_copied = (contracted & ~axes_of(rows)) || (inner != kNone && last != inner) ||
+                         values[size_t(rows)].home == Home::constant;
+    }
+    return;
+  }
+
+  // Both operands have the innermost axis: a window that slides along rows of channels.
+  for (bool swapped : {false, true}) {
+    ValueId window = i.operands[swapped ? 2 : 1], taps = i.operands[swapped ? 1 : 2];
+    AxisId inner = innermost(out);
+    if (!plain_load(window) || inner == kNone || !(axes_of(window) >> inner & 1)) continue;
+    const Instruction& load = producer(window);
+    bool fits = buffer_stride(load, inner) == 1 && load.number == 0 &&
+                !(axes_of(window) & ~(contracted | axes_of(i.results[0]))) &&
+                values[size_t(taps)].home != Home::constant && slides(load, contracted);
+    if (!fits) continue;
+    plan.kind = DotPlan::Kind::vector;
+    plan.swapped = swapped;
+    values[size_t(window)].home = Home::folded;
+    return;
+  }
+}
+
+void Plan::State::fold_epilogue(size_t n) {
+  DotPlan& plan = dots[n];
+  if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::bytes ||
+      plan.kind == DotPlan::Kind::bytes_vector)
+    return;
+  bool clamped = false;
+  for (size_t m = n + 1; m < kernel.body.size(); m++) {
+    const Instruction& i = kernel.body[m];
+    if (i.op == Op::constant) continue;
+    bool uses = std::find(i.operands.begin(), i.operands.end(), plan.result) != i.operands.end();
+    if (!uses || values[size_t(plan.result)].uses != 1 ||
+        values[size_t(plan.result)].dtype != DType::f32)
+      return;
+    if (i.op == Op::unary && Unary(i.function) == Unary::relu && plan.lo == -INFINITY &&
+        plan.hi == INFINITY) {
+      plan.lo = 0;
+      clamped = true;
+    } else if (i.op == Op::binary) {
+      ValueId other = i.operands[0] == plan.result ? i.operands[1] : i.operands[0];
+      const ValuePlan& value = values[size_t(other)];
+      auto f = Binary(i.function);
+      if (f == Binary::max && value.home == Home::constant && plan.lo == -INFINITY &&
+          plan.hi == INFINITY && i.operands[0] == plan.result) {
+        plan.lo = float(value.number);
+        clamped = true;
+      } else if (f == Binary::min && value.home == Home::constant && plan.hi == INFINITY &&
+                 i.operands[0] == plan.result) {
+        plan.hi = float(value.number);
+        clamped = true;
+      } else if (f == Binary::add && plan.kind != DotPlan::Kind::vector && !clamped &&
+                 plan.residual == kNone && value.home != Home::constant &&
+                 value.producer < int32_t(n) && axes_of(other) == axes_of(plan.result) &&
+                 plan.column != kNone && innermost(value.axes) == plan.column) {
+        plan.residual = other;
+        values[size_t(other)].last_use = std::max(values[size_t(other)].last_use, int32_t(m));
+      } else {
+        return;
+      }
+    } else {
+      return;
+    }
+    values[size_t(plan.result)].home = Home::folded;
+    plan.result = i.results[0];
+    values[size_t(plan.result)].producer = int32_t(n);
+    skipped[m] = true;
+  }
+}
+
+}  // namespace sconce::tile

@@ -1,0 +1,114 @@
+// Dots of bytes, to sums or to bytes.
+#include <algorithm>
+
+#include "tile/kernels/blocking.h"
+#include "tile/vm/run_dot_rows.h"
+
+namespace sconce::tile {
+
+namespace {
+
+constexpr int64_t kNearBytes = 24 * 1024;  // of weights, beside which rows fit the first cache
+
+}  // namespace
+
+// Scales by column, from where the current tile begins.
+const float* Worker::scales_of(const BytesPlan& bytes, int64_t* step) const {
+  *step = bytes.scale == kNone ? 0 : 1;
+  return bytes.scale == kNone ? &bytes.scale_number
+                              : floats(buffer_ref(k_.body[size_t(bytes.scale)]));
+}
+// What sums of integers begin with, by column; null for 0.
+const int32_t* Worker::integer_bias(const Instruction& dot) {
+  if (plan_of(dot.operands[0]).home == Home::constant) return nullptr;
+  return reinterpret_cast<const int32_t*>(ref(dot.operands[0]).data);
+}
+
+// Rows of bytes by packed columns, to sums or to bytes.
+Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
+  ValueId rows_value = i.operands[plan.swapped ? 2 : 1];
+  const Instruction& load = p_.producer(i.operands[plan.swapped ? 1 : 2]);
+  const BytesPlan& bytes = plan.bytes;
+  bool to_bytes = bytes.store != kNone;
+  Ref to = to_bytes ? buffer_ref(k_.body[size_t(bytes.store)]) : ref(i.results[0]);
+  int64_t columns = plan.column == kNone ? 1 : length_[plan.column];
+  int64_t depth = 1, row_count = 1;
+  for (AxisId a : plan.depth) depth *= length_[a];
+  for (AxisId a : plan.rows) row_count *= length_[a];
+  if (row_count == 0 || columns == 0) return {};
+
+  const BufferView& shape = p_.shapes[size_t(load.buffer)];
+  const PanelShape& packed = p_.panels[size_t(load.buffer)];
+  int64_t lead = 0;
+  for (size_t d = 0; d < size_t(k_.buffers[size_t(load.buffer)].panel_lead); d++)
+    lead = lead * shape.sizes[d] + index_base(load.index[d]);
+  const auto* panels = reinterpret_cast<const int8_t*>(data_[size_t(load.buffer)]) +
+                       packed.panel(lead, index_base(load.index.back()));
+
+  const Instruction* window = nullptr;
+  Ref a;
+  if (plan.rows_copied) {
+    a = copied_rows(plan);
+    TRY_VOID(load_into(p_.producer(rows_value), a, plan.rows_and_depth, DType::i8));
+  } else {
+    a = buffer_ref(p_.producer(rows_value));
+    if (!is_inside(p_.producer(rows_value))) window = &p_.producer(rows_value);
+  }
+  Ref added;
+  if (bytes.added != kNone) added = buffer_ref(k_.body[size_t(bytes.added)]);
+  const RowTable<int8_t> table =
+      row_table(plan, a, window, reinterpret_cast<const int8_t*>(scratch_ + plan.fill_offset),
+                plan.fill, to, added);
+
+  const DotI8Kernels& kernels = table_.dot_i8;
+  const DotBlocking blocking = choose_blocking(kernels, row_count, columns, depth);
+  int64_t panel_count = pieces(columns, kPanelColumns);
+  int64_t groups = pieces(panel_count, blocking.tile.panels);
+  const int32_t* bias = integer_bias(i);
+  AgainI8 again = bytes.again;
+  DotI8 call = {};
+  call.segment_rows = table.rows;
+  call.a_signed = true;
+  call.panel_stride = packed.panel_bytes;
+  call.segments = table.segments;
+  call.length = table.length;
+  call.finish = to_bytes ? DotI8Finish::i8 : DotI8Finish::i32;
+  const float* scale = scales_of(bytes, &call.scale_step);
+  call.to = bytes.to;
+  call.again = bytes.is_again ? &again : nullptr;
+  auto block = [&](int64_t group, int64_t r0, int64_t high) {
+    int64_t panel = piece_start(panel_count, groups, group);
+    int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
+    int64_t column0 = panel * kPanelColumns;
+    call.b = panels + panel * packed.panel_bytes;
+    call.columns = int32_t(std::min(columns - column0, wide * kPanelColumns));
+    call.bias = bias ? bias + column0 : nullptr;
+    call.scale = scale + column0 * call.scale_step;
+    call.rows = table.pointers + r0;
+    call.c = to.data + (table.c_offset[r0] + column0) * (to_bytes ? 1 : 4);
+    if (bytes.added != kNone)
+      again.x = reinterpret_cast<const int8_t*>(added.data) + table.added_offset[r0] + column0;
+    kernels.kernel[high - 1][wide - 1](call);
+  };
+  auto rows_from = [&](int64_t r0) {
+    int64_t left = row_count - r0;
+    return table.even_rows(r0, pieces(left, pieces(left, blocking.tile.rows)), &call.c_stride,
+                           &again.x_row);
+  };
+  // Few columns stay near while rows pass, and results are written whole; else rows stay.
+  if (depth * columns <= kNearBytes) {
+    for (int64_t r0 = 0, high; r0 < row_count; r0 += high) {
+      high = rows_from(r0);
+      for (int64_t group = 0; group < groups; group++) block(group, r0, high);
+    }
+  } else {
+    for (int64_t group = 0; group < groups; group++)
+      for (int64_t r0 = 0, high; r0 < row_count; r0 += high) {
+        high = rows_from(r0);
+        block(group, r0, high);
+      }
+  }
+  return {};
+}
+
+}  // namespace sconce::tile

@@ -1,0 +1,285 @@
+// Loads into memory: rows at once where they lie together, element by element where not.
+#include <algorithm>
+#include <cstring>
+
+#include "tensor/half.h"
+#include "tile/vm/worker.h"
+
+namespace sconce::tile {
+
+// Where an index points: at coordinates along the axes with a dimension, with what it gathers.
+int64_t Worker::position_at(const Index& index, const int64_t* at) const {
+  int64_t position = index_base(index);
+  for (const Term& term : index.terms)
+    if (has_dimension(term.axis)) position += term.factor * at[term.axis];
+  if (index.value == kNone) return position;
+  const ValuePlan& value = plan_of(index.value);
+  const Ref& gathered = refs_[size_t(index.value)];
+  return position + read_integer(gathered, value.dtype, offset_at(gathered, value.axes, at));
+}
+
+// The element of a load at coordinates, converted; the fill value outside.
+Result<void> Worker::load_element(const Instruction& i, const int64_t* at, const Ref& out,
+                                  DType dtype, int64_t to) {
+  const Buffer& buffer = k_.buffers[size_t(i.buffer)];
+  const BufferView& shape = p_.shapes[size_t(i.buffer)];
+  int64_t offset = 0, lead = 0, row = 0, k = 0, packed = 0;
+  for (size_t d = 0; d < i.index.size(); d++) {
+    int64_t position = position_at(i.index[d], at);
+    if (position < 0 || position >= shape.sizes[d]) {
+      if (i.strict)
+        return error(Code::invalid_argument,
+                     "kernel {}: index {} into dimension {} of {}, of size {}", k_.name, position,
+                     d, buffer.name, shape.sizes[d]);
+      if (dtype == DType::f32)
+        floats(out)[to] = float(i.number);
+      else
+        write_integer(out, dtype, to, int64_t(i.number));
+      return {};
+    }
+    if (buffer.layout == Layout::strided) {
+      offset += position * shape.strides[d];
+    } else if (d < size_t(buffer.panel_lead)) {
+      lead = lead * shape.sizes[d] + position;
+    } else if (d + 2 < i.index.size()) {
+      row = row * shape.sizes[d] + position;
+    } else if (d + 1 < i.index.size()) {
+      k = position;
+    } else {
+      packed = p_.panels[size_t(i.buffer)].offset(lead, row, k, position);
+    }
+  }
+  const uint8_t* from =
+      data_[size_t(i.buffer)] + packed + offset * int64_t(dtype_bytes(buffer.dtype));
+  auto read = [&](auto value) {
+    memcpy(&value, from, sizeof(value));
+    return value;
+  };
+  switch (buffer.dtype) {
+    case DType::f32: floats(out)[to] = read(float()); break;
+    case DType::f16: floats(out)[to] = to_float(read(f16_t())); break;
+    case DType::bf16: floats(out)[to] = to_float(read(bf16_t())); break;
+    case DType::i8: write_integer(out, dtype, to, read(int8_t())); break;
+    case DType::u8:
+    case DType::b8: write_integer(out, dtype, to, read(uint8_t())); break;
+    case DType::i16: write_integer(out, dtype, to, read(int16_t())); break;
+    case DType::i32: write_integer(out, dtype, to, read(int32_t())); break;
+    default: write_integer(out, dtype, to, read(int64_t()));
+  }
+  return {};
+}
+
+// True when a load goes down columns of packed weights: the run is the last contracted index.
+bool Worker::reads_panel_column(const Instruction& i, AxisId run, const Ref& out) const {
+  if (k_.buffers[size_t(i.buffer)].dtype != DType::f32 || run == kNone || out.stride[run] != 1)
+    return false;
+  size_t along = i.index.size() - 2;
+  for (size_t d = 0; d < i.index.size(); d++) {
+    const Index& index = i.index[d];
+    if (index.value != kNone && (p_.axes_of(index.value) >> run & 1)) return false;
+    for (const Term& term : index.terms)
+      if (term.axis == run && (d != along || term.factor != 1)) return false;
+  }
+  return index_has(i.index[along], run);
+}
+
+Result<void> Worker::load_panel_columns(const Instruction& i, const Ref& out,
+                                        const std::vector<AxisId>& axes) {
+  const Buffer& buffer = k_.buffers[size_t(i.buffer)];
+  const BufferView& shape = p_.shapes[size_t(i.buffer)];
+  AxisId run = axes.back();
+  Span<const AxisId> outer(axes.data(), axes.size() - 1);
+  size_t along = i.index.size() - 2;
+  const PanelShape& packed = p_.panels[size_t(i.buffer)];
+  Result<void> done;
+  each(outer, [&](const int64_t* outer_at) {
+    if (!done.ok()) return;
+    int64_t at[kAxesMax], begin = 0, end = length_[run];
+    for (AxisId a : outer) at[a] = outer_at[a];
+    at[run] = 0;
+    int64_t lead = 0, row = 0, k = 0, column = 0;
+    for (size_t d = 0; d < i.index.size(); d++) {
+      int64_t position = position_at(i.index[d], at);
+      if (d == along) {
+        begin = std::max(begin, -position);
+        end = std::min(end, shape.sizes[d] - position);
+      } else if (position < 0 || position >= shape.sizes[d]) {
+        begin = end = 0;
+        position = 0;
+      }
+      if (d < size_t(buffer.panel_lead))
+        lead = lead * shape.sizes[d] + position;
+      else if (d < along)
+        row = row * shape.sizes[d] + position;
+      else if (d == along)
+        k = position;
+      else
+        column = position;
+    }
+    float* to = floats(out) + offset_at(out, outer, at);
+    if (begin > 0 || end < length_[run]) {  // partly outside: one by one
+      for (int64_t x = 0; x < length_[run] && done.ok(); x++) {
+        at[run] = x;
+        Ref element = out;
+        element.data = reinterpret_cast<uint8_t*>(to);
+        done = load_element(i, at, element, DType::f32, x);
+      }
+      return;
+    }
+    const float* from = reinterpret_cast<const float*>(data_[size_t(i.buffer)] +
+                                                       packed.offset(lead, row, k, column));
+    for (int64_t x = 0; x < end; x++) to[x] = from[x * kPanelColumns];
+  });
+  return done;
+}
+
+// A load of which a box is inside its buffer: the fill value everywhere, then the box. False when
+// an axis indexes several dims, or a dim has several axes.
+bool Worker::load_box(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
+                      DType dtype) {
+  if (i.strict || p_.is_gather(i)) return false;
+  const BufferView& shape = p_.shapes[size_t(i.buffer)];
+  int64_t begin[kAxesMax] = {}, end[kAxesMax];
+  AxisSet seen = 0;
+  bool any = true;
+  for (AxisId a : axes) end[a] = length_[a];
+  for (size_t d = 0; d < i.index.size(); d++) {
+    int64_t position = index_base(i.index[d]), count = 0;
+    for (const Term& term : i.index[d].terms) {
+      AxisId a = term.axis;
+      if (!has_dimension(a)) continue;
+      if (count++ > 0 || (seen >> a & 1) || term.factor < 1) return false;
+      seen |= AxisSet(1) << a;
+      begin[a] = position >= 0 ? 0 : (-position + term.factor - 1) / term.factor;
+      int64_t left = shape.sizes[d] - position;
+      end[a] = std::min(end[a], left <= 0 ? 0 : (left + term.factor - 1) / term.factor);
+      any &= begin[a] < end[a];
+    }
+    if (count == 0) any &= position >= 0 && position < shape.sizes[d];
+  }
+  auto value = float(i.number);
+  auto whole = dtype == DType::f32 ? 0 : int64_t(i.number);
+  if (dtype != DType::f32 && dtype != DType::i32 && dtype != DType::i8) return false;
+  const Ref* refs[] = {&out};
+  blocks(axes, refs,
+         [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+           for (int64_t r = 0; r < rows; r++)
+             for (int64_t c = 0; c < n; c++) {
+               int64_t at = o[0] + r * row[0] + c * step[0];
+               if (dtype == DType::f32)
+                 floats(out)[at] = value;
+               else
+                 write_integer(out, dtype, at, whole);
+             }
+         });
+  if (!any) return true;
+  int64_t saved[kAxesMax];
+  memcpy(saved, length_, sizeof(saved));
+  Ref from = buffer_ref(i), to = out;
+  int64_t bytes = int64_t(computed_bytes(dtype));
+  for (AxisId a : axes) {
+    from.data += begin[a] * from.stride[a] * bytes;
+    to.data += begin[a] * to.stride[a] * bytes;
+    length_[a] = end[a] - begin[a];
+  }
+  copy(axes, to, from, size_t(bytes));
+  memcpy(length_, saved, sizeof(saved));
+  return true;
+}
+
+// A load into memory with the given axes and strides, rows at once where they lie together.
+Result<void> Worker::load_into(const Instruction& i, const Ref& out,
+                               const std::vector<AxisId>& axes, DType dtype) {
+  const Buffer& buffer = k_.buffers[size_t(i.buffer)];
+  bool same = buffer.dtype == dtype && buffer.layout == Layout::strided;
+  size_t bytes = computed_bytes(dtype);
+  if (same && !p_.is_gather(i) && is_inside(i)) {
+    copy(axes, out, buffer_ref(i), bytes);
+    return {};
+  }
+  AxisId run = p_.innermost(axes);
+  if (buffer.layout == Layout::panels && reads_panel_column(i, run, out))
+    return load_panel_columns(i, out, axes);
+  // The innermost axis by runs: inside, at once; outside, the fill value.
+  bool by_runs = same && run != kNone && out.stride[run] == 1;
+  int64_t step = 0;
+  for (size_t d = 0; by_runs && d < i.index.size(); d++) {
+    const Index& index = i.index[d];
+    if (index.value != kNone && (p_.axes_of(index.value) >> run & 1)) by_runs = false;
+    for (const Term& term : index.terms)
+      if (term.axis == run) {
+        if (step != 0 || term.factor != 1) by_runs = false;
+        step = p_.shapes[size_t(i.buffer)].strides[d];
+      }
+  }
+  by_runs &= step == 1;
+  Result<void> done;
+  if (!by_runs && same && load_box(i, out, axes, dtype)) return {};
+  if (!by_runs) {
+    each(axes, [&](const int64_t* at) {
+      if (done.ok()) done = load_element(i, at, out, dtype, offset_at(out, axes, at));
+    });
+    return done;
+  }
+  Span<const AxisId> outer(axes.data(), axes.size() - 1);
+  int64_t saved = length_[run];
+  each(outer, [&](const int64_t* outer_at) {
+    if (!done.ok()) return;
+    int64_t at[kAxesMax];
+    memcpy(at, outer_at, sizeof(at));
+    at[run] = 0;
+    // The first and the last index along the run that are inside.
+    int64_t begin = 0, end = saved;
+    const BufferView& shape = p_.shapes[size_t(i.buffer)];
+    int64_t offset = 0;
+    for (size_t d = 0; d < i.index.size(); d++) {
+      int64_t position = position_at(i.index[d], at);
+      if (index_has(i.index[d], run)) {
+        begin = std::max(begin, -position);
+        end = std::min(end, shape.sizes[d] - position);
+      } else if (position < 0 || position >= shape.sizes[d]) {
+        end = begin = 0;
+      }
+      offset += position * shape.strides[d];
+    }
+    if (i.strict && (begin > 0 || end < saved)) {
+      at[run] = begin > 0 ? 0 : std::max<int64_t>(end, 0);
+      done = load_element(i, at, out, dtype, 0);
+      return;
+    }
+    uint8_t* to = out.data + offset_at(out, outer, at) * int64_t(bytes);
+    auto fill = [&](int64_t from, int64_t until) {
+      Ref r = out;
+      r.data = to;
+      for (int64_t x = from; x < until; x++)
+        if (dtype == DType::f32)
+          floats(r)[x] = float(i.number);
+        else
+          write_integer(r, dtype, x, int64_t(i.number));
+    };
+    end = std::max(end, begin);
+    begin = std::min(begin, saved);
+    end = std::min(end, saved);
+    fill(0, begin);
+    if (end > begin)
+      memcpy(to + begin * int64_t(bytes),
+             data_[size_t(i.buffer)] + (offset + begin) * int64_t(bytes),
+             size_t(end - begin) * bytes);
+    fill(end, saved);
+  });
+  return done;
+}
+
+Result<void> Worker::load(const Instruction& i) {
+  ValueId v = i.results[0];
+  const ValuePlan& value = plan_of(v);
+  if (value.home == Home::folded) return {};
+  if (value.home == Home::buffer) {
+    ref(v) = buffer_ref(i);
+    return {};
+  }
+  settle(v);
+  return load_into(i, ref(v), value.axes, value.dtype);
+}
+
+}  // namespace sconce::tile

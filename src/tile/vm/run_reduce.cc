@@ -1,0 +1,166 @@
+// Reductions: along rows, over rows, over windows of a buffer.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "tile/functions.h"
+#include "tile/vm/run_taps.h"
+
+namespace sconce::tile {
+
+void Worker::reduce(const Instruction& i, size_t n) {
+  ValueId v = i.results[0], x = i.operands[0];
+  settle(v);
+  const ValuePlan& out = plan_of(v);
+  const Ref& to = ref(v);
+  const Instruction* window =
+      plan_of(x).home == Home::folded ? &k_.body[size_t(plan_of(x).producer)] : nullptr;
+  auto f = Reduce(i.function);
+  if (window && out.dtype == DType::i32) {
+    auto* outside = reinterpret_cast<int8_t*>(scratch_ + p_.outside_offset);
+    memset(outside, -128, size_t(length_[out.axes.back()]));
+    each_row_of_taps<TapsI8Block>(
+        n, *window, i.axes, out.axes, to, outside,
+        [&](const TapsI8Block& block, const int64_t*) { table_.max_pool_i8(block); });
+    return;
+  }
+  if (out.dtype != DType::f32) return reduce_plain(i);
+  static constexpr ReduceKernel kKernels[] = {ReduceKernel::sum, ReduceKernel::prod,
+                                              ReduceKernel::min, ReduceKernel::max};
+  static constexpr Binary kFunctions[] = {Binary::add, Binary::mul, Binary::min, Binary::max};
+  ReduceKernel kernel = kKernels[i.function];
+  if (window) {  // what lies outside the buffer changes nothing
+    if (f == Reduce::max || f == Reduce::sum) {
+      auto* outside = reinterpret_cast<float*>(scratch_ + p_.outside_offset);
+      std::fill_n(outside, out.axes.empty() ? 0 : length_[out.axes.back()], identity_of(kernel));
+      std::fill_n(outside + p_.zeros, out.axes.size() < 2 ? 1 : length_[out.axes.end()[-2]], 1.f);
+      PoolBlock call;
+      call.divisor = outside + p_.zeros;
+      if (each_row_of_taps<TapsBlock>(n, *window, i.axes, out.axes, to, outside,
+                                      [&](const TapsBlock& block, const int64_t*) {
+                                        call.taps = block;
+                                        (f == Reduce::max ? table_.max_pool
+                                                          : table_.average_pool)(call);
+                                      }))
+        return;
+    }
+    fill(out.axes, to, identity_of(kernel));
+    Ref from = buffer_ref(*window);
+    each_tap(*window, i.axes, out.axes, [&](const int64_t* tap) {
+      Ref part = from, part_to = to;
+      for (AxisId a : i.axes) part.data += tap[a] * from.stride[a] * 4;
+      for (AxisId a : out.axes) {
+        part.data += begin_[a] * from.stride[a] * 4;
+        part_to.data += begin_[a] * to.stride[a] * 4;
+      }
+      accumulate(out.axes, kFunctions[i.function], part_to, part);
+    });
+    return;
+  }
+  const Ref& from = ref(x);
+  AxisId inner = p_.innermost(plan_of(x).axes);
+  bool along = std::find(i.axes.begin(), i.axes.end(), inner) != i.axes.end();
+  if (along && (i.lanes || f != Reduce::sum) && i.axes.back() == inner && from.stride[inner] == 1) {
+    // Rows along the innermost axis, taken in pieces; pieces must be whole lanes but for the
+    // last.
+    bool whole = i.axes.size() == 1 || !i.lanes || length_[inner] % 16 == 0;
+    int64_t run = length_[inner];
+    size_t joined = i.axes.size() - 1;
+    while (joined > 0 && from.stride[i.axes[joined - 1]] == run) {
+      run *= length_[i.axes[joined - 1]];
+      joined--;
+    }
+    if (joined == 0 || whole || run % 16 == 0) {
+      Span<const AxisId> outer(i.axes.data(), joined);
+      float lanes[16];
+      each(out.axes, [&](const int64_t* at) {
+        for (float& lane : lanes) lane = identity_of(kernel);
+        const float* row = floats(from) + offset_at(from, out.axes, at);
+        each(outer, [&](const int64_t* piece) {
+          table_.reduce[int(kernel)](
+              {1, run, row + offset_at(from, outer, piece), 0, nullptr, 0, nullptr, 0, lanes});
+        });
+        table_.combine[int(kernel)](1, lanes, floats(to) + offset_at(to, out.axes, at), 0);
+      });
+      return;
+    }
+  }
+  if (!along && !i.lanes) {
+    fill(out.axes, to, identity_of(kernel));
+    each(i.axes, [&](const int64_t* at) {
+      Ref part = from;
+      part.data += offset_at(from, i.axes, at) * 4;
+      accumulate(out.axes, kFunctions[i.function], to, part);
+    });
+    return;
+  }
+  reduce_plain(i);
+}
+
+void Worker::reduce_plain(const Instruction& i) {
+  ValueId v = i.results[0], x = i.operands[0];
+  const ValuePlan &out = plan_of(v), &in = plan_of(x);
+  const Ref &to = ref(v), &from = ref(x);
+  auto f = Reduce(i.function);
+  each(out.axes, [&](const int64_t* outer_at) {
+    int64_t at[kAxesMax];
+    memcpy(at, outer_at, sizeof(at));
+    int64_t place = offset_at(to, out.axes, at), base = 0, k = 0;
+    for (AxisId a : out.axes) base += at[a] * from.stride[a];
+    float lanes[16];
+    for (float& lane : lanes)
+      lane = f == Reduce::sum ? 0 : f == Reduce::prod ? 1 : f == Reduce::max ? -INFINITY : INFINITY;
+    int64_t whole = f == Reduce::sum    ? 0
+                    : f == Reduce::prod ? 1
+                    : f == Reduce::max  ? (in.dtype == DType::i32 ? INT32_MIN : INT64_MIN)
+                                        : (in.dtype == DType::i32 ? INT32_MAX : INT64_MAX);
+    each(i.axes, [&](const int64_t* inner) {
+      int64_t offset = base + offset_at(from, i.axes, inner);
+      static constexpr Binary kFunctions[] = {Binary::add, Binary::mul, Binary::min, Binary::max};
+      if (in.dtype == DType::f32) {
+        float& lane = lanes[i.lanes ? k++ % 16 : 0];
+        lane = apply(kFunctions[i.function], lane, floats(from)[offset]);
+      } else {
+        whole = apply_integer(kFunctions[i.function], whole, read_integer(from, in.held, offset),
+                              in.dtype);
+      }
+    });
+    if (i.lanes)
+      for (int half = 8; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+    if (in.dtype == DType::f32)
+      floats(to)[place] = lanes[0];
+    else
+      write_integer(to, out.held, place, whole);
+  });
+}
+
+void Worker::fill(const std::vector<AxisId>& axes, const Ref& out, float x) {
+  const Ref* refs[] = {&out};
+  blocks(axes, refs,
+         [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+           for (int64_t r = 0; r < rows; r++)
+             for (int64_t c = 0; c < n; c++) floats(out)[o[0] + r * row[0] + c * step[0]] = x;
+         });
+}
+
+// to = f(to, x)
+void Worker::accumulate(const std::vector<AxisId>& axes, Binary f, const Ref& to, const Ref& x) {
+  const Ref* refs[] = {&to, &x};
+  bool fits = steps_fit(axes, to, true) && steps_fit(axes, x, false);
+  blocks(axes, refs,
+         [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+           if (fits) {
+             table_.binary[int(f)]({rows, n, floats(to) + o[0], row[0], 1, floats(x) + o[1], row[1],
+                                    step[1], floats(to) + o[0], row[0]});
+             return;
+           }
+           for (int64_t r = 0; r < rows; r++)
+             for (int64_t c = 0; c < n; c++) {
+               float& y = floats(to)[o[0] + r * row[0] + c * step[0]];
+               y = apply(f, y, floats(x)[o[1] + r * row[1] + c * step[1]]);
+             }
+         });
+}
+
+}  // namespace sconce::tile

@@ -1,0 +1,98 @@
+// Stores, and values that become another type.
+#include <cstring>
+
+#include "tensor/half.h"
+#include "tile/vm/worker.h"
+
+namespace sconce::tile {
+
+namespace {
+
+Element element_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return Element::f32;
+    case DType::f16: return Element::f16;
+    case DType::bf16: return Element::bf16;
+    case DType::i32: return Element::i32;
+    case DType::i64: return Element::i64;
+    case DType::i16: return Element::i16;
+    case DType::i8: return Element::i8;
+    case DType::u8: return Element::u8;
+    case DType::b8: return Element::b8;
+    default: return Element::count;
+  }
+}
+
+}  // namespace
+
+Result<void> Worker::store(const Instruction& i, size_t n) {
+  const Buffer& buffer = k_.buffers[size_t(i.buffer)];
+  ValueId v = i.operands[0];
+  const ValuePlan& value = plan_of(v);
+  if (value.home == Home::buffer && value.store != kNone) return {};  // is there already
+  const std::vector<AxisId>& axes = p_.stored[n];
+  Ref to = buffer_ref(i);
+  bool inside = is_inside(i);
+  if (inside && buffer.dtype == value.held) {
+    copy(axes, to, ref(v), computed_bytes(value.held));
+    return {};
+  }
+  const Ref& from = ref(v);
+  if (inside && convert(axes, to, buffer.dtype, from, value.held)) return {};
+  each(axes, [&](const int64_t* at) {
+    for (size_t d = 0; d < i.index.size() && !inside; d++) {
+      int64_t position = index_base(i.index[d]);
+      for (const Term& term : i.index[d].terms)
+        if (has_dimension(term.axis)) position += term.factor * at[term.axis];
+      if (position < 0 || position >= p_.shapes[size_t(i.buffer)].sizes[d]) return;
+    }
+    uint8_t* place = to.data + offset_at(to, axes, at) * int64_t(dtype_bytes(buffer.dtype));
+    int64_t x = offset_at(from, value.axes, at);
+    auto write = [&](auto element) { memcpy(place, &element, sizeof(element)); };
+    if (value.dtype == DType::f32) {
+      float f = floats(from)[x];
+      switch (buffer.dtype) {
+        case DType::f16: write(to_f16(f)); break;
+        case DType::bf16: write(to_bf16(f)); break;
+        default: write(f);
+      }
+      return;
+    }
+    int64_t n = read_integer(from, value.held, x);
+    auto saturate = [&](int64_t low, int64_t high) { return n < low ? low : n > high ? high : n; };
+    switch (buffer.dtype) {
+      case DType::i8: write(int8_t(saturate(-128, 127))); break;
+      case DType::u8: write(uint8_t(saturate(0, 255))); break;
+      case DType::i16: write(int16_t(saturate(INT16_MIN, INT16_MAX))); break;
+      case DType::i32: write(int32_t(n)); break;
+      case DType::b8: write(uint8_t(n != 0)); break;
+      default: write(n);
+    }
+  });
+  return {};
+}
+
+// out = x as another type, to integers saturating, as stores and casts from f32 do. False when
+// there is no kernel for it.
+bool Worker::convert(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x,
+                     DType from) {
+  Element a = element_of(from), b = element_of(to);
+  if (a == Element::count || b == Element::count || !steps_fit(axes, out, true)) return false;
+  ConvertKernelFn kernel = table_.convert[int(a)][int(b)];
+  if (!kernel) return false;
+  for (size_t d = axes.size(); d-- > 0;)
+    if (length_[axes[d]] > 1) {
+      if (x.stride[axes[d]] != 1) return false;
+      break;
+    }
+  const Ref* refs[] = {&out, &x};
+  int64_t from_bytes = int64_t(dtype_bytes(from)), to_bytes = int64_t(dtype_bytes(to));
+  blocks(
+      axes, refs,
+      [&](const int64_t* o, const int64_t* row, const int64_t*, int64_t rows, int64_t n) {
+        kernel({rows, n, x.data + o[1] * from_bytes, row[1], out.data + o[0] * to_bytes, row[0]});
+      });
+  return true;
+}
+
+}  // namespace sconce::tile

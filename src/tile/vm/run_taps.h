@@ -1,0 +1,98 @@
+// Windows that slide over a buffer: which part of it each of their taps sees.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "tile/vm/worker.h"
+
+namespace sconce::tile {
+
+// Calls f(tap) for every index of `taps`, with the outer axes narrowed to where the load is
+// inside its buffer: begin_ and length_ say so. Every dim has at most one outer axis.
+template <class F>
+void Worker::each_tap(const Instruction& window, Span<const AxisId> taps,
+                      const std::vector<AxisId>& outer, F f) {
+  const BufferView& shape = p_.shapes[size_t(window.buffer)];
+  int64_t saved[kAxesMax];
+  memcpy(saved, length_, sizeof(saved));
+  each(taps, [&](const int64_t* tap) {
+    for (AxisId a : outer) {
+      begin_[a] = 0;
+      length_[a] = saved[a];
+    }
+    bool any = true;
+    for (size_t d = 0; d < window.index.size(); d++) {
+      int64_t position = index_base(window.index[d]);
+      AxisId along = kNone;
+      int64_t factor = 0;
+      for (const Term& term : window.index[d].terms) {
+        if (!has_dimension(term.axis)) continue;
+        if (std::find(taps.begin(), taps.end(), term.axis) != taps.end()) {
+          position += term.factor * tap[term.axis];
+        } else {
+          along = term.axis;
+          factor = term.factor;
+        }
+      }
+      if (along == kNone) {
+        any &= position >= 0 && position < shape.sizes[d];
+        continue;
+      }
+      // 0 <= position + factor * x < size; factor > 0.
+      int64_t low = position >= 0 ? 0 : (-position + factor - 1) / factor;
+      int64_t high =
+          shape.sizes[d] - position <= 0 ? 0 : (shape.sizes[d] - position + factor - 1) / factor;
+      int64_t end = std::min(begin_[along] + length_[along], high);
+      begin_[along] = std::max(begin_[along], low);
+      length_[along] = end - begin_[along];
+      any &= length_[along] > 0;
+    }
+    if (any) f(tap);
+    for (AxisId a : outer) length_[a] = saved[a];
+  });
+  memcpy(length_, saved, sizeof(saved));
+}
+
+// Rows of pixels that a window covers: f(block, at) for every index `at` of the axes of `out` but
+// the last two, the width and the channels. What lies outside the buffer is read from `outside`.
+// False when memory does not lie as the kernels want it, before anything was done.
+template <class Block, class T, class F>
+bool Worker::each_row_of_taps(size_t n, const Instruction& window, const std::vector<AxisId>& taps,
+                              const std::vector<AxisId>& out, const Ref& to, const T* outside,
+                              F f) {
+  if (out.empty() || to.stride[out.back()] != 1 || p_.taps_offset[n] == kNoTaps) return false;
+  AxisId channels = out.back(), width = out.size() > 1 ? out[out.size() - 2] : kNone;
+  Span<const AxisId> outer(out.data(), out.size() > 1 ? out.size() - 2 : 0);
+  Ref from = buffer_ref(window);
+  Block block;
+  block.width = width == kNone ? 1 : length_[width];
+  block.channels = length_[channels];
+  block.out_pixel = width == kNone ? 0 : to.stride[width];
+  block.tap_count = 1;
+  for (AxisId a : taps) block.tap_count *= length_[a];
+  if (block.width * block.tap_count * block.channels == 0) return false;
+  auto* pointers = reinterpret_cast<const T**>(scratch_ + p_.taps_offset[n]);
+  block.taps = pointers;
+  int64_t step = width == kNone ? 0 : from.stride[width];
+  each(outer, [&](const int64_t* at) {
+    int64_t t = 0;
+    each(taps, [&](const int64_t* tap) {
+      // Pixels [begin, end) of the row see this tap inside the buffer.
+      int64_t begin = 0, end = block.width;
+      narrow(window, {outer, at}, {taps, tap}, width, &begin, &end);
+      const T* base = reinterpret_cast<const T*>(from.data) + offset_at(from, taps, tap) +
+                      offset_at(from, outer, at);
+      int64_t x = 0;
+      for (; x < begin; x++) pointers[x * block.tap_count + t] = outside;
+      for (; x < end; x++) pointers[x * block.tap_count + t] = base + x * step;
+      for (; x < block.width; x++) pointers[x * block.tap_count + t] = outside;
+      t++;
+    });
+    block.out = reinterpret_cast<T*>(to.data) + offset_at(to, outer, at);
+    f(block, at);
+  });
+  return true;
+}
+
+}  // namespace sconce::tile

@@ -1,0 +1,231 @@
+// One thread's work on the tiles of a plan: where the values of the tile at hand lie, and the loops
+// over their axes. The instructions are in run_*.cc, by subject.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "tile/vm/plan.h"
+
+namespace sconce::tile {
+
+template <class T>
+struct RowTable;  // run_dot_rows.h
+
+class Worker {
+ public:
+  Worker(const Plan::State& plan, Span<uint8_t* const> data, uint8_t* scratch)
+      : p_(plan), k_(plan.kernel), table_(*plan.table), data_(data), scratch_(scratch) {
+    refs_ = reinterpret_cast<Ref*>(scratch + plan.worker_offset + worker_bytes());
+    for (size_t v = 0; v < k_.values.size(); v++) new (refs_ + v) Ref();
+    for (size_t a = 0; a < k_.axes.size(); a++) {
+      first_[a] = 0;
+      length_[a] = k_.axes[a].kind == AxisKind::span ? p_.extent[a] : 1;
+    }
+    memset(scratch_ + p_.zeros_offset, 0, size_t(p_.zeros) * 4);
+    for (const DotPlan& dot : p_.dots)
+      if (dot.kind == DotPlan::Kind::bytes || dot.kind == DotPlan::Kind::bytes_vector)
+        memset(scratch_ + dot.fill_offset, dot.fill, size_t(p_.fills));
+  }
+
+  // A worker lies at Plan::State::worker_offset of its scratch, the references to its values behind
+  // it.
+  static uint64_t worker_bytes() { return round_up(sizeof(Worker)); }
+
+  Result<void> run_tile(int64_t task) {
+    for (size_t g = p_.grid.size(); g-- > 0;) {
+      size_t a = size_t(p_.grid[g]);
+      first_[a] = task % p_.grid_count[g] * p_.tile[a];
+      task /= p_.grid_count[g];
+      length_[a] = std::min(p_.tile[a], p_.extent[a] - first_[a]);
+    }
+    return run_body(0, k_.body.size());
+  }
+
+ private:
+  // An index along some axes.
+  struct At {
+    Span<const AxisId> axes;
+    const int64_t* index;
+    int64_t of(AxisId a) const {
+      for (AxisId own : axes)
+        if (own == a) return index[a];
+      return 0;
+    }
+  };
+
+  // worker.cc
+  Result<void> run_body(size_t from, size_t to);
+  Result<void> run_loop(size_t begin, size_t end);
+  void carry(const CarryPlan& plan, const std::vector<ValueId>& from,
+             const std::vector<ValueId>& to);
+  void settle(ValueId v);
+  Ref buffer_ref(const Instruction& i) const;
+  bool is_inside(const Instruction& i) const;
+  bool steps_fit(const std::vector<AxisId>& axes, const Ref& r, bool written) const;
+  void copy(const std::vector<AxisId>& axes, const Ref& out, const Ref& x, size_t bytes);
+  // run_load.cc
+  Result<void> load(const Instruction& i);
+  Result<void> load_into(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
+                         DType dtype);
+  int64_t position_at(const Index& index, const int64_t* at) const;
+  Result<void> load_element(const Instruction& i, const int64_t* at, const Ref& out, DType dtype,
+                            int64_t to);
+  bool reads_panel_column(const Instruction& i, AxisId run, const Ref& out) const;
+  Result<void> load_panel_columns(const Instruction& i, const Ref& out,
+                                  const std::vector<AxisId>& axes);
+  bool load_box(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes, DType dtype);
+  // run_store.cc
+  Result<void> store(const Instruction& i, size_t n);
+  bool convert(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x, DType from);
+  // run_pointwise.cc
+  void pointwise(const Instruction& i);
+  void plain_pointwise(const Instruction& i);
+  // run_reduce.cc
+  void reduce(const Instruction& i, size_t n);
+  void reduce_plain(const Instruction& i);
+  void fill(const std::vector<AxisId>& axes, const Ref& out, float x);
+  void accumulate(const std::vector<AxisId>& axes, Binary f, const Ref& to, const Ref& x);
+  // run_taps.h, run_taps.cc
+  template <class F>
+  void each_tap(const Instruction& window, Span<const AxisId> taps,
+                const std::vector<AxisId>& outer, F f);
+  template <class Block, class T, class F>
+  bool each_row_of_taps(size_t n, const Instruction& window, const std::vector<AxisId>& taps,
+                        const std::vector<AxisId>& out, const Ref& to, const T* outside, F f);
+  void narrow(const Instruction& load, const At& outer, const At& inner, AxisId run, int64_t* begin,
+              int64_t* end) const;
+  // run_dot.cc
+  Result<void> dot(const Instruction& i, size_t n);
+  void dot_plain(const Instruction& i);
+  void pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t columns, float* panels);
+  // run_dot_rows.h
+  template <class T>
+  RowTable<T> row_table(const DotPlan& plan, const Ref& a, const Instruction* window,
+                        const T* outside, int fill, const Ref& to, const Ref& added);
+  Ref copied_rows(const DotPlan& plan) const;
+  // run_dot_vector.cc
+  void dot_vector(const Instruction& i, size_t n, const DotPlan& plan);
+  bool dot_depthwise(const Instruction& i, size_t n, const DotPlan& plan, const Ref& to);
+  void dot_bytes_vector(const Instruction& i, size_t n, const DotPlan& plan);
+  // run_dot_bytes.cc
+  Result<void> dot_bytes(const Instruction& i, const DotPlan& plan);
+  const float* scales_of(const BytesPlan& bytes, int64_t* step) const;
+  const int32_t* integer_bias(const Instruction& dot);
+
+  const ValuePlan& plan_of(ValueId v) const { return p_.values[size_t(v)]; }
+  Ref& ref(ValueId v) { return refs_[size_t(v)]; }
+  bool has_dimension(AxisId a) const { return !k_.axes[size_t(a)].each; }
+  // Index into dim d of a buffer for the current tile, the axes' own steps aside.
+  int64_t index_base(const Index& index) const {
+    int64_t position = index.offset;
+    for (const Term& term : index.terms) position += term.factor * first_[term.axis];
+    return position;
+  }
+  static float* floats(const Ref& r) { return reinterpret_cast<float*>(r.data); }
+  static int64_t read_integer(const Ref& r, DType dtype, int64_t offset) {
+    switch (dtype) {
+      case DType::i64: return reinterpret_cast<const int64_t*>(r.data)[offset];
+      case DType::i32: return reinterpret_cast<const int32_t*>(r.data)[offset];
+      case DType::i8: return reinterpret_cast<const int8_t*>(r.data)[offset];
+      default: return r.data[offset] != 0;
+    }
+  }
+  static void write_integer(const Ref& r, DType dtype, int64_t offset, int64_t x) {
+    switch (dtype) {
+      case DType::i64: reinterpret_cast<int64_t*>(r.data)[offset] = x; break;
+      case DType::i32: reinterpret_cast<int32_t*>(r.data)[offset] = int32_t(x); break;
+      case DType::i8:
+        reinterpret_cast<int8_t*>(r.data)[offset] = int8_t(std::clamp<int64_t>(x, -128, 127));
+        break;
+      default: r.data[offset] = x != 0;
+    }
+  }
+  static int64_t offset_at(const Ref& r, Span<const AxisId> axes, const int64_t* at) {
+    int64_t offset = 0;
+    for (AxisId a : axes) offset += at[a] * r.stride[a];
+    return offset;
+  }
+  static bool index_has(const Index& index, AxisId axis) {
+    return std::any_of(index.terms.begin(), index.terms.end(),
+                       [&](const Term& term) { return term.axis == axis; });
+  }
+
+  // Calls f(at) for every coordinate of `axes`, the last fastest; at[axis] counts within the
+  // tile.
+  template <class F>
+  void each(Span<const AxisId> axes, F f) {
+    int64_t at[kAxesMax];
+    for (AxisId a : axes) {
+      if (length_[a] == 0) return;
+      at[a] = 0;
+    }
+    while (true) {
+      f(at);
+      size_t d = axes.size();
+      while (d > 0 && ++at[axes[d - 1]] == length_[axes[d - 1]]) at[axes[--d]] = 0;
+      if (d == 0) return;
+    }
+  }
+
+  // Blocks of rows x n that cover `axes`, for which all refs step along n by 0 or 1 (the first,
+  // what is written, by 1): f(offsets, row strides, n strides, rows, n).
+  template <size_t kRefs, class F>
+  void blocks(const std::vector<AxisId>& axes, const Ref* const (&refs)[kRefs], F f) {
+    AxisId live[kAxesMax];
+    size_t count = 0;
+    for (AxisId a : axes) {
+      if (length_[a] == 0) return;
+      if (length_[a] > 1) live[count++] = a;
+    }
+    int64_t n = 1, rows = 1;
+    int64_t n_stride[kRefs], row_stride[kRefs] = {};
+    for (size_t r = 0; r < kRefs; r++) n_stride[r] = 1;
+    if (count > 0) {
+      AxisId a = live[--count];
+      n = length_[a];
+      for (size_t r = 0; r < kRefs; r++) n_stride[r] = refs[r]->stride[a];
+      while (count > 0) {
+        AxisId next = live[count - 1];
+        bool joins = true;
+        for (size_t r = 0; r < kRefs; r++) joins &= refs[r]->stride[next] == n * n_stride[r];
+        if (!joins) break;
+        n *= length_[next];
+        count--;
+      }
+    }
+    if (count > 0) {
+      AxisId a = live[--count];
+      rows = length_[a];
+      for (size_t r = 0; r < kRefs; r++) row_stride[r] = refs[r]->stride[a];
+    }
+    int64_t at[kAxesMax] = {};
+    int64_t offset[kRefs] = {};
+    while (true) {
+      f(offset, row_stride, n_stride, rows, n);
+      size_t d = count;
+      while (d > 0) {
+        AxisId a = live[d - 1];
+        if (++at[a] < length_[a]) {
+          for (size_t r = 0; r < kRefs; r++) offset[r] += refs[r]->stride[a];
+          break;
+        }
+        for (size_t r = 0; r < kRefs; r++) offset[r] -= refs[r]->stride[a] * (length_[a] - 1);
+        at[a] = 0;
+        d--;
+      }
+      if (d == 0) return;
+    }
+  }
+
+  const Plan::State& p_;
+  const Kernel& k_;
+  const KernelTable& table_;
+  Span<uint8_t* const> data_;
+  uint8_t* scratch_;
+  Ref* refs_;
+  int64_t first_[kAxesMax] = {}, length_[kAxesMax] = {}, begin_[kAxesMax] = {};
+};
+
+}  // namespace sconce::tile
