@@ -75,7 +75,7 @@ struct DotPlan {
   std::vector<AxisId> rows_and_depth;
   bool rows_copied = false;  // the rows' operand is put into scratch in the order of the dot
   uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
-  uint64_t edges_offset = UINT64_MAX;  // copies of short runs that are partly outside; or none
+  uint64_t edges_offset = kNoEdges;  // copies of short runs that are partly outside; or none
   float lo = -INFINITY, hi = INFINITY;
   int32_t residual = kNone;  // value added after the sum
   ValueId result = kNone;    // what comes out after clamp and residual
@@ -92,6 +92,12 @@ struct CarryPlan {
   static constexpr uint64_t kNotAside = UINT64_MAX;
   std::vector<uint64_t> aside;  // offsets in scratch
 };
+
+inline AxisSet set_of(const std::vector<AxisId>& axes) {
+  AxisSet set = 0;
+  for (AxisId a : axes) set |= AxisSet(1) << a;
+  return set;
+}
 
 struct Plan::State {
   Kernel kernel;
@@ -123,12 +129,23 @@ struct Plan::State {
   void choose_order();
   AxisId reduced_row() const;
   void describe_values();
+  void keep_constant(ValueId v, const Instruction& made);
   // plan_dot.cc
   void plan_dot(size_t n);
+  bool plan_rows_by_columns(size_t n, bool swapped);
+  bool plan_window(size_t n, bool swapped);
+  bool has_rows_in_place(const Instruction& dot, ValueId rows) const;
+  bool stays_inside_along(const Instruction& load, AxisId axis) const;
   bool find_panel_axes(const Instruction& dot, ValueId columns, size_t* run_axes) const;
   void fold_epilogue(size_t n);
   // plan_dot_bytes.cc
   void plan_integer_dot(size_t n);
+  bool plan_rows_of_bytes(size_t n, bool swapped);
+  bool plan_window_of_bytes(size_t n, bool swapped);
+  bool is_bytes_bias(ValueId initial, AxisId column) const;
+  bool find_fill(const Instruction& load, int8_t* fill) const;
+  bool has_runs_of_bytes(const Instruction& dot, const Instruction& load, size_t run_axes) const;
+  bool has_even_taps(const Instruction& dot, const Instruction& weights) const;
   bool fold_bytes(size_t n, bool may_add);
   // plan_homes.cc
   void fold_windows();
@@ -184,15 +201,25 @@ struct Plan::State {
   // True when no index of a load or store can leave its buffer, wherever the tile is.
   bool always_inside(const Instruction& i) const {
     if (is_gather(i)) return false;
-    for (size_t d = 0; d < i.index.size(); d++) {
-      int64_t low = i.index[d].offset, high = low;
-      for (const Term& term : i.index[d].terms) {
-        int64_t reach = term.factor * (extent[size_t(term.axis)] - 1);
-        (reach < 0 ? low : high) += reach;
-      }
-      if (low < 0 || high >= shapes[size_t(i.buffer)].sizes[d]) return false;
-    }
+    for (size_t d = 0; d < i.index.size(); d++)
+      if (!is_dim_inside(i, d)) return false;
     return true;
+  }
+  bool is_dim_inside(const Instruction& i, size_t d) const {
+    int64_t low = i.index[d].offset, high = low;
+    for (const Term& term : i.index[d].terms) {
+      int64_t reach = term.factor * (extent[size_t(term.axis)] - 1);
+      (reach < 0 ? low : high) += reach;
+    }
+    return low >= 0 && high < shapes[size_t(i.buffer)].sizes[d];
+  }
+  // Axes along which a store runs.
+  AxisSet stored_set(const Instruction& store) const {
+    AxisSet axes = 0;
+    for (const Index& index : store.index)
+      for (const Term& term : index.terms)
+        if (has_dimension(term.axis)) axes |= AxisSet(1) << term.axis;
+    return axes;
   }
   AxisId innermost(const std::vector<AxisId>& axes) const {
     return axes.empty() ? kNone : axes.back();

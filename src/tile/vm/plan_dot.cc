@@ -54,97 +54,104 @@ void Plan::State::plan_dot(size_t n) {
   DotPlan& plan = dots[n];
   plan.result = i.results[0];
   plan.depth = i.axes;
-  const std::vector<AxisId>& out = values[size_t(i.results[0])].axes;
   if (values[size_t(i.results[0])].dtype != DType::f32) return plan_integer_dot(n);
-  AxisSet contracted = 0;
-  for (AxisId a : i.axes) contracted |= AxisSet(1) << a;
-
-  auto plain_load = [&](ValueId v) { return is_known_load(v, DType::f32); };
-  auto is_packed = [&](ValueId v) {
-    size_t run = 0;
-    return is_load(v) && kernel.buffers[size_t(producer(v).buffer)].dtype == DType::f32 &&
-           find_panel_axes(i, v, &run);
-  };
-
-  // Rows by columns; the columns are innermost in the result, whose rows are written whole.
-  for (bool swapped : {false, true}) {
-    ValueId rows = i.operands[swapped ? 2 : 1], columns = i.operands[swapped ? 1 : 2];
-    AxisId column = kNone;
-    if (is_packed(columns)) {
-      const Index& index = producer(columns).index.back();
-      if (!index.terms.empty()) column = index.terms[0].axis;
-      if (column != kNone && ((axes_of(rows) >> column & 1) || innermost(out) != column)) continue;
-      plan.kind = DotPlan::Kind::panels;
-      values[size_t(columns)].home = Home::folded;
-    } else {
-      AxisSet others = axes_of(columns) & ~contracted;
-      if (std::popcount(others) != 1) continue;
-      column = std::countr_zero(others);
-      if ((axes_of(rows) >> column & 1) || innermost(out) != column ||
-          (contracted & ~axes_of(columns)))
-        continue;
-      plan.kind = DotPlan::Kind::packed_here;
-      if (plain_load(columns) && always_inside(producer(columns)))
-        values[size_t(columns)].home = Home::folded;
-    }
-    plan.swapped = swapped;
-    plan.column = column;
-    for (AxisId a : out)
-      if (a != column) plan.rows.push_back(a);
-    // Rows in place when the innermost depth axis lies along memory and never leaves it.
-    AxisId inner = kNone;
-    int64_t segments = 1;
-    for (size_t d = i.axes.size(); d-- > 0;) {
-      if (extent[size_t(i.axes[d])] == 1) continue;
-      if (inner == kNone)
-        inner = i.axes[d];
-      else
-        segments *= extent[size_t(i.axes[d])];
-    }
-    if (plain_load(rows)) {
-      const Instruction& load = producer(rows);
-      bool in_place = inner == kNone || buffer_stride(load, inner) == 1;
-      in_place &= segments <= 4096 && !(contracted & ~axes_of(rows));
-      for (size_t d = 0; d < load.index.size() && in_place; d++) {
-        bool along = false;
-        int64_t low = load.index[d].offset, high = low;
-        for (const Term& term : load.index[d].terms) {
-          along |= term.axis == inner;
-          int64_t reach = term.factor * (extent[size_t(term.axis)] - 1);
-          (reach < 0 ? low : high) += reach;
-        }
-        if (along || inner == kNone)
-          in_place &= low >= 0 && high < shapes[size_t(load.buffer)].sizes[d];
-      }
-      // Where something lies outside, zeros stand for it.
-      in_place &= always_inside(load) || (load.number == 0 && !std::signbit(load.number));
-      values[size_t(rows)].home = Home::folded;
-      plan.rows_copied = !in_place;
-    } else {
-      AxisId last = innermost(values[size_t(rows)].axes);
-      plan.rows_copied = (contracted & ~axes_of(rows)) || (inner != kNone && last != inner) ||
-                         values[size_t(rows)].home == Home::constant;
-    }
-    return;
-  }
-
-  // Both operands have the innermost axis: a window that slides along rows of channels.
-  for (bool swapped : {false, true}) {
-    ValueId window = i.operands[swapped ? 2 : 1], taps = i.operands[swapped ? 1 : 2];
-    AxisId inner = innermost(out);
-    if (!plain_load(window) || inner == kNone || !(axes_of(window) >> inner & 1)) continue;
-    const Instruction& load = producer(window);
-    bool fits = buffer_stride(load, inner) == 1 && load.number == 0 &&
-                !(axes_of(window) & ~(contracted | axes_of(i.results[0]))) &&
-                values[size_t(taps)].home != Home::constant && slides(load, contracted);
-    if (!fits) continue;
-    plan.kind = DotPlan::Kind::vector;
-    plan.swapped = swapped;
-    values[size_t(window)].home = Home::folded;
-    return;
-  }
+  for (bool swapped : {false, true})
+    if (plan_rows_by_columns(n, swapped)) return;
+  for (bool swapped : {false, true})
+    if (plan_window(n, swapped)) return;
 }
 
+// Rows by columns; the columns are innermost in the result, whose rows are written whole.
+bool Plan::State::plan_rows_by_columns(size_t n, bool swapped) {
+  const Instruction& i = kernel.body[n];
+  DotPlan& plan = dots[n];
+  const std::vector<AxisId>& out = values[size_t(i.results[0])].axes;
+  const AxisSet contracted = set_of(i.axes);
+  ValueId rows = i.operands[swapped ? 2 : 1], columns = i.operands[swapped ? 1 : 2];
+  AxisId column = kNone;
+  size_t run_axes = 0;
+  if (is_load(columns) && kernel.buffers[size_t(producer(columns).buffer)].dtype == DType::f32 &&
+      find_panel_axes(i, columns, &run_axes)) {
+    const Index& index = producer(columns).index.back();
+    if (!index.terms.empty()) column = index.terms[0].axis;
+    if (column != kNone && ((axes_of(rows) >> column & 1) || innermost(out) != column))
+      return false;
+    plan.kind = DotPlan::Kind::panels;
+    values[size_t(columns)].home = Home::folded;
+  } else {
+    AxisSet others = axes_of(columns) & ~contracted;
+    if (std::popcount(others) != 1) return false;
+    column = std::countr_zero(others);
+    if ((axes_of(rows) >> column & 1) || innermost(out) != column ||
+        (contracted & ~axes_of(columns)))
+      return false;
+    plan.kind = DotPlan::Kind::packed_here;
+    if (is_known_load(columns, DType::f32) && always_inside(producer(columns)))
+      values[size_t(columns)].home = Home::folded;
+  }
+  plan.swapped = swapped;
+  plan.column = column;
+  for (AxisId a : out)
+    if (a != column) plan.rows.push_back(a);
+  plan.rows_copied = !has_rows_in_place(i, rows);
+  if (is_known_load(rows, DType::f32)) values[size_t(rows)].home = Home::folded;
+  return true;
+}
+
+// True when the innermost depth axis of the rows' operand lies along memory and never leaves it.
+bool Plan::State::has_rows_in_place(const Instruction& dot, ValueId rows) const {
+  AxisId inner = kNone;
+  int64_t segments = 1;
+  for (size_t d = dot.axes.size(); d-- > 0;) {
+    if (extent[size_t(dot.axes[d])] == 1) continue;
+    if (inner == kNone)
+      inner = dot.axes[d];
+    else
+      segments *= extent[size_t(dot.axes[d])];
+  }
+  if (set_of(dot.axes) & ~axes_of(rows)) return false;
+  if (!is_known_load(rows, DType::f32))
+    return (inner == kNone || innermost(values[size_t(rows)].axes) == inner) &&
+           values[size_t(rows)].home != Home::constant;
+  const Instruction& load = producer(rows);
+  if (inner != kNone && buffer_stride(load, inner) != 1) return false;
+  // Where something lies outside, zeros stand for it.
+  if (!always_inside(load) && (load.number != 0 || std::signbit(load.number))) return false;
+  return segments <= 4096 &&
+         (inner == kNone ? always_inside(load) : stays_inside_along(load, inner));
+}
+
+// True when no dim of a buffer that an axis runs along can be left.
+bool Plan::State::stays_inside_along(const Instruction& load, AxisId axis) const {
+  for (size_t d = 0; d < load.index.size(); d++) {
+    bool along = false;
+    for (const Term& term : load.index[d].terms) along |= term.axis == axis;
+    if (along && !is_dim_inside(load, d)) return false;
+  }
+  return true;
+}
+
+// Both operands have the innermost axis: a window that slides along rows of channels.
+bool Plan::State::plan_window(size_t n, bool swapped) {
+  const Instruction& i = kernel.body[n];
+  DotPlan& plan = dots[n];
+  const AxisSet contracted = set_of(i.axes);
+  ValueId window = i.operands[swapped ? 2 : 1], taps = i.operands[swapped ? 1 : 2];
+  AxisId inner = innermost(values[size_t(i.results[0])].axes);
+  if (!is_known_load(window, DType::f32) || inner == kNone || !(axes_of(window) >> inner & 1))
+    return false;
+  const Instruction& load = producer(window);
+  if (buffer_stride(load, inner) != 1 || load.number != 0 ||
+      (axes_of(window) & ~(contracted | axes_of(i.results[0]))) ||
+      values[size_t(taps)].home == Home::constant || !slides(load, contracted))
+    return false;
+  plan.kind = DotPlan::Kind::vector;
+  plan.swapped = swapped;
+  values[size_t(window)].home = Home::folded;
+  return true;
+}
+
+// Takes a clamp and what is added to the sums along.
 void Plan::State::fold_epilogue(size_t n) {
   DotPlan& plan = dots[n];
   if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::bytes ||

@@ -18,12 +18,8 @@ bool Plan::State::is_known_load(ValueId v, DType dtype) const {
 
 // True when a store writes each element of a value once, inside its buffer, rows at a step of one.
 bool Plan::State::is_whole_store(const Instruction& store, ValueId v) const {
-  AxisSet stored = 0;
-  for (const Index& index : store.index)
-    for (const Term& term : index.terms)
-      if (has_dimension(term.axis)) stored |= AxisSet(1) << term.axis;
   AxisId inner = innermost(values[size_t(v)].axes);
-  return stored == axes_of(v) && always_inside(store) &&
+  return stored_set(store) == axes_of(v) && always_inside(store) &&
          (inner == kNone || buffer_stride(store, inner) == 1);
 }
 
@@ -81,18 +77,7 @@ void Plan::State::fold_windows() {
     if (bytes) identity = -128;
     fits &= always_inside(load) || (float(load.number) == identity &&
                                     !std::signbit(load.number + (f == Reduce::max ? INFINITY : 0)));
-    for (const Index& index : load.index) {
-      int outer = 0;
-      for (const Term& term : index.terms) {
-        if (!has_dimension(term.axis) ||
-            std::find(i.axes.begin(), i.axes.end(), term.axis) != i.axes.end())
-          continue;
-        outer++;
-        fits &= term.factor > 0;
-      }
-      fits &= outer <= 1;
-    }
-    if (!fits) continue;
+    if (!fits || !slides(load, set_of(i.axes))) continue;
     values[size_t(x)].home = Home::folded;
     if (bytes) values[size_t(i.results[0])].held = DType::i8;
   }
@@ -152,12 +137,8 @@ void Plan::State::find_stored_axes() {
   stored.assign(kernel.body.size(), {});
   for (size_t n = 0; n < kernel.body.size(); n++) {
     if (kernel.body[n].op != Op::store) continue;
-    for (AxisId a : order) {
-      bool used = false;
-      for (const Index& index : kernel.body[n].index)
-        for (const Term& term : index.terms) used |= term.axis == a && has_dimension(a);
-      if (used) stored[n].push_back(a);
-    }
+    for (AxisId a : order)
+      if (stored_set(kernel.body[n]) >> a & 1) stored[n].push_back(a);
   }
 }
 

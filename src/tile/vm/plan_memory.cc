@@ -1,95 +1,136 @@
-// Where everything lies in the scratch memory of a thread.
+// Where everything lies in the scratch memory of a thread: values first, which share memory when
+// they are not alive together, then what dots, windows and loops need beside them, and the worker.
 #include <algorithm>
 
 #include "tile/vm/worker.h"
 
 namespace sconce::tile {
-
 namespace {
 
 constexpr uint64_t kScratchMax = uint64_t(1) << 30;
 constexpr int64_t kShortRun = 32;  // steps of a dot that are too few to begin anew after them
 
-}  // namespace
+class Placement {
+ public:
+  explicit Placement(Plan::State& state) : s_(state), kernel_(state.kernel) {}
 
-Result<void> Plan::State::place_values() {
-  auto length_max = [&](AxisId a) {
-    const Axis& axis = kernel.axes[size_t(a)];
-    return axis.kind == AxisKind::parallel ? tile[size_t(a)]
-           : axis.kind == AxisKind::span   ? extent[size_t(a)]
-                                           : axis.block;
-  };
+  Result<void> place_all() {
+    TRY_VOID(place_values());
+    for (size_t n = 0; n < kernel_.body.size(); n++)
+      if (kernel_.body[n].op == Op::dot) TRY_VOID(place_dot(n));
+    place_windows();
+    place_outsides();
+    place_carried();
+    s_.zeros_offset = take_last(uint64_t(s_.zeros) * 4);
+    s_.worker_offset = take_last(Worker::worker_bytes());
+    take_last(kernel_.values.size() * sizeof(Ref));
+    s_.scratch = std::max<uint64_t>(end_, 64);
+    if (s_.scratch > kScratchMax)
+      return error(Code::too_large, "kernel {}: a tile needs {} bytes; at most {}", kernel_.name,
+                   s_.scratch, kScratchMax);
+    return {};
+  }
+
+ private:
   struct Slot {
     uint64_t offset, bytes;
     int32_t free_from;  // instruction after which it is free
   };
-  std::vector<Slot> slots;
-  uint64_t end = 0;
-  auto take = [&](uint64_t bytes, int32_t from, int32_t until) {
+
+  // The most indices of an axis that a tile has.
+  int64_t length_max(AxisId a) const {
+    const Axis& axis = kernel_.axes[size_t(a)];
+    return axis.kind == AxisKind::parallel ? s_.tile[size_t(a)]
+           : axis.kind == AxisKind::span   ? s_.extent[size_t(a)]
+                                           : axis.block;
+  }
+  ValuePlan& plan_of(ValueId v) { return s_.values[size_t(v)]; }
+
+  // Memory from one instruction to another.
+  uint64_t take(uint64_t bytes, int32_t from, int32_t until) {
     bytes = round_up(std::max<uint64_t>(bytes, 64));
-    for (Slot& slot : slots)
+    for (Slot& slot : slots_)
       if (slot.free_from < from && slot.bytes >= bytes && slot.bytes <= 2 * bytes) {
         slot.free_from = until;
         return slot.offset;
       }
-    slots.push_back({end, bytes, until});
-    end += bytes;
-    return slots.back().offset;
-  };
-  auto is_carried = [&](ValueId v) {
-    Op op = kernel.body[size_t(values[size_t(v)].producer)].op;
-    return op == Op::serial || op == Op::yield;
-  };
-  for (size_t n = 0; n < kernel.body.size(); n++) {
-    const Instruction& i = kernel.body[n];
-    if (skipped[n] || i.op == Op::yield) continue;
-    for (ValueId v : i.results) {
-      ValueId made = v;
-      if (i.op == Op::dot) made = dots[n].result;
-      ValuePlan& value = values[size_t(made)];
-      if (value.home != Home::scratch) continue;
-      int64_t count = 1;
-      for (size_t d = value.axes.size(); d-- > 0;) {
-        value.stride[value.axes[d]] = count;
-        if (__builtin_mul_overflow(count, length_max(value.axes[d]), &count) ||
-            uint64_t(count) > kScratchMax / 8)
-          return error(Code::too_large, "kernel {}: a value of a tile needs more than {} bytes",
-                       kernel.name, kScratchMax);
-      }
-      value.count = count;
-      uint64_t bytes = uint64_t(count) * computed_bytes(value.held);
-      // Over an operand that ends here.
-      bool placed = false;
-      if (i.op == Op::unary || i.op == Op::binary || i.op == Op::fma)
-        for (ValueId x : i.operands) {
-          const ValuePlan& operand = values[size_t(x)];
-          if (placed || operand.home != Home::scratch || operand.last_use != int32_t(n) ||
-              operand.axes != value.axes || operand.dtype != value.dtype || is_carried(x))
-            continue;
-          for (Slot& slot : slots)
-            if (slot.offset == operand.offset && slot.free_from == int32_t(n)) {
-              slot.free_from = std::max(value.last_use, int32_t(n));
-              value.offset = slot.offset;
-              placed = true;
-            }
-        }
-      int32_t until = std::max(value.last_use, int32_t(n));
-      if (i.op == Op::serial) {
-        // Also what the loop gives: its results are where the carried values are.
-        ValueId after = kernel.body[size_t(partner[n])].results[size_t(
-            std::find(i.results.begin(), i.results.end(), v) - i.results.begin())];
-        until = std::max({until, partner[n], values[size_t(after)].last_use});
-      }
-      if (!placed) value.offset = take(bytes, int32_t(n), until);
-    }
+    slots_.push_back({end_, bytes, until});
+    end_ += bytes;
+    return slots_.back().offset;
   }
-  // What dots need beside their values.
-  for (size_t n = 0; n < kernel.body.size(); n++) {
-    DotPlan& plan = dots[n];
-    if (kernel.body[n].op != Op::dot) continue;
+  // Memory that is never shared.
+  uint64_t take_last(uint64_t bytes) {
+    uint64_t offset = end_;
+    end_ += round_up(bytes);
+    return offset;
+  }
+
+  Result<void> place_values() {
+    for (size_t n = 0; n < kernel_.body.size(); n++) {
+      const Instruction& i = kernel_.body[n];
+      if (s_.skipped[n] || i.op == Op::yield) continue;
+      for (ValueId v : i.results) {
+        ValuePlan& value = plan_of(i.op == Op::dot ? s_.dots[n].result : v);
+        if (value.home != Home::scratch) continue;
+        TRY_VOID(choose_strides(value));
+        if (place_over_operand(n, value)) continue;
+        value.offset = take(uint64_t(value.count) * computed_bytes(value.held), int32_t(n),
+                            needed_until(n, v, value));
+      }
+    }
+    return {};
+  }
+
+  Result<void> choose_strides(ValuePlan& value) {
+    int64_t count = 1;
+    for (size_t d = value.axes.size(); d-- > 0;) {
+      value.stride[value.axes[d]] = count;
+      if (__builtin_mul_overflow(count, length_max(value.axes[d]), &count) ||
+          uint64_t(count) > kScratchMax / 8)
+        return error(Code::too_large, "kernel {}: a value of a tile needs more than {} bytes",
+                     kernel_.name, kScratchMax);
+    }
+    value.count = count;
+    return {};
+  }
+
+  // Over an operand that ends here.
+  bool place_over_operand(size_t n, ValuePlan& value) {
+    const Instruction& i = kernel_.body[n];
+    if (i.op != Op::unary && i.op != Op::binary && i.op != Op::fma) return false;
+    for (ValueId x : i.operands) {
+      const ValuePlan& operand = plan_of(x);
+      Op made_by = kernel_.body[size_t(operand.producer)].op;
+      bool is_carried = made_by == Op::serial || made_by == Op::yield;
+      if (operand.home != Home::scratch || operand.last_use != int32_t(n) ||
+          operand.axes != value.axes || operand.dtype != value.dtype || is_carried)
+        continue;
+      for (Slot& slot : slots_)
+        if (slot.offset == operand.offset && slot.free_from == int32_t(n)) {
+          slot.free_from = std::max(value.last_use, int32_t(n));
+          value.offset = slot.offset;
+          return true;
+        }
+    }
+    return false;
+  }
+
+  int32_t needed_until(size_t n, ValueId v, const ValuePlan& value) const {
+    const Instruction& i = kernel_.body[n];
+    int32_t until = std::max(value.last_use, int32_t(n));
+    if (i.op != Op::serial) return until;
+    // Also what the loop gives: its results are where the carried values are.
+    size_t k = size_t(std::find(i.results.begin(), i.results.end(), v) - i.results.begin());
+    ValueId after = kernel_.body[size_t(s_.partner[n])].results[k];
+    return std::max({until, s_.partner[n], s_.values[size_t(after)].last_use});
+  }
+
+  // What a dot needs beside its values.
+  Result<void> place_dot(size_t n) {
+    DotPlan& plan = s_.dots[n];
     if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::vector ||
         plan.kind == DotPlan::Kind::bytes_vector)
-      continue;
+      return {};
     bool bytes = plan.kind == DotPlan::Kind::bytes;
     uint64_t element = bytes ? 1 : 4;
     int64_t rows = 1, depth = 1, segments = 1, columns = 1;
@@ -108,80 +149,92 @@ Result<void> Plan::State::place_values() {
       inner_seen |= length > 1;
     }
     if (plan.column != kNone) columns = length_max(plan.column);
-    (bytes ? fills : zeros) = std::max(bytes ? fills : zeros, depth);
-    auto grow = [&](uint64_t bytes, uint64_t* offset) {
-      *offset = end;
-      end += round_up(bytes);
+    int64_t& outside = bytes ? s_.fills : s_.zeros;
+    outside = std::max(outside, depth);
+    auto too_deep = [&] {
+      return error(Code::too_large, "kernel {}: a dot of {} steps", kernel_.name, depth);
     };
     if (overflow || depth > int64_t(kScratchMax / 64) ||
         uint64_t(rows) >
             kScratchMax / 64 / uint64_t(std::max<int64_t>(std::max(depth, segments), 1)))
-      return error(Code::too_large, "kernel {}: a dot of {} steps", kernel.name, depth);
-    if (plan.rows_copied) grow(uint64_t(rows * depth) * element, &plan.rows_offset);
-    ValueId of_rows = kernel.body[n].operands[plan.swapped ? 2 : 1];
-    if (!plan.rows_copied && values[size_t(of_rows)].home == Home::folded &&
-        !always_inside(producer(of_rows)) &&
+      return too_deep();
+    if (plan.rows_copied) plan.rows_offset = take_last(uint64_t(rows * depth) * element);
+    ValueId of_rows = kernel_.body[n].operands[plan.swapped ? 2 : 1];
+    if (!plan.rows_copied && plan_of(of_rows).home == Home::folded &&
+        !s_.always_inside(s_.producer(of_rows)) &&
         (bytes ? plan.run_axes > 1 : inner_length <= kShortRun))
-      grow(uint64_t(rows * depth) * element, &plan.edges_offset);
+      plan.edges_offset = take_last(uint64_t(rows * depth) * element);
     if (plan.kind == DotPlan::Kind::packed_here) {
       int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
       if (uint64_t(panels) > kScratchMax / 64 / uint64_t(std::max<int64_t>(depth, 1)))
-        return error(Code::too_large, "kernel {}: a dot of {} steps", kernel.name, depth);
-      grow(uint64_t(panels * depth * kPanelColumns) * 4, &plan.panels_offset);
+        return too_deep();
+      plan.panels_offset = take_last(uint64_t(panels * depth * kPanelColumns) * 4);
     }
-    grow(uint64_t(rows) * (uint64_t(std::max<int64_t>(segments, 1)) + 2) * 8,
-         &plan.pointers_offset);
+    plan.pointers_offset =
+        take_last(uint64_t(rows) * (uint64_t(std::max<int64_t>(segments, 1)) + 2) * 8);
+    return {};
   }
+
   // What windows need: pointers for a row of pixels, a row of what lies outside the buffer.
-  taps_offset.assign(kernel.body.size(), kNoTaps);
-  bool pools = false;
-  for (size_t n = 0; n < kernel.body.size(); n++) {
-    const Instruction& i = kernel.body[n];
-    bool is_pool = i.op == Op::reduce && values[size_t(i.operands[0])].home == Home::folded;
-    bool bytes = i.op == Op::dot && dots[n].kind == DotPlan::Kind::bytes_vector;
-    if (!is_pool && !bytes && (i.op != Op::dot || dots[n].kind != DotPlan::Kind::vector)) continue;
-    const std::vector<AxisId>& out = values[size_t(is_pool ? i.results[0] : dots[n].result)].axes;
-    if (out.empty()) continue;
-    int64_t width = out.size() > 1 ? length_max(out[out.size() - 2]) : 1, count = width;
-    bool overflow = false;
-    for (AxisId a : i.axes) overflow |= __builtin_mul_overflow(count, length_max(a), &count);
-    int64_t row = std::max(length_max(out.back()), width);
-    if (overflow || count > 1 << 20 || row > 1 << 20) continue;  // the general way has no tables
-    (bytes ? fills : zeros) = std::max(bytes ? fills : zeros, row);
-    pools |= is_pool;
-    taps_offset[n] = end;
-    end += round_up(uint64_t(count) * sizeof(float*));
-  }
-  for (DotPlan& plan : dots)
-    if (plan.kind == DotPlan::Kind::bytes || plan.kind == DotPlan::Kind::bytes_vector) {
-      plan.fill_offset = end;
-      end += round_up(uint64_t(fills));
-    }
-  outside_offset = end;
-  if (pools) end += round_up(2 * uint64_t(zeros) * 4);
-  carries.assign(kernel.body.size(), {});
-  for (size_t n = 0; n < kernel.body.size(); n++) {
-    const Instruction& i = kernel.body[n];
-    if (i.op != Op::serial && i.op != Op::yield) continue;
-    const std::vector<ValueId>& to =
-        i.op == Op::serial ? i.results : kernel.body[size_t(partner[n])].results;
-    for (size_t k = 0; k < i.operands.size(); k++) {
-      bool overwritten = std::find(to.begin(), to.begin() + std::ptrdiff_t(k), i.operands[k]) !=
-                         to.begin() + std::ptrdiff_t(k);
-      carries[n].aside.push_back(overwritten ? end : CarryPlan::kNotAside);
-      const ValuePlan& value = values[size_t(i.operands[k])];
-      if (overwritten) end += round_up(uint64_t(value.count) * computed_bytes(value.dtype));
+  void place_windows() {
+    s_.taps_offset.assign(kernel_.body.size(), kNoTaps);
+    for (size_t n = 0; n < kernel_.body.size(); n++) {
+      const Instruction& i = kernel_.body[n];
+      bool is_pool = i.op == Op::reduce && plan_of(i.operands[0]).home == Home::folded;
+      bool bytes = i.op == Op::dot && s_.dots[n].kind == DotPlan::Kind::bytes_vector;
+      if (!is_pool && !bytes && (i.op != Op::dot || s_.dots[n].kind != DotPlan::Kind::vector))
+        continue;
+      const std::vector<AxisId>& out = plan_of(is_pool ? i.results[0] : s_.dots[n].result).axes;
+      if (out.empty()) continue;
+      int64_t width = out.size() > 1 ? length_max(out[out.size() - 2]) : 1, count = width;
+      bool overflow = false;
+      for (AxisId a : i.axes) overflow |= __builtin_mul_overflow(count, length_max(a), &count);
+      int64_t row = std::max(length_max(out.back()), width);
+      if (overflow || count > 1 << 20 || row > 1 << 20) continue;  // the general way has no tables
+      int64_t& outside = bytes ? s_.fills : s_.zeros;
+      outside = std::max(outside, row);
+      pools_ |= is_pool;
+      s_.taps_offset[n] = take_last(uint64_t(count) * sizeof(float*));
     }
   }
-  zeros_offset = end;
-  end += round_up(uint64_t(zeros) * 4);
-  worker_offset = end;
-  end += Worker::worker_bytes() + round_up(kernel.values.size() * sizeof(Ref));
-  scratch = std::max<uint64_t>(end, 64);
-  if (scratch > kScratchMax)
-    return error(Code::too_large, "kernel {}: a tile needs {} bytes; at most {}", kernel.name,
-                 scratch, kScratchMax);
-  return {};
-}
+
+  // What lies outside buffers of bytes, by dot; and outside those that pools read.
+  void place_outsides() {
+    for (DotPlan& plan : s_.dots)
+      if (plan.kind == DotPlan::Kind::bytes || plan.kind == DotPlan::Kind::bytes_vector)
+        plan.fill_offset = take_last(uint64_t(s_.fills));
+    s_.outside_offset = end_;
+    if (pools_) take_last(2 * uint64_t(s_.zeros) * 4);
+  }
+
+  // Values aside that are carried to where others are overwritten first.
+  void place_carried() {
+    s_.carries.assign(kernel_.body.size(), {});
+    for (size_t n = 0; n < kernel_.body.size(); n++) {
+      const Instruction& i = kernel_.body[n];
+      if (i.op != Op::serial && i.op != Op::yield) continue;
+      const std::vector<ValueId>& to =
+          i.op == Op::serial ? i.results : kernel_.body[size_t(s_.partner[n])].results;
+      for (size_t k = 0; k < i.operands.size(); k++) {
+        auto before = to.begin() + std::ptrdiff_t(k);
+        bool overwritten = std::find(to.begin(), before, i.operands[k]) != before;
+        const ValuePlan& value = plan_of(i.operands[k]);
+        s_.carries[n].aside.push_back(
+            overwritten ? take_last(uint64_t(value.count) * computed_bytes(value.dtype))
+                        : CarryPlan::kNotAside);
+      }
+    }
+  }
+
+  Plan::State& s_;
+  const Kernel& kernel_;
+  std::vector<Slot> slots_;
+  uint64_t end_ = 0;
+  bool pools_ = false;
+};
+
+}  // namespace
+
+Result<void> Plan::State::place_values() { return Placement(*this).place_all(); }
 
 }  // namespace sconce::tile

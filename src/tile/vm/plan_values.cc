@@ -1,5 +1,6 @@
 // The order of the axes, and what each value is: its type, its axes, who makes and who uses it.
 #include <algorithm>
+#include <cstring>
 
 #include "tile/vm/plan.h"
 
@@ -86,6 +87,28 @@ AxisId Plan::State::reduced_row() const {
   return is_along ? row : kNone;
 }
 
+// A number has a single element, in the plan.
+void Plan::State::keep_constant(ValueId v, const Instruction& made) {
+  ValuePlan& value = values[size_t(v)];
+  value.home = Home::constant;
+  value.axes.clear();
+  value.number = made.number;
+  uint8_t* place = &constants[size_t(v) * 8];
+  float f = float(made.number);
+  int64_t whole = int64_t(value.dtype == DType::f32 ? 0 : made.number);
+  if (made.op == Op::extent) whole = extent[size_t(made.axes[0])];
+  if (value.dtype == DType::f32)
+    memcpy(place, &f, 4);
+  else if (value.dtype == DType::b8)
+    *place = whole != 0 || made.number != 0;
+  else
+    memcpy(place, &whole, 8);
+  if (value.dtype == DType::i32) {
+    int32_t narrow = int32_t(whole);
+    memcpy(place, &narrow, 4);
+  }
+}
+
 void Plan::State::describe_values() {
   values.assign(kernel.values.size(), {});
   users.assign(kernel.values.size(), {});
@@ -107,25 +130,7 @@ void Plan::State::describe_values() {
       value.producer = int32_t(n);
       for (AxisId a : order)
         if (axes_of(v) >> a & 1) value.axes.push_back(a);
-      if (i.op == Op::constant || i.op == Op::extent) {
-        value.home = Home::constant;
-        value.axes.clear();
-        value.number = i.number;
-        uint8_t* place = &constants[size_t(v) * 8];
-        float f = float(i.number);
-        int64_t whole = int64_t(value.dtype == DType::f32 ? 0 : i.number);
-        if (i.op == Op::extent) whole = extent[size_t(i.axes[0])];
-        if (value.dtype == DType::f32)
-          memcpy(place, &f, 4);
-        else if (value.dtype == DType::b8)
-          *place = whole != 0 || (i.number != 0);
-        else
-          memcpy(place, &whole, 8);
-        if (value.dtype == DType::i32) {
-          int32_t narrow = int32_t(whole);
-          memcpy(place, &narrow, 4);
-        }
-      }
+      if (i.op == Op::constant || i.op == Op::extent) keep_constant(v, i);
     }
     auto use = [&](ValueId v) {
       values[size_t(v)].uses++;

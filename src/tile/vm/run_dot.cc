@@ -6,6 +6,11 @@
 #include "tile/vm/run_dot_rows.h"
 
 namespace sconce::tile {
+namespace {
+
+constexpr int64_t kDotSegmentsMax = 64;  // that a block kernel is given at once
+
+}  // namespace
 
 void Worker::dot_plain(const Instruction& i) {
   ValueId v = i.results[0];
@@ -70,165 +75,207 @@ Ref Worker::copied_rows(const DotPlan& plan) const {
   return a;
 }
 
-Result<void> Worker::dot(const Instruction& i, size_t n) {
-  const DotPlan& plan = p_.dots[n];
-  ValueId v = plan.result;
-  settle(i.results[0]);
-  settle(v);
-  if (plan.kind == DotPlan::Kind::plain) {
-    dot_plain(i);
-    return {};
+// How the steps of a dot follow each other: a segment is the last depth axis, and those before it
+// that continue it in memory.
+DotSegments Worker::cut_depth(const DotPlan& plan, const Ref& rows, bool partly_outside) const {
+  DotSegments cut;
+  size_t axes = plan.depth.size();
+  while (axes > 0 && plan.depth.size() - axes < plan.run_axes) {
+    AxisId x = plan.depth[axes - 1];
+    if (length_[x] != 1) {
+      if (rows.stride[x] != cut.length) break;
+      // Steps outside the buffer end a run, but for the innermost axis, which is inside. Short
+      // runs go on along one more axis; those that are partly outside are copied.
+      if (cut.length != 1 && partly_outside) {
+        if (plan.edges_offset == kNoEdges || cut.wide != kNone) break;
+        cut.wide = x;
+        cut.wide_step = cut.length;
+      }
+      cut.length *= length_[x];
+    }
+    axes--;
   }
-  if (plan.kind == DotPlan::Kind::vector) {
-    dot_vector(i, n, plan);
-    return {};
-  }
-  if (plan.kind == DotPlan::Kind::bytes) return dot_bytes(i, plan);
-  if (plan.kind == DotPlan::Kind::bytes_vector) {
-    dot_bytes_vector(i, n, plan);
-    return {};
-  }
-  const Ref& to = ref(v);
-  const std::vector<AxisId>& out_axes = plan_of(v).axes;
-  ValueId rows_value = i.operands[plan.swapped ? 2 : 1],
-          columns_value = i.operands[plan.swapped ? 1 : 2];
-  int64_t depth = 1, row_count = 1;
-  for (AxisId a : plan.depth) depth *= length_[a];
-  for (AxisId a : plan.rows) row_count *= length_[a];
-  int64_t columns = plan.column == kNone ? 1 : length_[plan.column];
-  if (row_count == 0 || columns == 0) return {};
+  cut.axes = {plan.depth.data(), axes};
+  int64_t depth = count_of(plan.depth);
+  cut.count = depth == 0 ? 0 : depth / std::max<int64_t>(cut.length, 1);
+  return cut;
+}
 
-  // Columns: packed in the file, or here.
-  const float* panels = nullptr;
-  int64_t panel_stride = depth * kPanelColumns;
-  if (plan.kind == DotPlan::Kind::panels) {
-    const Instruction& load = p_.producer(columns_value);
-    const BufferView& shape = p_.shapes[size_t(load.buffer)];
-    const Buffer& buffer = k_.buffers[size_t(load.buffer)];
-    int64_t lead = 0;
-    for (size_t d = 0; d < size_t(buffer.panel_lead); d++)
-      lead = lead * shape.sizes[d] + index_base(load.index[d]);
-    int64_t all = (shape.sizes.back() + kPanelColumns - 1) / kPanelColumns;
-    int64_t first = index_base(load.index.back()) / kPanelColumns;
-    panels = reinterpret_cast<const float*>(data_[size_t(load.buffer)]) +
-             (lead * all + first) * panel_stride;
-  } else {
-    Ref b = plan_of(columns_value).home == Home::folded ? buffer_ref(p_.producer(columns_value))
-                                                        : ref(columns_value);
-    float* packed = reinterpret_cast<float*>(scratch_ + plan.panels_offset);
-    pack(b, plan, depth, columns, packed);
-    panels = packed;
-  }
+// Where the panels of a load of packed weights begin, for the columns of the tile.
+const uint8_t* Worker::panels_of(const Instruction& load) const {
+  const BufferView& shape = p_.shapes[size_t(load.buffer)];
+  int64_t lead = 0;
+  for (size_t d = 0; d < size_t(k_.buffers[size_t(load.buffer)].panel_lead); d++)
+    lead = lead * shape.sizes[d] + index_base(load.index[d]);
+  return data_[size_t(load.buffer)] +
+         p_.panels[size_t(load.buffer)].panel(lead, index_base(load.index.back()));
+}
 
-  // Rows: where they are, or put in order first.
-  const Instruction* window = nullptr;
-  Ref a;
+// The columns' operand as panels: of the file, or packed here.
+const float* Worker::columns_of(const Instruction& dot, const DotPlan& plan) {
+  ValueId v = dot.operands[plan.swapped ? 1 : 2];
+  if (plan.kind == DotPlan::Kind::panels)
+    return reinterpret_cast<const float*>(panels_of(p_.producer(v)));
+  Ref b = plan_of(v).home == Home::folded ? buffer_ref(p_.producer(v)) : ref(v);
+  auto* packed = reinterpret_cast<float*>(scratch_ + plan.panels_offset);
+  pack(b, plan, count_of(plan.depth), length_[plan.column], packed);
+  return packed;
+}
+
+// The rows' operand: where it is, or put in order first.
+Result<DotRows<float>> Worker::rows_of(const Instruction& dot, const DotPlan& plan) {
+  ValueId v = dot.operands[plan.swapped ? 2 : 1];
+  DotRows<float> rows;
+  rows.outside = reinterpret_cast<const float*>(scratch_ + p_.zeros_offset);
+  bool in_buffer = plan_of(v).home == Home::folded;
   if (plan.rows_copied) {
-    a = copied_rows(plan);
-    const std::vector<AxisId>& axes = plan.rows_and_depth;
-    if (plan_of(rows_value).home == Home::folded)
-      TRY_VOID(load_into(p_.producer(rows_value), a, axes, DType::f32));
+    rows.at = copied_rows(plan);
+    if (in_buffer)
+      TRY_VOID(load_into(p_.producer(v), rows.at, plan.rows_and_depth, DType::f32));
     else
-      copy(axes, a, ref(rows_value), 4);
-  } else if (plan_of(rows_value).home == Home::folded) {
-    a = buffer_ref(p_.producer(rows_value));
-    if (!is_inside(p_.producer(rows_value))) window = &p_.producer(rows_value);
+      copy(plan.rows_and_depth, rows.at, ref(v), 4);
+  } else if (in_buffer) {
+    rows.at = buffer_ref(p_.producer(v));
+    if (!is_inside(p_.producer(v))) rows.window = &p_.producer(v);
   } else {
-    a = ref(rows_value);
+    rows.at = ref(v);
   }
+  return rows;
+}
 
-  const RowTable<float> table =
-      row_table(plan, a, window, reinterpret_cast<const float*>(scratch_ + p_.zeros_offset), 0, to,
-                plan.residual == kNone ? Ref() : ref(plan.residual));
-  const int64_t segments = table.segments, length = table.length;
-  const float* const* pointers = table.pointers;
-  const int64_t *c_offset = table.c_offset, *residual_offset = table.added_offset;
-  Ref residual;
-  if (plan.residual != kNone) residual = ref(plan.residual);
+// What the sums begin with; where block kernels cannot give it, it is written to the result.
+DotInit Worker::begin_sums(const Instruction& dot, const DotPlan& plan, const float** bias) {
+  const ValuePlan& initial = plan_of(dot.operands[0]);
+  const Ref& from = ref(dot.operands[0]);
+  if (initial.home == Home::constant && initial.dtype == DType::f32 && initial.number == 0 &&
+      !std::signbit(initial.number))
+    return DotInit::zero;
+  bool is_bias = plan.column != kNone && from.stride[plan.column] == 1;
+  for (AxisId x : plan.rows) is_bias &= from.stride[x] == 0 || length_[x] == 1;
+  if (is_bias) {
+    *bias = floats(from);
+    return DotInit::bias;
+  }
+  copy(plan_of(plan.result).axes, ref(plan.result), from, 4);
+  return DotInit::c;
+}
 
-  // Initial value.
+// A dot of f32 on panels, with all that its block kernels need.
+struct Worker::PanelDot {
+  const DotPlan& plan;
+  RowTable<float> rows;
+  const float* panels = nullptr;
+  int64_t panel_stride = 0, columns = 0;
+  float* c = nullptr;
+  const float* residual = nullptr;  // or null
   DotInit init = DotInit::zero;
   const float* bias = nullptr;
-  const ValuePlan& initial = plan_of(i.operands[0]);
-  const Ref& initial_ref = ref(i.operands[0]);
-  bool is_zero = initial.home == Home::constant && initial.dtype == DType::f32 &&
-                 initial.number == 0 && !std::signbit(initial.number);
-  bool is_bias = plan.column != kNone && initial_ref.stride[plan.column] == 1;
-  for (AxisId x : plan.rows) is_bias &= initial_ref.stride[x] == 0 || length_[x] == 1;
-  if (is_zero) {
-  } else if (is_bias) {
-    init = DotInit::bias;
-    bias = floats(initial_ref);
-  } else {
-    copy(out_axes, to, ref(i.operands[0]), 4);
-    init = DotInit::c;
+  DotTile tile;
+};
+// Steps that are done before the next block of rows: whole segments, or a part of the only one.
+struct Worker::DotPart {
+  int64_t segment = 0, segments = 0;  // the first, how many
+  int64_t step = 0, length = 0;       // within each
+  bool is_first = true, is_last = true;
+};
+
+Result<void> Worker::dot_panels(const Instruction& i, const DotPlan& plan) {
+  const int64_t depth = count_of(plan.depth), row_count = count_of(plan.rows);
+  const int64_t columns = plan.column == kNone ? 1 : length_[plan.column];
+  if (row_count == 0 || columns == 0) return {};
+  const float* panels = columns_of(i, plan);
+  TRY(const DotRows<float> rows, rows_of(i, plan));
+  const Ref& to = ref(plan.result);
+  const Ref added = plan.residual == kNone ? Ref() : ref(plan.residual);
+  PanelDot dot{plan, row_table(plan, rows, to, added)};
+  dot.panels = panels;
+  dot.panel_stride = depth * kPanelColumns;
+  dot.columns = columns;
+  dot.c = floats(to);
+  if (plan.residual != kNone) dot.residual = floats(added);
+  dot.init = begin_sums(i, plan, &dot.bias);
+  dot.tile = choose_blocking(table_.dot_f32, row_count, columns, depth).tile;
+
+  const int64_t segments = dot.rows.segments, length = dot.rows.length;
+  DotPart part;
+  if (segments <= 1) {
+    int64_t most = pieces(length, std::max<int64_t>(1, pieces(length, plan.depth_block)));
+    part.segments = segments;
+    do {
+      part.length = std::min(most, length - part.step);
+      part.is_last = segments == 0 || part.step + part.length >= length;
+      multiply(dot, part);
+      part.step += part.length;
+      part.is_first = false;
+    } while (!part.is_last);
+    return {};
   }
+  int64_t most = std::max<int64_t>(1, plan.depth_block / std::max<int64_t>(length, 1));
+  part.length = length;
+  do {
+    part.segments = std::min({most, segments - part.segment, kDotSegmentsMax});
+    part.is_last = part.segment + part.segments >= segments;
+    multiply(dot, part);
+    part.segment += part.segments;
+    part.is_first = false;
+  } while (!part.is_last);
+  return {};
+}
 
-  const DotF32Kernels& kernels = table_.dot_f32;
-  int64_t panel_count = (columns + kPanelColumns - 1) / kPanelColumns;
-  // Blocks of steps: whole segments, or parts of the only one.
-  int64_t segments_block = segments, length_block = length;
-  if (segments > 1)
-    segments_block = std::max<int64_t>(1, plan.depth_block / std::max<int64_t>(length, 1));
-  else
-    length_block = pieces(length, std::max<int64_t>(1, pieces(length, plan.depth_block)));
-  const DotBlocking blocking = choose_blocking(kernels, row_count, columns, depth);
-  int64_t groups = pieces(panel_count, blocking.tile.panels);
-
-  const float* block_rows[kDotRowsMax * 64];
-  for (int64_t s0 = 0, k0 = 0;;) {
-    int64_t s_count = std::min(segments_block, segments - s0);
-    int64_t k_count = std::min(length_block, length - k0);
-    if (segments > 1) k_count = length;
-    // A table of pointers for the rows of one block holds 64 segments.
-    s_count = std::min<int64_t>(s_count, 64);
-    if (s_count <= 0) s_count = 0;
-    bool last = segments == 0 || (segments > 1 ? s0 + s_count >= segments : k0 + k_count >= length);
-    for (int64_t group = 0; group < groups; group++) {
-      int64_t panel = piece_start(panel_count, groups, group);
-      int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
-      int64_t most = blocking.tile.rows;
-      for (int64_t r0 = 0; r0 < row_count;) {
-        // Even blocks rather than a thin last one.
-        int64_t left = row_count - r0;
-        int64_t high = pieces(left, pieces(left, most));
-        int64_t c_stride = 0, residual_stride = 0;
-        high = table.even_rows(r0, high, &c_stride, &residual_stride);
-        const float* const* rows = pointers + s0 * row_count + r0;
-        if (s_count > 1 || k0 > 0) {
-          for (int64_t s = 0; s < s_count; s++)
-            for (int64_t x = 0; x < high; x++)
-              block_rows[s * high + x] = pointers[(s0 + s) * row_count + r0 + x] + k0;
-          rows = block_rows;
-        }
-        int64_t column0 = panel * kPanelColumns;
-        DotF32 call;
-        call.rows = rows;
-        call.b = panels + panel * panel_stride + (s0 * length + k0) * kPanelColumns;
-        call.panel_stride = panel_stride;
-        call.segments = s_count;
-        call.length = k_count;
-        call.c = floats(to) + c_offset[r0] + column0;
-        call.c_stride = c_stride;
-        call.columns = int32_t(std::min(columns - column0, wide * kPanelColumns));
-        bool first = s0 == 0 && k0 == 0;
-        call.init = first ? init : DotInit::c;
-        call.bias = bias ? bias + column0 : nullptr;
-        call.residual = last && plan.residual != kNone
-                            ? floats(residual) + residual_offset[r0] + column0
-                            : nullptr;
-        call.residual_stride = residual_stride;
-        call.lo = last ? plan.lo : -INFINITY;
-        call.hi = last ? plan.hi : INFINITY;
-        kernels.kernel[high - 1][wide - 1](call);
-        r0 += high;
+// One part of the steps, for all rows and columns.
+void Worker::multiply(const PanelDot& dot, const DotPart& part) {
+  const DotPlan& plan = dot.plan;
+  const RowTable<float>& table = dot.rows;
+  int64_t panel_count = pieces(dot.columns, kPanelColumns);
+  int64_t groups = pieces(panel_count, dot.tile.panels);
+  const float* block_rows[kDotRowsMax * kDotSegmentsMax];
+  bool as_they_are = part.segments <= 1 && part.step == 0;
+  DotF32 call;
+  call.panel_stride = dot.panel_stride;
+  call.segments = part.segments;
+  call.length = part.length;
+  call.init = part.is_first ? dot.init : DotInit::c;
+  call.lo = part.is_last ? plan.lo : -INFINITY;
+  call.hi = part.is_last ? plan.hi : INFINITY;
+  for (int64_t group = 0; group < groups; group++) {
+    int64_t panel = piece_start(panel_count, groups, group);
+    int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
+    int64_t column0 = panel * kPanelColumns;
+    call.b = dot.panels + panel * dot.panel_stride +
+             (part.segment * table.length + part.step) * kPanelColumns;
+    call.columns = int32_t(std::min(dot.columns - column0, wide * kPanelColumns));
+    call.bias = dot.bias ? dot.bias + column0 : nullptr;
+    for (int64_t r0 = 0, high; r0 < table.rows; r0 += high) {
+      // Even blocks rather than a thin last one.
+      int64_t left = table.rows - r0;
+      high = pieces(left, pieces(left, dot.tile.rows));
+      high = table.even_rows(r0, high, &call.c_stride, &call.residual_stride);
+      call.rows = table.pointers + part.segment * table.rows + r0;
+      if (!as_they_are) {
+        for (int64_t s = 0; s < part.segments; s++)
+          for (int64_t x = 0; x < high; x++)
+            block_rows[s * high + x] = call.rows[s * table.rows + x] + part.step;
+        call.rows = block_rows;
       }
+      call.c = dot.c + table.c_offset[r0] + column0;
+      call.residual =
+          part.is_last && dot.residual ? dot.residual + table.added_offset[r0] + column0 : nullptr;
+      table_.dot_f32.kernel[high - 1][wide - 1](call);
     }
-    if (last) break;
-    if (segments > 1)
-      s0 += s_count;
-    else
-      k0 += k_count;
+  }
+}
+
+Result<void> Worker::dot(const Instruction& i, size_t n) {
+  const DotPlan& plan = p_.dots[n];
+  settle(i.results[0]);
+  settle(plan.result);
+  switch (plan.kind) {
+    case DotPlan::Kind::panels:
+    case DotPlan::Kind::packed_here: return dot_panels(i, plan);
+    case DotPlan::Kind::bytes: return dot_bytes(i, plan);
+    case DotPlan::Kind::vector: dot_vector(i, n, plan); break;
+    case DotPlan::Kind::bytes_vector: dot_bytes_vector(i, n, plan); break;
+    case DotPlan::Kind::plain: dot_plain(i); break;
   }
   return {};
 }

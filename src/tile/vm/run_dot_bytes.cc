@@ -5,7 +5,6 @@
 #include "tile/vm/run_dot_rows.h"
 
 namespace sconce::tile {
-
 namespace {
 
 constexpr int64_t kNearBytes = 24 * 1024;  // of weights, beside which rows fit the first cache
@@ -24,41 +23,37 @@ const int32_t* Worker::integer_bias(const Instruction& dot) {
   return reinterpret_cast<const int32_t*>(ref(dot.operands[0]).data);
 }
 
+// The rows' operand: where it is, or put in order first.
+Result<DotRows<int8_t>> Worker::rows_of_bytes(const Instruction& dot, const DotPlan& plan) {
+  const Instruction& load = p_.producer(dot.operands[plan.swapped ? 2 : 1]);
+  DotRows<int8_t> rows;
+  rows.outside = reinterpret_cast<const int8_t*>(scratch_ + plan.fill_offset);
+  rows.fill = plan.fill;
+  if (plan.rows_copied) {
+    rows.at = copied_rows(plan);
+    TRY_VOID(load_into(load, rows.at, plan.rows_and_depth, DType::i8));
+  } else {
+    rows.at = buffer_ref(load);
+    if (!is_inside(load)) rows.window = &load;
+  }
+  return rows;
+}
+
 // Rows of bytes by packed columns, to sums or to bytes.
 Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
-  ValueId rows_value = i.operands[plan.swapped ? 2 : 1];
   const Instruction& load = p_.producer(i.operands[plan.swapped ? 1 : 2]);
   const BytesPlan& bytes = plan.bytes;
-  bool to_bytes = bytes.store != kNone;
-  Ref to = to_bytes ? buffer_ref(k_.body[size_t(bytes.store)]) : ref(i.results[0]);
-  int64_t columns = plan.column == kNone ? 1 : length_[plan.column];
-  int64_t depth = 1, row_count = 1;
-  for (AxisId a : plan.depth) depth *= length_[a];
-  for (AxisId a : plan.rows) row_count *= length_[a];
+  const int64_t columns = plan.column == kNone ? 1 : length_[plan.column];
+  const int64_t depth = count_of(plan.depth), row_count = count_of(plan.rows);
   if (row_count == 0 || columns == 0) return {};
-
-  const BufferView& shape = p_.shapes[size_t(load.buffer)];
-  const PanelShape& packed = p_.panels[size_t(load.buffer)];
-  int64_t lead = 0;
-  for (size_t d = 0; d < size_t(k_.buffers[size_t(load.buffer)].panel_lead); d++)
-    lead = lead * shape.sizes[d] + index_base(load.index[d]);
-  const auto* panels = reinterpret_cast<const int8_t*>(data_[size_t(load.buffer)]) +
-                       packed.panel(lead, index_base(load.index.back()));
-
-  const Instruction* window = nullptr;
-  Ref a;
-  if (plan.rows_copied) {
-    a = copied_rows(plan);
-    TRY_VOID(load_into(p_.producer(rows_value), a, plan.rows_and_depth, DType::i8));
-  } else {
-    a = buffer_ref(p_.producer(rows_value));
-    if (!is_inside(p_.producer(rows_value))) window = &p_.producer(rows_value);
-  }
+  const auto* panels = reinterpret_cast<const int8_t*>(panels_of(load));
+  const int64_t panel_bytes = p_.panels[size_t(load.buffer)].panel_bytes;
+  TRY(const DotRows<int8_t> rows, rows_of_bytes(i, plan));
+  bool to_bytes = bytes.store != kNone;
+  const Ref to = to_bytes ? buffer_ref(k_.body[size_t(bytes.store)]) : ref(i.results[0]);
   Ref added;
   if (bytes.added != kNone) added = buffer_ref(k_.body[size_t(bytes.added)]);
-  const RowTable<int8_t> table =
-      row_table(plan, a, window, reinterpret_cast<const int8_t*>(scratch_ + plan.fill_offset),
-                plan.fill, to, added);
+  const RowTable<int8_t> table = row_table(plan, rows, to, added);
 
   const DotI8Kernels& kernels = table_.dot_i8;
   const DotBlocking blocking = choose_blocking(kernels, row_count, columns, depth);
@@ -69,7 +64,7 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   DotI8 call = {};
   call.segment_rows = table.rows;
   call.a_signed = true;
-  call.panel_stride = packed.panel_bytes;
+  call.panel_stride = panel_bytes;
   call.segments = table.segments;
   call.length = table.length;
   call.finish = to_bytes ? DotI8Finish::i8 : DotI8Finish::i32;
@@ -80,7 +75,7 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
     int64_t panel = piece_start(panel_count, groups, group);
     int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
     int64_t column0 = panel * kPanelColumns;
-    call.b = panels + panel * packed.panel_bytes;
+    call.b = panels + panel * panel_bytes;
     call.columns = int32_t(std::min(columns - column0, wide * kPanelColumns));
     call.bias = bias ? bias + column0 : nullptr;
     call.scale = scale + column0 * call.scale_step;

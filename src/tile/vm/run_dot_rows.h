@@ -4,12 +4,28 @@
 #include <algorithm>
 #include <cstring>
 
-#include "tile/vm/run_taps.h"
+#include "tile/vm/worker.h"
 
 namespace sconce::tile {
 
-// Where each row of a dot begins in each segment of its depth, in the result and in what is
-// added.
+// The operand that gives the rows, as T in memory.
+template <class T>
+struct DotRows {
+  Ref at;
+  const Instruction* window = nullptr;  // the load, when parts of it lie outside its buffer
+  const T* outside = nullptr;           // what is read there
+  int fill = 0;                         // or, around runs that are copied, bytes of this
+};
+
+// The steps of a dot, cut into runs that lie behind each other in memory.
+struct DotSegments {
+  Span<const AxisId> axes;  // of the segments; the depth axes after them are within each
+  int64_t count = 0, length = 1;
+  AxisId wide = kNone;    // within a segment: the axis of which parts may lie outside, or none
+  int64_t wide_step = 0;  // steps of a segment for one index of that
+};
+
+// Where each row begins in each segment, in the result and in what is added.
 template <class T>
 struct RowTable {
   const T* const* pointers;  // [segment][row]
@@ -30,90 +46,37 @@ struct RowTable {
   }
 };
 
-// The rows' operand is at `a`; with `window` parts of it lie outside its buffer: those are read
-// from `outside`, or are copied with bytes of `fill` around.
 template <class T>
-RowTable<T> Worker::row_table(const DotPlan& plan, const Ref& a, const Instruction* window,
-                              const T* outside, int fill, const Ref& to, const Ref& added) {
-  int64_t depth = 1, row_count = 1;
-  for (AxisId x : plan.depth) depth *= length_[x];
-  for (AxisId x : plan.rows) row_count *= length_[x];
-  // A segment is a run of steps that lie behind each other; the last depth axis, and those before
-  // it that continue it.
-  size_t run_axes = plan.depth.size();
-  int64_t length = 1, wide_step = 0;
-  AxisId wide = kNone;
-  while (run_axes > 0 && plan.depth.size() - run_axes < plan.run_axes) {
-    AxisId x = plan.depth[run_axes - 1];
-    if (length_[x] != 1) {
-      if (a.stride[x] != length) break;
-      // Steps outside the buffer end a run, but for the innermost axis, which is inside. Short
-      // runs go on along one more axis; those that are partly outside are copied.
-      if (length != 1 && window) {
-        if (plan.edges_offset == kNoEdges || wide != kNone) break;
-        wide = x;
-        wide_step = length;
-      }
-      length *= length_[x];
-    }
-    run_axes--;
-  }
-  Span<const AxisId> segment_axes(plan.depth.data(), run_axes);
-  int64_t segments = depth / std::max<int64_t>(length, 1);
-  if (depth == 0) segments = 0;
-
-  // Where each row begins in each segment, in the result and in what is added; for runs of rows
-  // along the last of their axes.
+RowTable<T> Worker::row_table(const DotPlan& plan, const DotRows<T>& rows, const Ref& to,
+                              const Ref& added) {
+  int64_t row_count = count_of(plan.rows);
+  const DotSegments segments = cut_depth(plan, rows.at, rows.window != nullptr);
   auto* pointers = reinterpret_cast<const T**>(scratch_ + plan.pointers_offset);
   auto* c_offset =
-      reinterpret_cast<int64_t*>(pointers + row_count * std::max<int64_t>(segments, 1));
+      reinterpret_cast<int64_t*>(pointers + row_count * std::max<int64_t>(segments.count, 1));
   int64_t* added_offset = c_offset + row_count;
+  T* copies = reinterpret_cast<T*>(scratch_ + plan.edges_offset);  // if there are any
+
+  // By runs of rows along the last of their axes.
   AxisId run_axis = p_.innermost(plan.rows);
   int64_t run = run_axis == kNone ? 1 : length_[run_axis];
   auto step_of = [&](const Ref& of) { return run_axis == kNone ? 0 : of.stride[run_axis]; };
+  int64_t c_step = step_of(to), added_step = step_of(added);
   Span<const AxisId> outer_rows(plan.rows.data(), plan.rows.empty() ? 0 : plan.rows.size() - 1);
-  int64_t r = 0, a_step = step_of(a), c_step = step_of(to), added_step = step_of(added);
+  int64_t r = 0;
   each(outer_rows, [&](const int64_t* at) {
     int64_t s = 0;
-    const T* row = reinterpret_cast<const T*>(a.data) + offset_at(a, outer_rows, at);
-    if (segments > 0)
-      each(segment_axes, [&](const int64_t* segment) {
-        const T** to_row = pointers + s++ * row_count + r;
-        const T* base = row + offset_at(a, segment_axes, segment);
-        int64_t begin = 0, end = run;
-        if (window && wide == kNone)
-          narrow(*window, {outer_rows, at}, {segment_axes, segment}, run_axis, &begin, &end);
-        if (wide == kNone) {
-          for (int64_t x = 0; x < begin; x++) to_row[x] = outside;
-          for (int64_t x = end; x < run; x++) to_row[x] = outside;
-        } else {
-          int64_t here[kAxesMax];
-          for (AxisId x : segment_axes) here[x] = segment[x];
-          At inner{{plan.depth.data(), plan.depth.size()}, here};
-          for (size_t d = segment_axes.size(); d < plan.depth.size(); d++) here[plan.depth[d]] = 0;
-          for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++)
-            narrow(*window, {outer_rows, at}, inner, run_axis, &begin, &end);
-          T* copies =
-              reinterpret_cast<T*>(scratch_ + plan.edges_offset) + (to_row - pointers) * length;
-          auto copy_edges = [&](int64_t from, int64_t until) {
-            for (int64_t x = from; x < until; x++) to_row[x] = copies + x * length;
-            for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++) {
-              int64_t first = 0, last = run;
-              narrow(*window, {outer_rows, at}, inner, run_axis, &first, &last);
-              for (int64_t x = from; x < until; x++) {
-                T* part = copies + x * length + here[wide] * wide_step;
-                if (x >= first && x < last)
-                  memcpy(part, base + x * a_step + here[wide] * wide_step,
-                         size_t(wide_step) * sizeof(T));
-                else
-                  memset(part, fill, size_t(wide_step) * sizeof(T));
-              }
-            }
-          };
-          if (begin > 0) copy_edges(0, begin);
-          if (end < run) copy_edges(end, run);
-        }
-        for (int64_t x = begin; x < end; x++) to_row[x] = base + x * a_step;
+    const T* row = reinterpret_cast<const T*>(rows.at.data) + offset_at(rows.at, outer_rows, at);
+    if (segments.count > 0)
+      each(segments.axes, [&](const int64_t* segment) {
+        int64_t first = s++ * row_count + r;
+        const T* base = row + offset_at(rows.at, segments.axes, segment);
+        At outer{outer_rows, at};
+        if (segments.wide == kNone)
+          point_at_run(plan, rows, outer, {segments.axes, segment}, base, pointers + first);
+        else
+          point_or_copy_run(plan, rows, outer, segments, segment, base, pointers + first,
+                            copies + first * segments.length);
       });
     int64_t c = offset_at(to, outer_rows, at), add = offset_at(added, outer_rows, at);
     for (int64_t x = 0; x < run; x++) {
@@ -126,7 +89,54 @@ RowTable<T> Worker::row_table(const DotPlan& plan, const Ref& a, const Instructi
   for (int64_t x = 2; x < row_count && is_even; x++)
     is_even = c_offset[x] - c_offset[x - 1] == c_offset[1] - c_offset[0] &&
               added_offset[x] - added_offset[x - 1] == added_offset[1] - added_offset[0];
-  return {pointers, c_offset, added_offset, row_count, segments, length, is_even};
+  return {pointers, c_offset, added_offset, row_count, segments.count, segments.length, is_even};
+}
+
+// A run of rows in one segment, which is inside the buffer as a whole or not at all.
+template <class T>
+void Worker::point_at_run(const DotPlan& plan, const DotRows<T>& rows, const At& outer,
+                          const At& inner, const T* base, const T** to_row) {
+  AxisId axis = p_.innermost(plan.rows);
+  int64_t run = axis == kNone ? 1 : length_[axis], step = axis == kNone ? 0 : rows.at.stride[axis];
+  int64_t begin = 0, end = run;
+  if (rows.window) narrow(*rows.window, outer, inner, axis, &begin, &end);
+  for (int64_t x = 0; x < begin; x++) to_row[x] = rows.outside;
+  for (int64_t x = end; x < run; x++) to_row[x] = rows.outside;
+  for (int64_t x = begin; x < end; x++) to_row[x] = base + x * step;
+}
+
+// The same where parts of a segment may be outside: rows of which some are get copies of their own.
+template <class T>
+void Worker::point_or_copy_run(const DotPlan& plan, const DotRows<T>& rows, const At& outer,
+                               const DotSegments& segments, const int64_t* segment, const T* base,
+                               const T** to_row, T* copies) {
+  AxisId axis = p_.innermost(plan.rows), wide = segments.wide;
+  int64_t run = axis == kNone ? 1 : length_[axis], step = axis == kNone ? 0 : rows.at.stride[axis];
+  int64_t here[kAxesMax];
+  for (AxisId x : segments.axes) here[x] = segment[x];
+  for (size_t d = segments.axes.size(); d < plan.depth.size(); d++) here[plan.depth[d]] = 0;
+  At inner{{plan.depth.data(), plan.depth.size()}, here};
+  int64_t begin = 0, end = run;  // rows of which all is inside
+  for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++)
+    narrow(*rows.window, outer, inner, axis, &begin, &end);
+  auto copy_edges = [&](int64_t from, int64_t until) {
+    for (int64_t x = from; x < until; x++) to_row[x] = copies + x * segments.length;
+    for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++) {
+      int64_t first = 0, last = run, part = here[wide] * segments.wide_step;
+      size_t bytes = size_t(segments.wide_step) * sizeof(T);
+      narrow(*rows.window, outer, inner, axis, &first, &last);
+      for (int64_t x = from; x < until; x++) {
+        T* copied = copies + x * segments.length + part;
+        if (x >= first && x < last)
+          memcpy(copied, base + x * step + part, bytes);
+        else
+          memset(copied, rows.fill, bytes);
+      }
+    }
+  };
+  if (begin > 0) copy_edges(0, begin);
+  if (end < run) copy_edges(end, run);
+  for (int64_t x = begin; x < end; x++) to_row[x] = base + x * step;
 }
 
 }  // namespace sconce::tile

@@ -192,46 +192,55 @@ Result<void> Worker::load_into(const Instruction& i, const Ref& out,
                                const std::vector<AxisId>& axes, DType dtype) {
   const Buffer& buffer = k_.buffers[size_t(i.buffer)];
   bool same = buffer.dtype == dtype && buffer.layout == Layout::strided;
-  size_t bytes = computed_bytes(dtype);
   if (same && !p_.is_gather(i) && is_inside(i)) {
-    copy(axes, out, buffer_ref(i), bytes);
+    copy(axes, out, buffer_ref(i), computed_bytes(dtype));
     return {};
   }
-  AxisId run = p_.innermost(axes);
-  if (buffer.layout == Layout::panels && reads_panel_column(i, run, out))
+  if (buffer.layout == Layout::panels && reads_panel_column(i, p_.innermost(axes), out))
     return load_panel_columns(i, out, axes);
-  // The innermost axis by runs: inside, at once; outside, the fill value.
-  bool by_runs = same && run != kNone && out.stride[run] == 1;
+  if (same && lies_in_runs(i, out, axes)) return load_runs(i, out, axes, dtype);
+  if (same && load_box(i, out, axes, dtype)) return {};
+  Result<void> done;
+  each(axes, [&](const int64_t* at) {
+    if (done.ok()) done = load_element(i, at, out, dtype, offset_at(out, axes, at));
+  });
+  return done;
+}
+
+// True when the innermost axis steps by 1 in the buffer and in memory, along a single dim.
+bool Worker::lies_in_runs(const Instruction& i, const Ref& out,
+                          const std::vector<AxisId>& axes) const {
+  AxisId run = p_.innermost(axes);
+  if (run == kNone || out.stride[run] != 1) return false;
   int64_t step = 0;
-  for (size_t d = 0; by_runs && d < i.index.size(); d++) {
+  for (size_t d = 0; d < i.index.size(); d++) {
     const Index& index = i.index[d];
-    if (index.value != kNone && (p_.axes_of(index.value) >> run & 1)) by_runs = false;
+    if (index.value != kNone && (p_.axes_of(index.value) >> run & 1)) return false;
     for (const Term& term : index.terms)
       if (term.axis == run) {
-        if (step != 0 || term.factor != 1) by_runs = false;
+        if (step != 0 || term.factor != 1) return false;
         step = p_.shapes[size_t(i.buffer)].strides[d];
       }
   }
-  by_runs &= step == 1;
-  Result<void> done;
-  if (!by_runs && same && load_box(i, out, axes, dtype)) return {};
-  if (!by_runs) {
-    each(axes, [&](const int64_t* at) {
-      if (done.ok()) done = load_element(i, at, out, dtype, offset_at(out, axes, at));
-    });
-    return done;
-  }
+  return step == 1;
+}
+
+// The innermost axis by runs: inside, at once; outside, the fill value.
+Result<void> Worker::load_runs(const Instruction& i, const Ref& out,
+                               const std::vector<AxisId>& axes, DType dtype) {
+  const BufferView& shape = p_.shapes[size_t(i.buffer)];
+  const int64_t bytes = int64_t(computed_bytes(dtype));
+  AxisId run = axes.back();
+  const int64_t length = length_[run];
   Span<const AxisId> outer(axes.data(), axes.size() - 1);
-  int64_t saved = length_[run];
+  Result<void> done;
   each(outer, [&](const int64_t* outer_at) {
     if (!done.ok()) return;
     int64_t at[kAxesMax];
     memcpy(at, outer_at, sizeof(at));
     at[run] = 0;
     // The first and the last index along the run that are inside.
-    int64_t begin = 0, end = saved;
-    const BufferView& shape = p_.shapes[size_t(i.buffer)];
-    int64_t offset = 0;
+    int64_t begin = 0, end = length, offset = 0;
     for (size_t d = 0; d < i.index.size(); d++) {
       int64_t position = position_at(i.index[d], at);
       if (index_has(i.index[d], run)) {
@@ -242,30 +251,27 @@ Result<void> Worker::load_into(const Instruction& i, const Ref& out,
       }
       offset += position * shape.strides[d];
     }
-    if (i.strict && (begin > 0 || end < saved)) {
+    if (i.strict && (begin > 0 || end < length)) {
       at[run] = begin > 0 ? 0 : std::max<int64_t>(end, 0);
       done = load_element(i, at, out, dtype, 0);
       return;
     }
-    uint8_t* to = out.data + offset_at(out, outer, at) * int64_t(bytes);
+    Ref row = out;
+    row.data += offset_at(out, outer, at) * bytes;
     auto fill = [&](int64_t from, int64_t until) {
-      Ref r = out;
-      r.data = to;
       for (int64_t x = from; x < until; x++)
         if (dtype == DType::f32)
-          floats(r)[x] = float(i.number);
+          floats(row)[x] = float(i.number);
         else
-          write_integer(r, dtype, x, int64_t(i.number));
+          write_integer(row, dtype, x, int64_t(i.number));
     };
-    end = std::max(end, begin);
-    begin = std::min(begin, saved);
-    end = std::min(end, saved);
+    end = std::min(std::max(end, begin), length);
+    begin = std::min(begin, length);
     fill(0, begin);
     if (end > begin)
-      memcpy(to + begin * int64_t(bytes),
-             data_[size_t(i.buffer)] + (offset + begin) * int64_t(bytes),
-             size_t(end - begin) * bytes);
-    fill(end, saved);
+      memcpy(row.data + begin * bytes, data_[size_t(i.buffer)] + (offset + begin) * bytes,
+             size_t((end - begin) * bytes));
+    fill(end, length);
   });
   return done;
 }

@@ -8,95 +8,117 @@
 
 namespace sconce::tile {
 
+namespace {
+
+constexpr ReduceKernel kKernels[] = {ReduceKernel::sum, ReduceKernel::prod, ReduceKernel::min,
+                                     ReduceKernel::max};  // by Reduce
+constexpr Binary kFunctions[] = {Binary::add, Binary::mul, Binary::min, Binary::max};
+
+}  // namespace
+
 void Worker::reduce(const Instruction& i, size_t n) {
   ValueId v = i.results[0], x = i.operands[0];
   settle(v);
   const ValuePlan& out = plan_of(v);
-  const Ref& to = ref(v);
-  const Instruction* window =
-      plan_of(x).home == Home::folded ? &k_.body[size_t(plan_of(x).producer)] : nullptr;
-  auto f = Reduce(i.function);
-  if (window && out.dtype == DType::i32) {
-    auto* outside = reinterpret_cast<int8_t*>(scratch_ + p_.outside_offset);
-    memset(outside, -128, size_t(length_[out.axes.back()]));
-    each_row_of_taps<TapsI8Block>(
-        n, *window, i.axes, out.axes, to, outside,
-        [&](const TapsI8Block& block, const int64_t*) { table_.max_pool_i8(block); });
-    return;
+  if (plan_of(x).home == Home::folded) {
+    const Instruction& window = k_.body[size_t(plan_of(x).producer)];
+    if (out.dtype == DType::i32) return reduce_window_of_bytes(i, n, window);
+    if (out.dtype == DType::f32) return reduce_window(i, n, window);
   }
-  if (out.dtype != DType::f32) return reduce_plain(i);
-  static constexpr ReduceKernel kKernels[] = {ReduceKernel::sum, ReduceKernel::prod,
-                                              ReduceKernel::min, ReduceKernel::max};
-  static constexpr Binary kFunctions[] = {Binary::add, Binary::mul, Binary::min, Binary::max};
-  ReduceKernel kernel = kKernels[i.function];
-  if (window) {  // what lies outside the buffer changes nothing
-    if (f == Reduce::max || f == Reduce::sum) {
-      auto* outside = reinterpret_cast<float*>(scratch_ + p_.outside_offset);
-      std::fill_n(outside, out.axes.empty() ? 0 : length_[out.axes.back()], identity_of(kernel));
-      std::fill_n(outside + p_.zeros, out.axes.size() < 2 ? 1 : length_[out.axes.end()[-2]], 1.f);
-      PoolBlock call;
-      call.divisor = outside + p_.zeros;
-      if (each_row_of_taps<TapsBlock>(n, *window, i.axes, out.axes, to, outside,
-                                      [&](const TapsBlock& block, const int64_t*) {
-                                        call.taps = block;
-                                        (f == Reduce::max ? table_.max_pool
-                                                          : table_.average_pool)(call);
-                                      }))
-        return;
-    }
-    fill(out.axes, to, identity_of(kernel));
-    Ref from = buffer_ref(*window);
-    each_tap(*window, i.axes, out.axes, [&](const int64_t* tap) {
-      Ref part = from, part_to = to;
-      for (AxisId a : i.axes) part.data += tap[a] * from.stride[a] * 4;
-      for (AxisId a : out.axes) {
-        part.data += begin_[a] * from.stride[a] * 4;
-        part_to.data += begin_[a] * to.stride[a] * 4;
-      }
-      accumulate(out.axes, kFunctions[i.function], part_to, part);
-    });
-    return;
-  }
-  const Ref& from = ref(x);
-  AxisId inner = p_.innermost(plan_of(x).axes);
-  bool along = std::find(i.axes.begin(), i.axes.end(), inner) != i.axes.end();
-  if (along && (i.lanes || f != Reduce::sum) && i.axes.back() == inner && from.stride[inner] == 1) {
-    // Rows along the innermost axis, taken in pieces; pieces must be whole lanes but for the
-    // last.
-    bool whole = i.axes.size() == 1 || !i.lanes || length_[inner] % 16 == 0;
-    int64_t run = length_[inner];
-    size_t joined = i.axes.size() - 1;
-    while (joined > 0 && from.stride[i.axes[joined - 1]] == run) {
-      run *= length_[i.axes[joined - 1]];
-      joined--;
-    }
-    if (joined == 0 || whole || run % 16 == 0) {
-      Span<const AxisId> outer(i.axes.data(), joined);
-      float lanes[16];
-      each(out.axes, [&](const int64_t* at) {
-        for (float& lane : lanes) lane = identity_of(kernel);
-        const float* row = floats(from) + offset_at(from, out.axes, at);
-        each(outer, [&](const int64_t* piece) {
-          table_.reduce[int(kernel)](
-              {1, run, row + offset_at(from, outer, piece), 0, nullptr, 0, nullptr, 0, lanes});
-        });
-        table_.combine[int(kernel)](1, lanes, floats(to) + offset_at(to, out.axes, at), 0);
-      });
-      return;
-    }
-  }
-  if (!along && !i.lanes) {
-    fill(out.axes, to, identity_of(kernel));
-    each(i.axes, [&](const int64_t* at) {
-      Ref part = from;
-      part.data += offset_at(from, i.axes, at) * 4;
-      accumulate(out.axes, kFunctions[i.function], to, part);
-    });
-    return;
-  }
-  reduce_plain(i);
+  if (out.dtype != DType::f32 || (!reduce_rows(i) && !reduce_across_rows(i))) reduce_plain(i);
 }
 
+// The maximum over a window of bytes.
+void Worker::reduce_window_of_bytes(const Instruction& i, size_t n, const Instruction& window) {
+  const std::vector<AxisId>& out = plan_of(i.results[0]).axes;
+  auto* outside = reinterpret_cast<int8_t*>(scratch_ + p_.outside_offset);
+  memset(outside, -128, size_t(length_[out.back()]));
+  each_row_of_taps<TapsI8Block>(
+      n, window, i.axes, out, ref(i.results[0]), outside,
+      [&](const TapsI8Block& block, const int64_t*) { table_.max_pool_i8(block); });
+}
+
+// Over a window; what lies outside the buffer changes nothing.
+void Worker::reduce_window(const Instruction& i, size_t n, const Instruction& window) {
+  const std::vector<AxisId>& out = plan_of(i.results[0]).axes;
+  const Ref& to = ref(i.results[0]);
+  const float identity = identity_of(kKernels[i.function]);
+  auto f = Reduce(i.function);
+  if (f == Reduce::max || f == Reduce::sum) {
+    auto* outside = reinterpret_cast<float*>(scratch_ + p_.outside_offset);
+    std::fill_n(outside, out.empty() ? 0 : length_[out.back()], identity);
+    std::fill_n(outside + p_.zeros, out.size() < 2 ? 1 : length_[out.end()[-2]], 1.f);
+    PoolBlock call;
+    call.divisor = outside + p_.zeros;
+    if (each_row_of_taps<TapsBlock>(
+            n, window, i.axes, out, to, outside, [&](const TapsBlock& block, const int64_t*) {
+              call.taps = block;
+              (f == Reduce::max ? table_.max_pool : table_.average_pool)(call);
+            }))
+      return;
+  }
+  fill(out, to, identity);
+  Ref from = buffer_ref(window);
+  each_tap(window, i.axes, out, [&](const int64_t* tap) {
+    Ref part = from, part_to = to;
+    for (AxisId a : i.axes) part.data += tap[a] * from.stride[a] * 4;
+    for (AxisId a : out) {
+      part.data += begin_[a] * from.stride[a] * 4;
+      part_to.data += begin_[a] * to.stride[a] * 4;
+    }
+    accumulate(out, kFunctions[i.function], part_to, part);
+  });
+}
+
+// Rows along the innermost axis, taken in pieces; pieces must be whole lanes but for the last.
+// False when that is not how the operand lies.
+bool Worker::reduce_rows(const Instruction& i) {
+  const ValuePlan& out = plan_of(i.results[0]);
+  const Ref &to = ref(i.results[0]), &from = ref(i.operands[0]);
+  AxisId inner = p_.innermost(plan_of(i.operands[0]).axes);
+  if (i.axes.empty() || i.axes.back() != inner || from.stride[inner] != 1 ||
+      (!i.lanes && Reduce(i.function) == Reduce::sum))
+    return false;
+  bool whole = i.axes.size() == 1 || !i.lanes || length_[inner] % 16 == 0;
+  int64_t run = length_[inner];
+  size_t joined = i.axes.size() - 1;
+  while (joined > 0 && from.stride[i.axes[joined - 1]] == run) {
+    run *= length_[i.axes[joined - 1]];
+    joined--;
+  }
+  if (joined > 0 && !whole && run % 16 != 0) return false;
+  const ReduceKernel kernel = kKernels[i.function];
+  Span<const AxisId> outer(i.axes.data(), joined);
+  float lanes[16];
+  each(out.axes, [&](const int64_t* at) {
+    for (float& lane : lanes) lane = identity_of(kernel);
+    const float* row = floats(from) + offset_at(from, out.axes, at);
+    each(outer, [&](const int64_t* piece) {
+      table_.reduce[int(kernel)](
+          {1, run, row + offset_at(from, outer, piece), 0, nullptr, 0, nullptr, 0, lanes});
+    });
+    table_.combine[int(kernel)](1, lanes, floats(to) + offset_at(to, out.axes, at), 0);
+  });
+  return true;
+}
+
+// Over other axes than the innermost one: whole rows at a time. False when it is among them.
+bool Worker::reduce_across_rows(const Instruction& i) {
+  const std::vector<AxisId>& out = plan_of(i.results[0]).axes;
+  const Ref &to = ref(i.results[0]), &from = ref(i.operands[0]);
+  AxisId inner = p_.innermost(plan_of(i.operands[0]).axes);
+  bool along = std::find(i.axes.begin(), i.axes.end(), inner) != i.axes.end();
+  if (along || i.lanes) return false;
+  fill(out, to, identity_of(kKernels[i.function]));
+  each(i.axes, [&](const int64_t* at) {
+    Ref part = from;
+    part.data += offset_at(from, i.axes, at) * 4;
+    accumulate(out, kFunctions[i.function], to, part);
+  });
+  return true;
+}
+
+// Element by element, of any type.
 void Worker::reduce_plain(const Instruction& i) {
   ValueId v = i.results[0], x = i.operands[0];
   const ValuePlan &out = plan_of(v), &in = plan_of(x);
@@ -116,7 +138,6 @@ void Worker::reduce_plain(const Instruction& i) {
                                         : (in.dtype == DType::i32 ? INT32_MAX : INT64_MAX);
     each(i.axes, [&](const int64_t* inner) {
       int64_t offset = base + offset_at(from, i.axes, inner);
-      static constexpr Binary kFunctions[] = {Binary::add, Binary::mul, Binary::min, Binary::max};
       if (in.dtype == DType::f32) {
         float& lane = lanes[i.lanes ? k++ % 16 : 0];
         lane = apply(kFunctions[i.function], lane, floats(from)[offset]);

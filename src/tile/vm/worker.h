@@ -11,7 +11,10 @@
 namespace sconce::tile {
 
 template <class T>
-struct RowTable;  // run_dot_rows.h
+struct DotRows;  // run_dot_rows.h
+template <class T>
+struct RowTable;
+struct DotSegments;
 
 class Worker {
  public:
@@ -75,6 +78,9 @@ class Worker {
   bool reads_panel_column(const Instruction& i, AxisId run, const Ref& out) const;
   Result<void> load_panel_columns(const Instruction& i, const Ref& out,
                                   const std::vector<AxisId>& axes);
+  bool lies_in_runs(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes) const;
+  Result<void> load_runs(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
+                         DType dtype);
   bool load_box(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes, DType dtype);
   // run_store.cc
   Result<void> store(const Instruction& i, size_t n);
@@ -84,6 +90,10 @@ class Worker {
   void plain_pointwise(const Instruction& i);
   // run_reduce.cc
   void reduce(const Instruction& i, size_t n);
+  void reduce_window(const Instruction& i, size_t n, const Instruction& window);
+  void reduce_window_of_bytes(const Instruction& i, size_t n, const Instruction& window);
+  bool reduce_rows(const Instruction& i);
+  bool reduce_across_rows(const Instruction& i);
   void reduce_plain(const Instruction& i);
   void fill(const std::vector<AxisId>& axes, const Ref& out, float x);
   void accumulate(const std::vector<AxisId>& axes, Binary f, const Ref& to, const Ref& x);
@@ -97,26 +107,48 @@ class Worker {
   void narrow(const Instruction& load, const At& outer, const At& inner, AxisId run, int64_t* begin,
               int64_t* end) const;
   // run_dot.cc
+  struct PanelDot;
+  struct DotPart;
   Result<void> dot(const Instruction& i, size_t n);
   void dot_plain(const Instruction& i);
+  Result<void> dot_panels(const Instruction& i, const DotPlan& plan);
+  void multiply(const PanelDot& dot, const DotPart& part);
   void pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t columns, float* panels);
+  const float* columns_of(const Instruction& dot, const DotPlan& plan);
+  Result<DotRows<float>> rows_of(const Instruction& dot, const DotPlan& plan);
+  DotInit begin_sums(const Instruction& dot, const DotPlan& plan, const float** bias);
+  const uint8_t* panels_of(const Instruction& load) const;
+  Ref copied_rows(const DotPlan& plan) const;
+  DotSegments cut_depth(const DotPlan& plan, const Ref& rows, bool partly_outside) const;
   // run_dot_rows.h
   template <class T>
-  RowTable<T> row_table(const DotPlan& plan, const Ref& a, const Instruction* window,
-                        const T* outside, int fill, const Ref& to, const Ref& added);
-  Ref copied_rows(const DotPlan& plan) const;
+  RowTable<T> row_table(const DotPlan& plan, const DotRows<T>& rows, const Ref& to,
+                        const Ref& added);
+  template <class T>
+  void point_at_run(const DotPlan& plan, const DotRows<T>& rows, const At& outer, const At& inner,
+                    const T* base, const T** to_row);
+  template <class T>
+  void point_or_copy_run(const DotPlan& plan, const DotRows<T>& rows, const At& outer,
+                         const DotSegments& segments, const int64_t* segment, const T* base,
+                         const T** to_row, T* copies);
   // run_dot_vector.cc
   void dot_vector(const Instruction& i, size_t n, const DotPlan& plan);
   bool dot_depthwise(const Instruction& i, size_t n, const DotPlan& plan, const Ref& to);
   void dot_bytes_vector(const Instruction& i, size_t n, const DotPlan& plan);
   // run_dot_bytes.cc
   Result<void> dot_bytes(const Instruction& i, const DotPlan& plan);
+  Result<DotRows<int8_t>> rows_of_bytes(const Instruction& dot, const DotPlan& plan);
   const float* scales_of(const BytesPlan& bytes, int64_t* step) const;
   const int32_t* integer_bias(const Instruction& dot);
 
   const ValuePlan& plan_of(ValueId v) const { return p_.values[size_t(v)]; }
   Ref& ref(ValueId v) { return refs_[size_t(v)]; }
   bool has_dimension(AxisId a) const { return !k_.axes[size_t(a)].each; }
+  int64_t count_of(const std::vector<AxisId>& axes) const {
+    int64_t count = 1;
+    for (AxisId a : axes) count *= length_[a];
+    return count;
+  }
   // Index into dim d of a buffer for the current tile, the axes' own steps aside.
   int64_t index_base(const Index& index) const {
     int64_t position = index.offset;
