@@ -324,13 +324,33 @@ TEST(LowerForCpu, linears_of_numbers_whose_rows_become_bytes) {
       }
 }
 
+TEST(LowerForCpu, linears_of_numbers_by_weights_of_8_bits) {
+  for (int64_t inputs : {1, 19, 96})
+    for (const char* scales : {"f32[21]", "f32[21, 1]"})
+      compare_with_eval(fmt::format(R"(
+    constant @w: i8[21, {0}] = omitted 0000000000000001
+    constant @s: {1} = omitted 0000000000000002
+    constant @b: f32[21] = omitted 0000000000000003
+    method forward(%x: f32[2, 5, {0}] as x) {{
+      %w = constant @w
+      %s = constant @s
+      %b = constant @b
+      %y: f32[2, 5, 21] = int8::weight_linear(%x, %w, %s, %b, 8)
+      %z: f32[2, 5, 21] = aten::gelu(%y, "none")
+      return %z
+    }})",
+                                    inputs, scales),
+                        1e-5);
+}
+
 TEST(LowerForCpu, linears_of_numbers_by_weights_of_4_bits_in_groups) {
   std::mt19937 random(3);
-  for (int64_t groups : {1, 3}) {
-    std::vector<int> weights;
-    for (int64_t i = 0; i < 21 * groups * 24; i++) weights.push_back(int(random() % 16) - 8);
-    LoweredRegion region =
-        compare_with_eval(fmt::format(R"(
+  for (const char* op : {"dynamic_linear", "weight_linear"})
+    for (int64_t groups : {1, 3}) {
+      std::vector<int> weights;
+      for (int64_t i = 0; i < 21 * groups * 24; i++) weights.push_back(int(random() % 16) - 8);
+      LoweredRegion region =
+          compare_with_eval(fmt::format(R"(
     constant @w: i8[21, {0}] = {{{2}}}
     constant @s: f32[21, {1}] = omitted 0000000000000002
     constant @b: f32[21] = omitted 0000000000000003
@@ -338,16 +358,17 @@ TEST(LowerForCpu, linears_of_numbers_by_weights_of_4_bits_in_groups) {
       %w = constant @w
       %s = constant @s
       %b = constant @b
-      %y: f32[5, 21] = int8::dynamic_linear(%x, %w, %s, %b, 4)
+      %y: f32[5, 21] = int8::{3}(%x, %w, %s, %b, 4)
       return %y
     }})",
-                                      24 * groups, groups, fmt::join(weights, ", ")));
-    ASSERT_EQ(region.program.steps.size(), 1u);
-    uint64_t packed = 0;  // two in a byte, 21 columns filled up to 32
-    for (const TileConstant& constant : region.constants)
-      if (constant.name.ends_with("nibbles")) packed = constant.bytes.size();
-    EXPECT_EQ(packed, uint64_t(32 * groups * 24 / 2));
-  }
+                                        24 * groups, groups, fmt::join(weights, ", "), op),
+                            1e-5);
+      ASSERT_EQ(region.program.steps.size(), 1u);
+      uint64_t packed = 0;  // two in a byte, 21 columns filled up to 32
+      for (const TileConstant& constant : region.constants)
+        if (constant.name.ends_with("nibbles")) packed = constant.bytes.size();
+      EXPECT_EQ(packed, uint64_t(32 * groups * 24 / 2));
+    }
 }
 
 TEST(LowerForCpu, convolutions_of_integers_of_every_kind) {

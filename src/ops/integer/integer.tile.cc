@@ -244,6 +244,14 @@ int32_t sums_of_scaled(TileLowering& l, const NumbersByWeights& w) {
   return l.made(name, DType::f32, w.outputs, make);
 }
 
+Value with_bias(TileLowering& l, const NumbersByWeights& w, tile::ValueId y,
+                const tile::Index& column) {
+  if (!w.bias) return y;
+  auto bias = l.at(*w.bias, {column});
+  if (!bias) return std::nullopt;
+  return l.build.add(y, *bias);
+}
+
 // x, weight, weight_scales, bias, weight_bits. One scale a column: exact sums of (q - zero) * w.
 // Groups: those of q * w by group, each times its scale, added in order; what the zero point adds
 // is taken out at the end.
@@ -287,10 +295,32 @@ Value dynamic_linear(TileLowering& l, const Node& node, const TileIndex& at) {
     sum = l.build.fma(l.build.unary(Unary::neg, rows.zero), moved, sum);
     y = l.build.mul(rows.scale, sum);
   }
-  if (!w->bias) return y;
-  auto bias = l.at(*w->bias, {column});
-  if (!bias) return std::nullopt;
-  return l.build.add(*y, *bias);
+  return with_bias(l, *w, *y, column);
+}
+
+// x, weight, weight_scales, bias, weight_bits: sums of groups, each times its scale, added in
+// order.
+Value weight_linear(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto w = numbers_by_weights(l, node);
+  auto bits = number_argument(node, 4);
+  if (!w || !bits || (w->groups == 0 && l.size(w->scales, 0) != w->outputs)) return std::nullopt;
+  int64_t groups = std::max<int64_t>(w->groups, 1), group = w->inputs / groups;
+  bool halves = *bits == 4 && fits_nibbles(l.constant_bytes(w->weight));
+  if (groups > 1 && group % (halves ? tile::kNibbles : tile::kQuad)) return std::nullopt;
+  tile::AxisId g = l.build.span(tile::known(groups)), k = l.build.span(tile::known(group));
+  tile::Index step = tile::along(g, group) + tile::along(k);
+  const tile::Index& column = at.back();
+  TileIndex read(at.begin(), at.end() - 1);
+  read.push_back(step);
+  auto x = l.at(w->x, read);
+  auto weights = halves ? l.nibbles(w->weight) : l.panels(w->weight, l.sizes(w->weight), {1, 0}, 0);
+  auto scales = l.panels(w->scales, {w->outputs, groups}, {1, 0}, 0);
+  if (!x || !weights || !scales) return std::nullopt;
+  tile::ValueId q = l.build.cast(l.build.load(*weights, {step, column}), DType::f32);
+  tile::ValueId part = l.build.dot(number(l, 0), *x, q, {k});
+  tile::ValueId sum =
+      l.build.dot(number(l, 0), part, l.build.load(*scales, {tile::along(g), column}), {g});
+  return with_bias(l, *w, sum, column);
 }
 
 std::optional<TileIndex> linear_axes(TileLowering& l, const Node& node) {
@@ -442,6 +472,7 @@ Value clamp(TileLowering& l, const Node& node, const TileIndex& at) {
 
 TILE(int8_linear) = {"int8::linear", linear, linear_axes};
 TILE(int8_dynamic_linear) = {"int8::dynamic_linear", dynamic_linear, linear_axes};
+TILE(int8_weight_linear) = {"int8::weight_linear", weight_linear, linear_axes};
 TILE(int8_convolution) = {.op = "int8::convolution",
                           .lower = convolution,
                           .axes = convolution_axes,

@@ -23,12 +23,12 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
   describe_values();
   dots.assign(kernel.body.size(), {});
   for (size_t n = 0; n < kernel.body.size(); n++)
-    if (kernel.body[n].op == Op::dot) {
+    if (kernel.body[n].op == Op::dot && !skipped[n]) {
       plan_dot(n);
       if (schedule.depth > 0) dots[n].depth_block = schedule.depth;
     }
   for (size_t n = 0; n < kernel.body.size(); n++)
-    if (kernel.body[n].op == Op::dot) fold_epilogue(n);
+    if (kernel.body[n].op == Op::dot && !skipped[n]) fold_epilogue(n);
   fold_windows();
   read_in_place();
   compute_in_place();
@@ -56,7 +56,7 @@ Result<Plan> Plan::make(const Kernel& kernel, Span<const BufferView> shapes,
   // Strides of packed buffers are not used; zeros keep arithmetic on them defined.
   state->panels.resize(shapes.size());
   for (size_t b = 0; b < shapes.size(); b++)
-    if (kernel.buffers[b].layout == Layout::panels) {
+    if (kernel.buffers[b].is_packed()) {
       const std::vector<int64_t>& sizes = shapes[b].sizes;
       state->shapes[b].strides.assign(sizes.size(), 0);
       // Those of an empty buffer may be beyond 64 bits, and are not used.

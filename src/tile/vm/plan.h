@@ -57,6 +57,27 @@ struct BytesPlan {
   AgainI8 again = {};
 };
 
+// A dot by quantised weights whose results are numbers, with what makes them of its sums. Loads are
+// instructions.
+struct WeightsPlan {
+  ValueId x = kNone;  // numbers, by row and step
+  // Rows of bytes of their own range: q = limited(rint(x * inverse) + zero), as i32.
+  ValueId quantized = kNone, inverse = kNone, zero = kNone;
+  int32_t low = -128, high = 127;
+  ValueId subtracted = kNone;  // from q, as i32, by row; none: nothing
+  ValueId row_scale = kNone;
+  int32_t weights = kNone;  // the load of them
+  bool halves = false;      // of 4 bits
+  int64_t group = 0;        // steps of a group; 0: no groups
+  int32_t scale = kNone;    // the load of scales by column, or by group and column; none:
+  float scale_number = 1;   // the scale of all columns
+  int32_t moved = kNone;    // the load of what the zero point adds to each column
+  int32_t bias = kNone;     // or none
+  uint64_t by_row_offset = 0;
+
+  bool is_own() const { return quantized != kNone; }
+};
+
 // What a dot does, found out once.
 struct DotPlan {
   // bytes and bytes_vector: as panels and vector, of integers.
@@ -66,6 +87,7 @@ struct DotPlan {
     vector,
     bytes,
     bytes_vector,
+    weights,
     plain
   } kind = Kind::plain;
   bool swapped = false;       // rows are operand 2
@@ -81,6 +103,7 @@ struct DotPlan {
   ValueId result = kNone;    // what comes out after clamp and residual
   int64_t depth_block = kDotDepth;
   BytesPlan bytes;
+  WeightsPlan weights;
   size_t run_axes = SIZE_MAX;  // bytes: how many of the depth lie in a run of panels
   uint64_t fill_offset = 0;    // bytes: a run of what lies outside
   int8_t fill = 0;
@@ -136,8 +159,9 @@ struct Plan::State {
   bool plan_window(size_t n, bool swapped);
   bool has_rows_in_place(const Instruction& dot, ValueId rows) const;
   bool stays_inside_along(const Instruction& load, AxisId axis) const;
-  bool find_panel_axes(const Instruction& dot, ValueId columns, size_t* run_axes) const;
+  bool find_panel_axes(const std::vector<AxisId>& axes, ValueId columns, size_t* run_axes) const;
   void fold_epilogue(size_t n);
+  bool take_along(size_t n, const std::vector<int32_t>& taken);
   // plan_dot_bytes.cc
   void plan_integer_dot(size_t n);
   bool plan_rows_of_bytes(size_t n, bool swapped);
@@ -147,6 +171,9 @@ struct Plan::State {
   bool has_runs_of_bytes(const Instruction& dot, const Instruction& load, size_t run_axes) const;
   bool has_even_taps(const Instruction& dot, const Instruction& weights) const;
   bool fold_bytes(size_t n, bool may_add);
+  // plan_dot_weights.cc
+  bool plan_weights(size_t n);
+  bool lies_in_rows(ValueId v, const std::vector<AxisId>& depth) const;
   // plan_homes.cc
   void fold_windows();
   void read_in_place();
@@ -176,6 +203,13 @@ struct Plan::State {
       if (outer > 1) return false;
     }
     return true;
+  }
+  // A constant of f32, and which.
+  bool is_constant(ValueId v, double* number) const {
+    const ValuePlan& value = values[size_t(v)];
+    *number = double(float(value.number));
+    return value.home == Home::constant && value.dtype == DType::f32 &&
+           producer(v).op == Op::constant;
   }
   AxisSet axes_of(ValueId v) const { return kernel.values[size_t(v)].axes; }
   bool is_load(ValueId v) const {

@@ -8,15 +8,15 @@
 
 namespace sconce::tile {
 
-// True when `columns` is a load of panels whose contracted dims are the axes of a dot in order, and
-// whose columns are those of a parallel axis, or one. A dim may have several axes, like digits of a
-// number; `run_axes`: how many the last one has.
-bool Plan::State::find_panel_axes(const Instruction& dot, ValueId columns, size_t* run_axes) const {
+// True when `columns` is a load of packed weights whose contracted dims are these axes in order,
+// and whose columns are those of a parallel axis, or one. A dim may have several axes, like digits
+// of a number; `run_axes`: how many the last one has.
+bool Plan::State::find_panel_axes(const std::vector<AxisId>& axes, ValueId columns,
+                                  size_t* run_axes) const {
   if (!is_load(columns) || values[size_t(columns)].uses != 1) return false;
   const Instruction& load = producer(columns);
   const Buffer& buffer = kernel.buffers[size_t(load.buffer)];
-  if (buffer.layout != Layout::panels || is_gather(load) || load.strict || !always_inside(load))
-    return false;
+  if (!buffer.is_packed() || is_gather(load) || load.strict || !always_inside(load)) return false;
   size_t next = 0, last = load.index.size() - 1;
   *run_axes = 0;
   for (size_t d = 0; d < last; d++) {
@@ -26,10 +26,10 @@ bool Plan::State::find_panel_axes(const Instruction& dot, ValueId columns, size_
         if (has_dimension(term.axis)) return false;
       continue;
     }
-    if (index.offset != 0 || next + index.terms.size() > dot.axes.size()) return false;
+    if (index.offset != 0 || next + index.terms.size() > axes.size()) return false;
     int64_t size = 1;
     for (size_t t = index.terms.size(); t-- > 0;) {
-      AxisId axis = dot.axes[next + t];
+      AxisId axis = axes[next + t];
       auto term = std::find_if(index.terms.begin(), index.terms.end(),
                                [&](const Term& x) { return x.axis == axis; });
       if (term == index.terms.end() || term->factor != size ||
@@ -42,11 +42,24 @@ bool Plan::State::find_panel_axes(const Instruction& dot, ValueId columns, size_
     *run_axes = index.terms.size();
   }
   const Index& column = load.index[last];
-  if (next != dot.axes.size() || column.offset % kPanelColumns || column.terms.size() > 1)
-    return false;
+  if (next != axes.size() || column.offset % kPanelColumns || column.terms.size() > 1) return false;
   if (column.terms.empty()) return true;
   return column.terms[0].factor == 1 && has_dimension(column.terms[0].axis) &&
          kernel.axes[size_t(column.terms[0].axis)].kind == AxisKind::parallel;
+}
+
+// Makes instructions part of a dot. False, and nothing is changed, when some do not stand at its
+// level, where the tile is the same.
+bool Plan::State::take_along(size_t n, const std::vector<int32_t>& taken) {
+  auto [least, most] = std::minmax_element(taken.begin(), taken.end());
+  for (size_t m = std::min(n, size_t(*least)); m <= size_t(*most); m++)
+    if (kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield) return false;
+  for (int32_t m : taken) {
+    skipped[size_t(m)] = true;
+    for (ValueId v : kernel.body[size_t(m)].results) values[size_t(v)].home = Home::folded;
+  }
+  values[size_t(kernel.body[n].results[0])].home = Home::folded;
+  return true;
 }
 
 void Plan::State::plan_dot(size_t n) {
@@ -54,6 +67,7 @@ void Plan::State::plan_dot(size_t n) {
   DotPlan& plan = dots[n];
   plan.result = i.results[0];
   plan.depth = i.axes;
+  if (plan_weights(n)) return;
   if (values[size_t(i.results[0])].dtype != DType::f32) return plan_integer_dot(n);
   for (bool swapped : {false, true})
     if (plan_rows_by_columns(n, swapped)) return;
@@ -71,7 +85,7 @@ bool Plan::State::plan_rows_by_columns(size_t n, bool swapped) {
   AxisId column = kNone;
   size_t run_axes = 0;
   if (is_load(columns) && kernel.buffers[size_t(producer(columns).buffer)].dtype == DType::f32 &&
-      find_panel_axes(i, columns, &run_axes)) {
+      find_panel_axes(i.axes, columns, &run_axes)) {
     const Index& index = producer(columns).index.back();
     if (!index.terms.empty()) column = index.terms[0].axis;
     if (column != kNone && ((axes_of(rows) >> column & 1) || innermost(out) != column))
@@ -160,7 +174,7 @@ void Plan::State::fold_epilogue(size_t n) {
   bool clamped = false;
   for (size_t m = n + 1; m < kernel.body.size(); m++) {
     const Instruction& i = kernel.body[m];
-    if (i.op == Op::constant) continue;
+    if (i.op == Op::constant || skipped[m]) continue;
     bool uses = std::find(i.operands.begin(), i.operands.end(), plan.result) != i.operands.end();
     if (!uses || values[size_t(plan.result)].uses != 1 ||
         values[size_t(plan.result)].dtype != DType::f32)
@@ -181,10 +195,11 @@ void Plan::State::fold_epilogue(size_t n) {
                  i.operands[0] == plan.result) {
         plan.hi = float(value.number);
         clamped = true;
-      } else if (f == Binary::add && plan.kind != DotPlan::Kind::vector && !clamped &&
-                 plan.residual == kNone && value.home != Home::constant &&
-                 value.producer < int32_t(n) && axes_of(other) == axes_of(plan.result) &&
-                 plan.column != kNone && innermost(value.axes) == plan.column) {
+      } else if (f == Binary::add && plan.kind != DotPlan::Kind::vector &&
+                 plan.kind != DotPlan::Kind::weights && !clamped && plan.residual == kNone &&
+                 value.home != Home::constant && value.producer < int32_t(n) &&
+                 axes_of(other) == axes_of(plan.result) && plan.column != kNone &&
+                 innermost(value.axes) == plan.column) {
         plan.residual = other;
         values[size_t(other)].last_use = std::max(values[size_t(other)].last_use, int32_t(m));
       } else {

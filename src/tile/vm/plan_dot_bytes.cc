@@ -3,17 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tile/vm/plan.h"
+#include "tile/vm/plan_follow.h"
 
 namespace sconce::tile {
 namespace {
 
-// Looks for what makes bytes of the sums of a dot, from one instruction to the next; BytesPlan has
-// what is found.
-class BytesMatch {
+// Looks for what makes bytes of the sums of a dot; BytesPlan has what is found.
+class BytesMatch : public Following {
  public:
   BytesMatch(const Plan::State& state, size_t n)
-      : s_(state), n_(n), column_(state.dots[n].column), at_(state.kernel.body[n].results[0]) {}
+      : Following(state, state.kernel.body[n].results[0], state.dots[n].column), n_(n) {}
 
   // False when something else becomes of them.
   bool match(bool may_add) {
@@ -23,62 +22,23 @@ class BytesMatch {
   }
 
   BytesPlan found;
-  std::vector<int32_t> taken;  // instructions that become part of the dot
 
  private:
-  const Kernel& kernel() const { return s_.kernel; }
-  AxisSet column_set() const { return AxisSet(1) << column_; }
-  // The only user of where we are.
-  const Instruction* user() const {
-    const std::vector<int32_t>& all = s_.users[size_t(at_)];
-    return all.size() == 1 ? &kernel().body[size_t(all[0])] : nullptr;
-  }
-  void go_on() {
-    taken.push_back(s_.users[size_t(at_)][0]);
-    at_ = kernel().body[size_t(taken.back())].results[0];
-  }
-  bool is_constant(ValueId v, double* number) const {
-    *number = double(float(s_.values[size_t(v)].number));
-    return s_.values[size_t(v)].home == Home::constant &&
-           s_.values[size_t(v)].dtype == DType::f32 && s_.producer(v).op == Op::constant;
-  }
   static bool is_whole(double x) { return x == std::rint(x) && std::fabs(x) <= 1024; }
-  // Rows of a load or store lie along the dot's columns.
-  bool along_columns(const Instruction& i) const {
-    return column_ == kNone || s_.buffer_stride(i, column_) == 1;
-  }
-
-  // x -> f(x, constant), with the operand at either place when that does not matter.
-  bool with_constant(Binary f, bool either, double* number) {
-    const Instruction* i = user();
-    if (!i || i->op != Op::binary || Binary(i->function) != f) return false;
-    bool first = i->operands[0] == at_;
-    if ((!first && !either) || !is_constant(i->operands[first ? 1 : 0], number)) return false;
-    go_on();
-    return true;
-  }
-  bool cast_to(DType dtype) {
-    const Instruction* i = user();
-    if (!i || i->op != Op::cast || i->dtype != dtype) return false;
-    go_on();
-    return true;
-  }
 
   // Times a scale, a constant or one by column.
   bool scaled() {
-    const Instruction* i = user();
-    if (!i || i->op != Op::binary || Binary(i->function) != Binary::mul) return false;
-    ValueId scale = i->operands[i->operands[0] == at_ ? 1 : 0];
+    const Instruction* i = user(Binary::mul);
+    if (!i) return false;
+    ValueId scale = other_operand(*i);
     double number = 1;
     if (is_constant(scale, &number)) {
       found.scale_number = float(number);
-    } else {
-      if (column_ == kNone || !s_.is_known_load(scale, DType::f32) ||
-          s_.axes_of(scale) != column_set() || !s_.always_inside(s_.producer(scale)) ||
-          !along_columns(s_.producer(scale)))
-        return false;
+    } else if (is_by_column(scale)) {
       found.scale = s_.values[size_t(scale)].producer;
-      taken.push_back(found.scale);
+      take_load(scale);
+    } else {
+      return false;
     }
     go_on();
     return true;
@@ -176,10 +136,7 @@ class BytesMatch {
     return steps.back();
   }
 
-  const Plan::State& s_;
   const size_t n_;
-  const AxisId column_;
-  ValueId at_;
 };
 
 }  // namespace
@@ -188,17 +145,8 @@ class BytesMatch {
 // else becomes of them.
 bool Plan::State::fold_bytes(size_t n, bool may_add) {
   BytesMatch match(*this, n);
-  if (!match.match(may_add)) return false;
-  // All of it must stand at the level of the dot, where the tile is the same.
-  auto [least, most] = std::minmax_element(match.taken.begin(), match.taken.end());
-  for (size_t m = std::min(n, size_t(*least)); m <= size_t(*most); m++)
-    if (kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield) return false;
+  if (!match.match(may_add) || !take_along(n, match.taken)) return false;
   dots[n].bytes = match.found;
-  for (int32_t m : match.taken) {
-    skipped[size_t(m)] = true;
-    for (ValueId v : kernel.body[size_t(m)].results) values[size_t(v)].home = Home::folded;
-  }
-  values[size_t(kernel.body[n].results[0])].home = Home::folded;
   return true;
 }
 
@@ -234,7 +182,8 @@ bool Plan::State::plan_rows_of_bytes(size_t n, bool swapped) {
   ValueId rows = i.operands[swapped ? 2 : 1], columns = i.operands[swapped ? 1 : 2];
   if (!is_known_load(rows, DType::i8) || !is_load(columns) ||
       kernel.buffers[size_t(producer(columns).buffer)].dtype != DType::i8 ||
-      !find_panel_axes(i, columns, &plan.run_axes))
+      kernel.buffers[size_t(producer(columns).buffer)].layout != Layout::panels ||
+      !find_panel_axes(i.axes, columns, &plan.run_axes))
     return false;
   const Index& index = producer(columns).index.back();
   AxisId column = index.terms.empty() ? kNone : index.terms[0].axis;

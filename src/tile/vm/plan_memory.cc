@@ -131,8 +131,8 @@ class Placement {
     if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::vector ||
         plan.kind == DotPlan::Kind::bytes_vector)
       return {};
-    bool bytes = plan.kind == DotPlan::Kind::bytes;
-    uint64_t element = bytes ? 1 : 4;
+    bool bytes = plan.kind == DotPlan::Kind::bytes, own = plan.weights.is_own();
+    uint64_t element = bytes || own ? 1 : 4;
     int64_t rows = 1, depth = 1, segments = 1, columns = 1;
     bool overflow = false;
     for (AxisId a : plan.rows) overflow |= __builtin_mul_overflow(rows, length_max(a), &rows);
@@ -158,10 +158,14 @@ class Placement {
         uint64_t(rows) >
             kScratchMax / 64 / uint64_t(std::max<int64_t>(std::max(depth, segments), 1)))
       return too_deep();
+    if (own) {  // a scale, a zero point, sums of groups
+      int64_t sums = plan.weights.halves ? depth / plan.weights.group : 0;
+      plan.weights.by_row_offset = take_last(uint64_t(rows * (2 + sums)) * 4);
+    }
     if (plan.rows_copied) plan.rows_offset = take_last(uint64_t(rows * depth) * element);
     ValueId of_rows = kernel_.body[n].operands[plan.swapped ? 2 : 1];
-    if (!plan.rows_copied && plan_of(of_rows).home == Home::folded &&
-        !s_.always_inside(s_.producer(of_rows)) &&
+    if (!plan.rows_copied && plan.kind != DotPlan::Kind::weights &&
+        plan_of(of_rows).home == Home::folded && !s_.always_inside(s_.producer(of_rows)) &&
         (bytes ? plan.run_axes > 1 : inner_length <= kShortRun))
       plan.edges_offset = take_last(uint64_t(rows * depth) * element);
     if (plan.kind == DotPlan::Kind::packed_here) {

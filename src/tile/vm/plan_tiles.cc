@@ -12,6 +12,7 @@ constexpr int64_t kPlainTile = 4096;    // elements of a tile where nothing else
 constexpr int64_t kWindowTile = 32768;  // where a window slides over a buffer and nothing is kept
 constexpr int64_t kDotRows = 168;       // rows of a tile with a dot, about
 constexpr int64_t kDotColumns = 192;    // its columns
+constexpr int64_t kOwnColumns = 2048, kOwnWeights = 256 * 1024;  // where rows become bytes first
 
 class Tiling {
  public:
@@ -42,7 +43,7 @@ class Tiling {
   const DotPlan* find_main() const {
     for (const DotPlan& dot : s_.dots)
       if (dot.kind == DotPlan::Kind::panels || dot.kind == DotPlan::Kind::packed_here ||
-          dot.kind == DotPlan::Kind::bytes)
+          dot.kind == DotPlan::Kind::bytes || dot.kind == DotPlan::Kind::weights)
         return &dot;
     return nullptr;
   }
@@ -71,8 +72,12 @@ class Tiling {
   // Of bytes more columns when they are shallow, cut evenly.
   int64_t columns_of_main() const {
     int64_t all = s_.extent[size_t(main_->column)];
-    if (main_->kind != DotPlan::Kind::bytes) return std::min(all, kDotColumns);
-    int64_t most = std::clamp<int64_t>(32768 / std::max<int64_t>(depth_, 1), kDotColumns, 512);
+    if (main_->kind != DotPlan::Kind::bytes && !main_->weights.is_own())
+      return std::min(all, kDotColumns);
+    // Rows become bytes anew for every tile of columns.
+    int64_t widest = main_->weights.is_own() ? kOwnColumns : 512;
+    int64_t bytes = main_->weights.is_own() ? kOwnWeights : 32768;
+    int64_t most = std::clamp<int64_t>(bytes / std::max<int64_t>(depth_, 1), kDotColumns, widest);
     all = std::max<int64_t>(all, 1);
     return pieces(all, pieces(all, most));
   }
@@ -122,7 +127,8 @@ class Tiling {
       if (is_cut(AxisId(a)) && is_given(AxisId(a))) tile = schedule_.tile[a];
       tile = std::min(tile, s_.extent[a]);
       for (const DotPlan& dot : s_.dots)  // panels are not cut
-        if ((dot.kind == DotPlan::Kind::panels || dot.kind == DotPlan::Kind::bytes) &&
+        if ((dot.kind == DotPlan::Kind::panels || dot.kind == DotPlan::Kind::bytes ||
+             dot.kind == DotPlan::Kind::weights) &&
             dot.column == AxisId(a))
           tile = std::min(pieces(tile, kPanelColumns) * kPanelColumns, s_.extent[a]);
       tile = std::max<int64_t>(1, tile);

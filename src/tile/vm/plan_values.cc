@@ -35,8 +35,8 @@ void Plan::State::choose_order() {
   AxisId column = kNone;
   for (const Instruction& i : kernel.body) {
     if (i.op == Op::store && !store) store = &i;
-    if (i.op == Op::load && kernel.buffers[size_t(i.buffer)].layout == Layout::panels &&
-        column == kNone && !i.index.back().terms.empty())
+    if (i.op == Op::load && kernel.buffers[size_t(i.buffer)].is_packed() && column == kNone &&
+        !i.index.back().terms.empty())
       column = i.index.back().terms.back().axis;
   }
   std::vector<std::pair<int64_t, AxisId>> stored;

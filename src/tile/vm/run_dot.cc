@@ -273,6 +273,7 @@ Result<void> Worker::dot(const Instruction& i, size_t n) {
     case DotPlan::Kind::panels:
     case DotPlan::Kind::packed_here: return dot_panels(i, plan);
     case DotPlan::Kind::bytes: return dot_bytes(i, plan);
+    case DotPlan::Kind::weights: return dot_weights(plan);
     case DotPlan::Kind::vector: dot_vector(i, n, plan); break;
     case DotPlan::Kind::bytes_vector: dot_bytes_vector(i, n, plan); break;
     case DotPlan::Kind::plain: dot_plain(i); break;

@@ -1,16 +1,9 @@
 // Dots of bytes, to sums or to bytes.
 #include <algorithm>
 
-#include "tile/kernels/blocking.h"
 #include "tile/vm/run_dot_rows.h"
 
 namespace sconce::tile {
-namespace {
-
-constexpr int64_t kNearBytes = 24 * 1024;  // of weights, beside which rows fit the first cache
-
-}  // namespace
-
 // Scales by column, from where the current tile begins.
 const float* Worker::scales_of(const BytesPlan& bytes, int64_t* step) const {
   *step = bytes.scale == kNone ? 0 : 1;
@@ -44,8 +37,8 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   const Instruction& load = p_.producer(i.operands[plan.swapped ? 1 : 2]);
   const BytesPlan& bytes = plan.bytes;
   const int64_t columns = plan.column == kNone ? 1 : length_[plan.column];
-  const int64_t depth = count_of(plan.depth), row_count = count_of(plan.rows);
-  if (row_count == 0 || columns == 0) return {};
+  const int64_t depth = count_of(plan.depth);
+  if (count_of(plan.rows) == 0 || columns == 0) return {};
   const auto* panels = reinterpret_cast<const int8_t*>(panels_of(load));
   const int64_t panel_bytes = p_.panels[size_t(load.buffer)].panel_bytes;
   TRY(const DotRows<int8_t> rows, rows_of_bytes(i, plan));
@@ -55,10 +48,6 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   if (bytes.added != kNone) added = buffer_ref(k_.body[size_t(bytes.added)]);
   const RowTable<int8_t> table = row_table(plan, rows, to, added);
 
-  const DotI8Kernels& kernels = table_.dot_i8;
-  const DotBlocking blocking = choose_blocking(kernels, row_count, columns, depth);
-  int64_t panel_count = pieces(columns, kPanelColumns);
-  int64_t groups = pieces(panel_count, blocking.tile.panels);
   const int32_t* bias = integer_bias(i);
   AgainI8 again = bytes.again;
   DotI8 call = {};
@@ -71,38 +60,19 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   const float* scale = scales_of(bytes, &call.scale_step);
   call.to = bytes.to;
   call.again = bytes.is_again ? &again : nullptr;
-  auto block = [&](int64_t group, int64_t r0, int64_t high) {
-    int64_t panel = piece_start(panel_count, groups, group);
-    int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
-    int64_t column0 = panel * kPanelColumns;
-    call.b = panels + panel * panel_bytes;
-    call.columns = int32_t(std::min(columns - column0, wide * kPanelColumns));
-    call.bias = bias ? bias + column0 : nullptr;
-    call.scale = scale + column0 * call.scale_step;
-    call.rows = table.pointers + r0;
-    call.c = to.data + (table.c_offset[r0] + column0) * (to_bytes ? 1 : 4);
+  each_block(table, table_.dot_i8, columns, depth, [&](const RowBlock& b) {
+    call.b = panels + b.panel * panel_bytes;
+    call.columns = b.columns;
+    call.bias = bias ? bias + b.column : nullptr;
+    call.scale = scale + b.column * call.scale_step;
+    call.rows = table.pointers + b.row;
+    call.c = to.data + (table.c_offset[b.row] + b.column) * (to_bytes ? 1 : 4);
+    call.c_stride = b.c_stride;
+    again.x_row = b.added_stride;
     if (bytes.added != kNone)
-      again.x = reinterpret_cast<const int8_t*>(added.data) + table.added_offset[r0] + column0;
-    kernels.kernel[high - 1][wide - 1](call);
-  };
-  auto rows_from = [&](int64_t r0) {
-    int64_t left = row_count - r0;
-    return table.even_rows(r0, pieces(left, pieces(left, blocking.tile.rows)), &call.c_stride,
-                           &again.x_row);
-  };
-  // Few columns stay near while rows pass, and results are written whole; else rows stay.
-  if (depth * columns <= kNearBytes) {
-    for (int64_t r0 = 0, high; r0 < row_count; r0 += high) {
-      high = rows_from(r0);
-      for (int64_t group = 0; group < groups; group++) block(group, r0, high);
-    }
-  } else {
-    for (int64_t group = 0; group < groups; group++)
-      for (int64_t r0 = 0, high; r0 < row_count; r0 += high) {
-        high = rows_from(r0);
-        block(group, r0, high);
-      }
-  }
+      again.x = reinterpret_cast<const int8_t*>(added.data) + table.added_offset[b.row] + b.column;
+    table_.dot_i8.kernel[b.rows - 1][b.panels - 1](call);
+  });
   return {};
 }
 

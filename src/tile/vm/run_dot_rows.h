@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tile/kernels/blocking.h"
 #include "tile/vm/worker.h"
 
 namespace sconce::tile {
@@ -45,6 +46,45 @@ struct RowTable {
     return even;
   }
 };
+
+// A tile of a block kernel: how many rows and panels, from which on, at which distances.
+struct RowBlock {
+  int64_t row, rows, panel, panels, column;
+  int32_t columns;
+  int64_t c_stride, added_stride;
+};
+// Calls f(RowBlock) for tiles of all rows and columns, of integer weights. Few of them stay near
+// while rows pass, and results are written whole; else rows stay.
+template <class T, class Kernels, class F>
+void each_block(const RowTable<T>& table, const Kernels& kernels, int64_t columns, int64_t depth,
+                F f) {
+  constexpr int64_t kNearBytes = 24 * 1024;  // of weights, beside which rows fit the first cache
+  const DotBlocking blocking = choose_blocking(kernels, table.rows, columns, depth);
+  const int64_t panel_count = pieces(columns, kPanelColumns);
+  const int64_t groups = pieces(panel_count, blocking.tile.panels);
+  RowBlock block = {};
+  auto at_group = [&](int64_t group) {
+    block.panel = piece_start(panel_count, groups, group);
+    block.panels = piece_start(panel_count, groups, group + 1) - block.panel;
+    block.column = block.panel * kPanelColumns;
+    block.columns = int32_t(std::min(columns - block.column, block.panels * kPanelColumns));
+    f(static_cast<const RowBlock&>(block));
+  };
+  auto each_rows = [&](auto body) {
+    for (block.row = 0; block.row < table.rows; block.row += block.rows) {
+      int64_t left = table.rows - block.row;
+      block.rows = table.even_rows(block.row, pieces(left, pieces(left, blocking.tile.rows)),
+                                   &block.c_stride, &block.added_stride);
+      body();
+    }
+  };
+  if (depth * columns <= kNearBytes)
+    each_rows([&] {
+      for (int64_t group = 0; group < groups; group++) at_group(group);
+    });
+  else
+    for (int64_t group = 0; group < groups; group++) each_rows([&] { at_group(group); });
+}
 
 template <class T>
 RowTable<T> Worker::row_table(const DotPlan& plan, const DotRows<T>& rows, const Ref& to,

@@ -59,7 +59,10 @@ Result<void> Worker::load_element(const Instruction& i, const int64_t* at, const
     case DType::f32: floats(out)[to] = read(float()); break;
     case DType::f16: floats(out)[to] = to_float(read(f16_t())); break;
     case DType::bf16: floats(out)[to] = to_float(read(bf16_t())); break;
-    case DType::i8: write_integer(out, dtype, to, read(int8_t())); break;
+    case DType::i8:
+      write_integer(out, dtype, to,
+                    buffer.layout == Layout::nibbles ? PanelShape::half(*from, k) : read(int8_t()));
+      break;
     case DType::u8:
     case DType::b8: write_integer(out, dtype, to, read(uint8_t())); break;
     case DType::i16: write_integer(out, dtype, to, read(int16_t())); break;

@@ -140,6 +140,15 @@ class Worker {
   Result<DotRows<int8_t>> rows_of_bytes(const Instruction& dot, const DotPlan& plan);
   const float* scales_of(const BytesPlan& bytes, int64_t* step) const;
   const int32_t* integer_bias(const Instruction& dot);
+  // run_dot_weights.cc
+  struct OwnRows {
+    const float* scales;
+    const int32_t *zeros, *sums;  // [row], [row][group]
+    int64_t groups;
+  };
+  Result<void> dot_weights(const DotPlan& plan);
+  OwnRows own_rows(const DotPlan& plan);
+  void quantize_rows(const DotPlan& plan, int8_t* q);
 
   const ValuePlan& plan_of(ValueId v) const { return p_.values[size_t(v)]; }
   Ref& ref(ValueId v) { return refs_[size_t(v)]; }
