@@ -557,13 +557,13 @@ class Quantizer {
     report_.file_bytes_before = before.size();
     report_.file_bytes_after = file_bytes;
     bool numbers = std::any_of(layers_.begin(), layers_.end(), [](const Layer& l) {
-      return l.why_float.empty() && l.kind != Layer::Kind::embedding &&
+      return l.why_float.empty() && l.kind == Layer::Kind::convolution &&
              l.scheme.activations != Activations::fixed;
     });
     if (numbers && target_->quantized == QuantizedGraphs::integers_then_numbers)
       note(
-          "files for {} have weights as f32 where ranges are not fixed, so they are no smaller; "
-          "scheme int8-fixed fixes all",
+          "files for {} have weights of convolutions as f32 where ranges are not fixed; scheme "
+          "int8-fixed fixes all",
           options_.target);
     for (size_t i = 0; i < layers_.size(); i++) {
       const Layer& layer = layers_[i];

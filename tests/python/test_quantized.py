@@ -165,9 +165,10 @@ def test_gives_torchs_answer(case, target, sconce, stock):
         compare.error_of(got, folder / "expected.safetensors", limit)
 
 
-@pytest.mark.parametrize("case", ["static_per_channel", "static_per_tensor"], indirect=True)
+@pytest.mark.parametrize("case", CASES, indirect=True)
 def test_integers_of_tile_programs_have_the_same_bits_everywhere(case, sconce):
-    """On every instruction set, on one thread and on more; in one call of the backend."""
+    """On every instruction set, on one thread and on more; in one call of the backend. Numbers are the
+    same on those sets that round a multiply-add once."""
     folder, _, _ = case
     pte, count = compiled(sconce, folder, "cpu")
     assert count == 1, "the model is not one call"
@@ -179,6 +180,8 @@ def test_integers_of_tile_programs_have_the_same_bits_everywhere(case, sconce):
                 [sconce, "run", pte, "--as-is", "--inputs", folder / "inputs.safetensors", "--outputs", got,
                  "--threads", str(threads)], capture_output=True, text=True, timeout=60,
                 env={**os.environ, **({"SCONCE_ISA": isa} if isa else {})})
+            if isa == "sse2" and "static" not in folder.name:
+                continue
             if isa and done.returncode != 0 and "SCONCE_ISA" in done.stderr:
                 print(f"[SKIP] {done.stderr.strip()}")
                 continue
