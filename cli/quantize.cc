@@ -84,7 +84,8 @@ void add_quantize(CLI::App& app) {
   command->add_option("--calibrate", options->samples,
                       "Samples of the model's inputs: a .safetensors with input.0, input.1, ... "
                       "(each of the input's sizes, or many along the first dimension or one in "
-                      "front), a .npy for one input, or a folder of these; repeatable");
+                      "front), a .npy for one input, or a folder of these; repeatable")
+      ->allow_extra_args(false);
   std::string schemes;
   for (const QuantizationScheme& s : quantization_schemes())
     schemes += fmt::format("\n    {:18} {}", s.name, s.about);
@@ -105,7 +106,8 @@ void add_quantize(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--keep", quantize.keep,
                       "Layers that stay float: a name or an operator, * and ? stand for text; "
-                      "repeatable");
+                      "repeatable")
+      ->allow_extra_args(false);
   command->add_option("--max-error", quantize.max_error,
                       "Keep layers float until the outputs' relative error (RMS, on the samples) "
                       "is this at most");

@@ -1,6 +1,7 @@
 """Whole models, ours beside the peers, interleaved in one run.
 
     python bench/peers/run.py mobilenet_v2 resnet18 --threads 1 2 [--rounds 5] [--json FILE]
+    python bench/peers/run.py resnet50 minilm --int8 static        # or dynamic: rows by their own ranges
 
 Every peer is a process of its own that has loaded the model and waits, stopped, while others are
 measured; a round measures each once, so that what else the machine does falls on all alike. All run
@@ -11,6 +12,12 @@ called through their Python packages, which costs them tens of microseconds a ca
 Peers: executorch 1.5.1 (XNNPACK, lowered here), onnxruntime 1.31.1 (with onnx and onnxscript),
 openvino 2026.4.1 (told to compute in f32), torch (eager). One that is not installed is named and
 left out. Models are those of tests/models/export_models.py.
+
+With --int8 each makes the model's integers in its own way, from the model's example inputs: ours by
+`sconce quantize`, ExecuTorch by PT2E and XNNPACKQuantizer, ONNX Runtime by its static quantisation
+(QDQ, weights by channel) or its dynamic one; OpenVINO runs the file of ONNX Runtime, which is what
+it takes without further packages. Times say nothing of how exact the answers are: tests/models/
+quantized_accuracy.py does.
 """
 
 import argparse
@@ -50,6 +57,21 @@ def arrays(inputs) -> list:
     return [x.numpy() for x in inputs if hasattr(x, "numpy")]
 
 
+def pt2e(models, name, int8):
+    """The exported program as PT2E quantises it for XNNPACK."""
+    import torch
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer, get_symmetric_quantization_config)
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    program = exported(models, name)
+    inputs, named = program.example_inputs
+    how = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=int8 == "dynamic")
+    graph = prepare_pt2e(program.module(), XNNPACKQuantizer().set_global(how))
+    graph(*inputs, **named)
+    return torch.export.export(convert_pt2e(graph), inputs, named)
+
+
 def exported(models: pathlib.Path, name: str):
     import torch
 
@@ -60,12 +82,18 @@ def exported(models: pathlib.Path, name: str):
     return torch.export.load(models / f"{name}.pt2")
 
 
-def prepare_executorch(models, name, threads, work):
+def prepare_executorch(models, name, threads, work, int8):
     from oracle import lower
 
-    pte = work / f"{name}.xnnpack.pte"
+    pte = work / f"{name}{int8 or ''}.xnnpack.pte"
     if not pte.is_file():
-        lower({"pt2": str(models / f"{name}.pt2"), "pte": str(pte), "flow": "xnnpack"})
+        pt2 = models / f"{name}.pt2"
+        if int8:
+            import torch
+
+            pt2 = work / f"{name}.{int8}.pt2"
+            torch.export.save(pt2e(models, name, int8), pt2)
+        lower({"pt2": str(pt2), "pte": str(pte), "flow": "xnnpack"})
     from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime
 
@@ -80,14 +108,45 @@ def prepare_executorch(models, name, threads, work):
     return call
 
 
-def prepare_onnxruntime(models, name, threads, work):
-    import onnxruntime
+def as_onnx(models, name, work, int8) -> pathlib.Path:
     import torch
 
     path = work / f"{name}.onnx"
-    inputs = load_inputs(models, name)
     if not path.is_file():
         torch.onnx.export(exported(models, name), dynamo=True, external_data=True).save(path)
+    if not int8:
+        return path
+    from onnxruntime import quantization as q
+
+    made = work / f"{name}.{int8}.onnx"
+    if made.is_file():
+        return made
+    prepared = work / f"{name}.prepared.onnx"
+    q.shape_inference.quant_pre_process(path, prepared)
+    if int8 == "dynamic":
+        q.quantize_dynamic(prepared, made, weight_type=q.QuantType.QInt8, per_channel=True)
+        return made
+    import onnx
+
+    names = [i.name for i in onnx.load(prepared, load_external_data=False).graph.input]
+    feed = dict(zip(names, arrays(load_inputs(models, name))))
+
+    class Samples(q.CalibrationDataReader):
+        left = [feed]
+
+        def get_next(self):
+            return self.left.pop() if self.left else None
+
+    q.quantize_static(prepared, made, Samples(), quant_format=q.QuantFormat.QDQ, per_channel=True,
+                      activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8)
+    return made
+
+
+def prepare_onnxruntime(models, name, threads, work, int8):
+    import onnxruntime
+
+    path = as_onnx(models, name, work, int8)
+    inputs = load_inputs(models, name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -95,10 +154,10 @@ def prepare_onnxruntime(models, name, threads, work):
     return lambda: session.run(None, feed)
 
 
-def prepare_openvino(models, name, threads, work):
+def prepare_openvino(models, name, threads, work, int8):
     import openvino
 
-    model = openvino.convert_model(exported(models, name))
+    model = openvino.convert_model(as_onnx(models, name, work, int8) if int8 else exported(models, name))
     inputs = arrays(load_inputs(models, name))
     compiled = openvino.compile_model(model, "CPU", {
         "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32",
@@ -107,8 +166,11 @@ def prepare_openvino(models, name, threads, work):
     return lambda: request.infer(inputs, share_inputs=True, share_outputs=True)
 
 
-def prepare_torch(models, name, threads, work):
+def prepare_torch(models, name, threads, work, int8):
     import torch
+
+    if int8:
+        raise RuntimeError("it has no integers of its own outside of the other peers' formats")
 
     torch.set_num_threads(threads)
     module = exported(models, name).module()
@@ -121,11 +183,12 @@ def prepare_torch(models, name, threads, work):
     return call
 
 
-def serve(peer: str, models: pathlib.Path, name: str, threads: int, work: pathlib.Path) -> None:
+def serve(peer: str, models: pathlib.Path, name: str, threads: int, work: pathlib.Path,
+          int8: str | None) -> None:
     answers = os.fdopen(os.dup(1), "w")  # libraries print to standard output
     os.dup2(2, 1)
     try:
-        call = globals()[f"prepare_{peer}"](models, name, threads, work)
+        call = globals()[f"prepare_{peer}"](models, name, threads, work, int8)
         for _ in range(3):
             call()
     except Exception as error:
@@ -150,7 +213,8 @@ class Peer:
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", HERE, "--serve", peer, name, "--threads", str(threads),
-             "--models", options.models, "--work", options.work],
+             "--models", options.models, "--work", options.work,
+             *(["--int8", options.int8] if options.int8 else [])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=environment)
         answer = self.read()
@@ -181,9 +245,14 @@ class Peer:
 class Ours:
     def __init__(self, options, name: str, threads: int) -> None:
         self.sconce, self.threads = options.sconce, threads
-        self.pte = options.work / f"{name}.sconce.pte"
+        self.pte = options.work / f"{name}{options.int8 or ''}.sconce.pte"
         self.inputs = options.models / f"{name}.inputs.safetensors"
-        subprocess.run([self.sconce, "compile", options.models / f"{name}.pt2", "-o", self.pte,
+        how = ["compile"]
+        if options.int8:
+            how = ["quantize", "--no-sensitivity", "--scheme", "int8-dynamic"]
+            if options.int8 == "static":
+                how[-1:] = ["int8", "--calibrate", self.inputs]
+        subprocess.run([self.sconce, *how, options.models / f"{name}.pt2", "-o", self.pte,
                         "--target", "cpu"], check=True, capture_output=True)
         self.runs = 3
         median = statistics.median(self.round())
@@ -208,6 +277,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", nargs="*", default=list(NEEDS), choices=list(NEEDS))
+    parser.add_argument("--int8", choices=["static", "dynamic"], help="models of 8-bit integers")
     parser.add_argument("--models", type=pathlib.Path, default=ROOT / "build" / "models")
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "peers")
     parser.add_argument("--sconce", type=pathlib.Path, default=ROOT / "build" / "release" / "sconce")
@@ -216,7 +286,8 @@ def main() -> int:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     if options.serve:
-        serve(options.serve, options.models, options.names[0], options.threads[0], options.work)
+        serve(options.serve, options.models, options.names[0], options.threads[0], options.work,
+              options.int8)
         return 0
     processors = sorted(os.sched_getaffinity(0))
     peers = []
