@@ -11,6 +11,7 @@
 #include "formats/xnnpack/xnnpack.h"
 #include "named_tensors.h"
 #include "pte_text.h"
+#include "tile/program_bytes.h"
 
 namespace sconce::cli {
 namespace {
@@ -66,10 +67,27 @@ std::vector<MapRow> memory_map(const PteMethod& method) {
   return used;
 }
 
+std::string tile_text(const tile::Program& program) {
+  std::string text;
+  for (size_t n = 0; n < program.steps.size(); n++)
+    text +=
+        fmt::format("step {}: kernel {}{}{}\n", n, program.kernels[program.steps[n].kernel].name,
+                    program.steps[n].source.empty() ? "" : ", ", program.steps[n].source);
+  for (const tile::Kernel& kernel : program.kernels) text += tile::print(kernel);
+  return text;
+}
+
 // A payload that cannot be read is told, and no reason to stop.
-void print_payload(Bytes data) {
-  auto graph = read_xnnpack(data);
-  std::istringstream lines(graph.ok() ? print_xnnpack(*graph) : graph.error().text);
+void print_payload(const PteDelegate& delegate) {
+  std::string text;
+  if (delegate.id == kXnnBackendId) {
+    auto graph = read_xnnpack(delegate.data);
+    text = graph.ok() ? print_xnnpack(*graph) : graph.error().text;
+  } else if (delegate.id == tile::kBackendId) {
+    auto program = tile::read_program(delegate.data);
+    text = program.ok() ? tile_text(*program) : program.error().text;
+  }
+  std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) fmt::print("    {}\n", line);
 }
 
@@ -159,7 +177,7 @@ void inspect_pte(const std::string& path, Bytes bytes, bool json, bool map, bool
       fmt::print("  output {:<2} {}\n", i, value_text(m.values[size_t(m.outputs[i])]));
     for (const PteDelegate& d : m.delegates) {
       fmt::print("  delegate {} ({})\n", d.id, human_bytes(d.data.size()));
-      if (instructions && d.id == kXnnBackendId) print_payload(d.data);
+      if (instructions) print_payload(d);
     }
     std::vector<int> uses(m.operators.size(), 0);
     for (const PteChain& c : m.chains)
@@ -353,8 +371,10 @@ void add_inspect(CLI::App& app) {
   command->add_option("file", options->file, "The file")->required();
   command->add_flag("--memory-map", options->map,
                     "Of a .pte: which tensor lies where, and when it is alive");
-  command->add_flag("--instructions", options->instructions,
-                    "Of a .pte: every instruction with its arguments, and XNNPACK payloads");
+  command->add_flag(
+      "--instructions", options->instructions,
+      "Of a .pte: every instruction with its arguments; what XNNPACK payloads hold, and "
+      "the kernels of ours");
   command->add_flag("--json", options->json, "As JSON");
   command->footer("Example:\n  sconce inspect model.pte --memory-map");
   command->callback([options] {
