@@ -149,41 +149,11 @@ SCONCE_INLINE F erf(F x) {
   return Simd::select(Simd::eq(x, Simd::set(0)), x, y);
 }
 
-// x = q pi/2 + r with |r| <= pi/4 (nearly), of one element of any size: 2/pi as a fixed-point
-// number times the mantissa, of which the bits around the binary point are kept (Payne and Hanek).
-inline float reduce_large(float x, int32_t* q) {
-  static constexpr uint32_t kTwoOverPi[] = {0,          0xa2f9836e, 0x4e441529,
-                                            0xfc2757d1, 0xf534ddc0, 0xdb629599,
-                                            0x3c439041, 0xfe5163ab, 0xdebbc561};
-  uint32_t bits = __builtin_bit_cast(uint32_t, x), exponent = bits >> 23 & 255;
-  if (exponent == 255) {
-    *q = 0;
-    return x - x;  // NaN
-  }
-  // |x| = mantissa * 2^(exponent - 150). The product's bits worth 2^2 and more are multiples of a
-  // whole turn: skip as many words of 2/pi as that allows.
-  uint64_t mantissa = (bits & 0x7fffff) | 0x800000;
-  int skip = int(exponent) - 150 + 30, word = skip > 0 ? skip >> 5 : 0, shift = skip - 32 * word;
-  if (shift < 0) shift = 0;
-  uint32_t w[4];
-  for (int i = 0; i < 3; i++) {
-    uint64_t two = uint64_t(kTwoOverPi[word + i]) << 32 | kTwoOverPi[word + i + 1];
-    w[i] = uint32_t(two << shift >> 32);
-  }
-  // With the zero word in front, w[0] is worth 2^(exponent - 150 - skip) a unit.
-  uint64_t p2 = mantissa * w[2], p1 = mantissa * w[1] + (p2 >> 32);
-  uint64_t p0 = mantissa * w[0] + (p1 >> 32);
-  uint64_t turn = p0 << 32 | uint32_t(p1);  // units of 2^-62 quarter turns, modulo 4
-  uint64_t quarter = (turn + (uint64_t(1) << 61)) >> 62;
-  int64_t rest = int64_t(turn - (quarter << 62));
-  double r = double(rest) * 0x1.921fb54442d18p0 * 0x1p-62;
-  *q = int32_t(quarter & 3);
-  if (bits >> 31) {
-    *q = -*q;
-    r = -r;
-  }
-  return float(r);
-}
+SCONCE_INLINE uint32_t bits_of(float x) { return __builtin_bit_cast(uint32_t, x); }
+SCONCE_INLINE float f32_of(uint32_t bits) { return __builtin_bit_cast(float, bits); }
+SCONCE_INLINE uint64_t bits_of_f64(double x) { return __builtin_bit_cast(uint64_t, x); }
+SCONCE_INLINE double f64_of(uint64_t bits) { return __builtin_bit_cast(double, bits); }
+#include "tile/kernels/scalar_math.inc"
 
 // The quadrant and what remains of an angle.
 SCONCE_INLINE F reduce_angle(F x, I* q) {
@@ -252,53 +222,6 @@ SCONCE_INLINE F maximum(F a, F b) {
 SCONCE_INLINE F minimum(F a, F b) {
   F y = Simd::at_most(a, b);
   return Simd::select(Simd::isnan(b), b, y);
-}
-
-// x^y of one element, in double precision without fused operations, so that it is the same however
-// the compiler makes vectors of a loop over it.
-SCONCE_INLINE float power(float x, float y) {
-  uint32_t bits = __builtin_bit_cast(uint32_t, x) & 0x7fffffff;
-  float ax = __builtin_bit_cast(float, bits);
-  // log2 |x| = e + 2 / ln 2 * atanh(s), s = (m - 1) / (m + 1), m in [sqrt(1/2), sqrt(2))
-  float normal = ax < 0x1p-126f ? ax * 0x1p23f : ax;
-  int32_t n = __builtin_bit_cast(int32_t, normal);
-  int32_t e = (n - 0x3f3504f4) >> 23;
-  double m = __builtin_bit_cast(float, n - int32_t(uint32_t(e) << 23));
-  double s = (m - 1) / (m + 1), z = s * s;
-  double series =
-      1 +
-      z * (1. / 3 +
-           z * (1. / 5 +
-                z * (1. / 7 + z * (1. / 9 + z * (1. / 11 +
-                                                 z * (1. / 13 + z * (1. / 15 + z * (1. / 17))))))));
-  double log2 = double(ax < 0x1p-126f ? e - 23 : e) + 0x1.71547652b82fep1 * s * series;
-  double t = double(y) * log2;
-  t = t < -160 ? -160 : t > 160 ? 160 : t;  // beyond f32 both ways; NaN is put right below
-  double whole = (t + 0x1.8p52) - 0x1.8p52, r = (t - whole) * 0x1.62e42fefa39efp-1;
-  double p =
-      1 +
-      r * (1 + r * (1. / 2 +
-                    r * (1. / 6 +
-                         r * (1. / 24 +
-                              r * (1. / 120 +
-                                   r * (1. / 720 + r * (1. / 5040 +
-                                                        r * (1. / 40320 + r * (1. / 362880)))))))));
-  int64_t scale = (__builtin_bit_cast(int64_t, whole + 0x1.8p52) + 1023) << 52;
-  float result = float(p * __builtin_bit_cast(double, scale));
-
-  // What C says of zeros, infinities, NaN and negative x.
-  float ay = y < 0 ? -y : y;
-  bool whole_y = ay >= 0x1p23f || (ay + 0x1p23f) - 0x1p23f == ay;
-  float half_y = ay * 0.5f;
-  bool odd = whole_y && ay < 0x1p24f && (half_y + 0x1p23f) - 0x1p23f != half_y;
-  bool negative = __builtin_bit_cast(int32_t, x) < 0;
-  float special = (y < 0) == (ax < 1) ? kInfinity : 0.f;
-  result = (ax == 0) | (bits == 0x7f800000) | (ay == kInfinity) ? special : result;
-  result = negative & odd ? -result : result;
-  result = (x < 0) & !whole_y & (bits != 0x7f800000) ? __builtin_nanf("") : result;
-  result = (ax == 1) & (ay == kInfinity) ? 1.f : result;
-  result = (x != x) | (y != y) ? x + y : result;
-  return (y == 0) | (x == 1) ? 1.f : result;
 }
 
 }  // namespace
