@@ -5,8 +5,10 @@
 #include <fmt/ranges.h>
 
 #include "base/file.h"
+#include "base/output_file.h"
 #include "cli.h"
 #include "sconce/tile.h"
+#include "tile/c/emit_c.h"
 
 namespace sconce::cli {
 namespace {
@@ -14,7 +16,8 @@ namespace {
 struct Options {
   std::string path, only;
   std::vector<std::string> dims;
-  bool check = false, bench = false, tune = false, json = false;
+  std::string output;
+  bool check = false, bench = false, tune = false, emit_c = false, json = false;
   int threads = 1;
   double seconds = 2;
 };
@@ -51,6 +54,12 @@ kernels::DimSizes own_dims(const kernels::Kernel& kernel, const kernels::DimSize
   return own;
 }
 
+std::string json_names(const std::vector<std::string>& names) {
+  std::vector<std::string> quoted;
+  for (const std::string& name : names) quoted.push_back(json_string(name));
+  return fmt::format("{}", fmt::join(quoted, ", "));
+}
+
 // Least and middle time of a call, in microseconds.
 Result<std::pair<double, double>> time_kernel(const kernels::Kernel& kernel,
                                               const kernels::DimSizes& dims,
@@ -78,12 +87,53 @@ std::string schedule_text(const kernels::Kernel& kernel, const kernels::Schedule
   return parts.empty() ? "the default" : fmt::format("{}", fmt::join(parts, ", "));
 }
 
+// C of the kernels on stdout; or in a file, with a header beside it.
+void run_emit_c(const Options& options, const std::vector<kernels::Kernel>& all,
+                const kernels::DimSizes& dims) {
+  std::vector<tile::CKernel> chosen;
+  for (const kernels::Kernel& kernel : all)
+    if (options.only.empty() || kernel.name == options.only)
+      chosen.push_back({&kernel, "", own_dims(kernel, dims), {}, false});
+  if (chosen.empty())
+    exit_with(error(Code::not_found, "{}: there is no kernel \"{}\"", options.path, options.only),
+              options.json);
+  tile::CText text = value_or_exit(tile::emit_c(chosen), options.json);
+  if (options.output.empty()) {
+    if (options.json)
+      fmt::print("{{\"functions\": [{}], \"source\": {}, \"header\": {}}}\n",
+                 json_names(text.functions), json_string(text.source), json_string(text.header));
+    else
+      fmt::print("{}", text.source);
+    return;
+  }
+  if (!options.output.ends_with(".c"))
+    exit_with(
+        error(Code::invalid_argument, "-o {}: a name that ends in .c is wanted", options.output),
+        options.json);
+  std::string header = options.output.substr(0, options.output.size() - 1) + "h";
+  auto save = [&](const std::string& path, const std::string& contents) {
+    Bytes bytes(reinterpret_cast<const uint8_t*>(contents.data()), contents.size());
+    if (Result<void> saved = save_file(path, std::vector<Bytes>{bytes}); !saved.ok())
+      exit_with(saved.error(), options.json);
+  };
+  save(header, text.header);
+  save(options.output, text.source);
+  if (options.json)
+    fmt::print("{{\"functions\": [{}], \"source\": {}, \"header\": {}}}\n",
+               json_names(text.functions), json_string(options.output), json_string(header));
+  else
+    fmt::print("{} and {}: {}\n", options.output, header, fmt::join(text.functions, ", "));
+}
+
 void run(const Options& options) {
   MappedFile file = value_or_exit(map_file(options.path), options.json);
   std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   std::vector<kernels::Kernel> all =
       value_or_exit(kernels::parse_kernels(text).with_context(options.path), options.json);
   kernels::DimSizes dims = value_or_exit(read_dims(options.dims), options.json);
+  if (!options.output.empty() && !options.emit_c)
+    exit_with(error(Code::invalid_argument, "-o is for what --emit-c writes"), options.json);
+  if (options.emit_c) return run_emit_c(options, all, dims);
   Progress progress;
   std::vector<std::string> rows;
   bool found = false;
@@ -154,6 +204,11 @@ void add_kernels(CLI::App& app) {
       "Compare every instruction set of this machine with the interpreter, bit by bit");
   command->add_flag("--bench", options->bench, "Time calls with random contents");
   command->add_flag("--tune", options->tune, "Look for the fastest tile sizes");
+  command->add_flag("--emit-c", options->emit_c,
+                    "Write the kernels as C99: one function each, self-contained, for compilers of "
+                    "any processor; sizes that --dims gives become constants");
+  command->add_option("-o,--output", options->output,
+                      "With --emit-c: FILE.c, beside which FILE.h is written; else stdout");
   command->add_option("--seconds", options->seconds, "How long to time and tune a kernel")
       ->check(CLI::Range(0.01, 600.0))
       ->capture_default_str();
@@ -161,7 +216,9 @@ void add_kernels(CLI::App& app) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_flag("--json", options->json, "One JSON object on stdout");
-  command->footer("Example:\n  sconce kernels softmax.tile --dims M=64 N=1000 --check --bench");
+  command->footer(
+      "Example:\n  sconce kernels softmax.tile --dims M=64 N=1000 --check --bench\n"
+      "  sconce kernels softmax.tile --emit-c --dims N=1000 -o softmax.c");
   command->callback([options] { run(*options); });
 }
 

@@ -313,11 +313,13 @@ class KernelEmitter {
       for (AxisId a = 0; size_t(a) < k_.axes.size(); a++)
         if (can_be_cut(a) && a != columns_ && (of_dots >> a & 1) && known_size(axis(a).extent) != 1)
           rows_ = a;
-    // Sums along what lies innermost are loops that go fast without columns.
     if (columns_ != kNone) {
-      column_count_ = options_.columns;
+      // One row alone keeps more columns, so that sums do not wait for each other.
+      bool packed = std::any_of(k_.buffers.begin(), k_.buffers.end(),
+                                [](const Buffer& b) { return b.layout == Layout::panels; });
+      column_count_ = options_.columns * (has_dot && rows_ == kNone && !packed ? 4 : 1);
       int64_t size = known_size(axis(columns_).extent);
-      if (size >= 0) column_count_ = std::clamp<int64_t>(size, 1, options_.columns);
+      if (size >= 0) column_count_ = std::clamp<int64_t>(size, 1, column_count_);
     }
     if (rows_ != kNone) {
       row_count_ = options_.rows;
@@ -590,6 +592,12 @@ class KernelEmitter {
       case Op::binary: {
         auto f = Binary(i.function);
         static constexpr const char* kSigns[] = {"==", "!=", "<", "<=", ">", ">="};
+        // Of equal texts compilers say that the comparison is always the same.
+        bool same = x[0] == x[1] && dtype_category(in) != DTypeCategory::floating;
+        if (same && f >= Binary::eq && f <= Binary::ge)
+          return fmt::format("(uint8_t)(({} & 0) + {})", x[0],
+                             int(f == Binary::eq || f == Binary::le || f == Binary::ge));
+        if (same && (f == Binary::min || f == Binary::max)) return x[0];
         if (f >= Binary::eq && f <= Binary::ge)
           return fmt::format("(uint8_t)({} {} {})", x[0], kSigns[int(f) - int(Binary::eq)], x[1]);
         const char* sign = f == Binary::add       ? "+"
@@ -1478,7 +1486,19 @@ Result<CText> emit_c(Span<const CKernel> kernels, const EmitCOptions& options) {
   Names functions;
   for (const CKernel& kernel : kernels)
     TRY_VOID(KernelEmitter(kernel, options, helpers).run(functions, text));
-  text.source = helpers.text() + text.source;
+  std::string how =
+      "/* Tile kernels as C99. Each function is one kernel: arrays in its order, the sizes that "
+      "are\n"
+      "   not constants here, and scratch memory of NAME_scratch(...) bytes, aligned to 8, better "
+      "to\n"
+      "   64 (NULL when that is 0). It returns 0, or n + 1 when an index that has to be inside "
+      "array\n"
+      "   n is not. Outputs may not overlap other arrays. Nothing is allocated.\n"
+      "     cc -std=c99 -O3 -march=native -ffp-contract=off -fno-math-errno -fno-trapping-math ... "
+      "-lm\n"
+      "   -ffp-contract=off and no -ffast-math: else results are not those of the kernels' bits. "
+      "*/\n";
+  text.source = how + helpers.text() + text.source;
   text.header =
       "#pragma once\n\n#include <stdint.h>\n\n#ifdef __cplusplus\n#define restrict __restrict\n"
       "extern \"C\" {\n#endif\n" +

@@ -1,15 +1,12 @@
 // Kernels as C: compiled by the C compiler, they give the interpreter's bits.
-#include "tile/c/emit_c.h"
+#include "tile/c/c_library.h"
 
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <random>
+#include <set>
 
 #include "sconce/tile.h"
 #include "tensor/half.h"
@@ -18,98 +15,6 @@
 
 namespace sconce::tile {
 namespace {
-
-// Any function of the emitter: up to 8 arrays, 8 dims, scratch. Calls go through an assembled list.
-class Library {
- public:
-  // Compiles one file with all of the kernels.
-  static std::unique_ptr<Library> make(Span<const CKernel> kernels,
-                                       const EmitCOptions& options = {},
-                                       const std::string& flags = "-O2") {
-    auto made = std::make_unique<Library>();
-    Result<CText> text = emit_c(kernels, options);
-    if (!text.ok()) {
-      ADD_FAILURE() << text.error().text;
-      return nullptr;
-    }
-    made->text_ = std::move(*text);
-    std::string folder = testing::TempDir() + "emit_c_XXXXXX";
-    if (!mkdtemp(folder.data())) {
-      ADD_FAILURE() << "no folder " << folder;
-      return nullptr;
-    }
-    made->folder_ = folder;
-    // What calls a function with arguments from a list: the functions' types differ.
-    std::string calls = "#include \"kernels.h\"\n";
-    for (size_t k = 0; k < kernels.size(); k++)
-      calls += caller(kernels[k], made->text_.functions[k]);
-    std::ofstream(folder + "/kernels.c") << made->text_.source;
-    std::ofstream(folder + "/kernels.h") << made->text_.header;
-    std::ofstream(folder + "/calls.c") << calls;
-    std::string command = "cd '" + folder +
-                          "' && cc -std=c99 -Wall -Wextra -Werror -ffp-contract=off -fPIC " +
-                          flags + " -shared kernels.c calls.c -o kernels.so -lm > log 2>&1";
-    if (system(command.c_str()) != 0) {
-      std::ifstream log(folder + "/log");
-      std::string said((std::istreambuf_iterator<char>(log)), {});
-      ADD_FAILURE() << command << "\n"
-                    << said.substr(0, 4000) << "\n"
-                    << made->text_.source.substr(0, 20000);
-      return nullptr;
-    }
-    made->handle_ = dlopen((folder + "/kernels.so").c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!made->handle_) ADD_FAILURE() << dlerror();
-    return made->handle_ ? std::move(made) : nullptr;
-  }
-  ~Library() {
-    if (handle_) dlclose(handle_);
-    std::error_code ignored;
-    if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
-  }
-
-  int call(size_t kernel, const std::vector<void*>& arrays,
-           const std::vector<const int64_t*>& strides, const std::vector<int64_t>& dims) const {
-    auto* call =
-        reinterpret_cast<int (*)(void* const*, const int64_t* const*, const int64_t*, void*)>(
-            dlsym(handle_, ("call_" + text_.functions[kernel]).c_str()));
-    auto* scratch = reinterpret_cast<int64_t (*)(const int64_t*)>(
-        dlsym(handle_, ("scratch_" + text_.functions[kernel]).c_str()));
-    int64_t bytes = scratch(dims.data());
-    // Exactly as much as was asked for, so that a sanitizer or a guard sees what is beyond.
-    std::vector<uint64_t> memory(size_t(bytes) / 8 + 3, 0x5a5a5a5a5a5a5a5a);
-    int returned = call(arrays.data(), strides.data(), dims.data(), memory.data());
-    EXPECT_EQ(memory[size_t(bytes) / 8], 0x5a5a5a5a5a5a5a5a) << "scratch memory";
-    return returned;
-  }
-  const CText& text() const { return text_; }
-
- private:
-  static std::string caller(const CKernel& of, const std::string& name) {
-    const Kernel& kernel = *of.kernel;
-    std::string arguments, sizes;
-    for (size_t b = 0; b < kernel.buffers.size(); b++) arguments += fmt::format("arrays[{}], ", b);
-    if (of.stride_arguments)
-      for (size_t b = 0; b < kernel.buffers.size(); b++)
-        if (kernel.buffers[b].layout == Layout::strided)
-          arguments += fmt::format("strides[{}], ", b);
-    for (size_t d = 0; d < kernel.dims.size(); d++) {
-      bool fixed = false;
-      for (const auto& dim : of.dims) fixed |= dim.first == kernel.dims[d];
-      if (!fixed) sizes += fmt::format("{}dims[{}]", sizes.empty() ? "" : ", ", d);
-    }
-    return fmt::format(
-        "int call_{0}(void *const *arrays, const int64_t *const *strides, const int64_t *dims, "
-        "void *scratch) {{\n  (void)arrays, (void)strides, (void)dims;\n  return "
-        "{0}({1}{2}{3}scratch);\n}}\n"
-        "int64_t scratch_{0}(const int64_t *dims) {{\n  (void)dims;\n  return "
-        "{0}_scratch({2});\n}}\n",
-        name, arguments, sizes, sizes.empty() ? "" : ", ");
-  }
-
-  CText text_;
-  std::string folder_;
-  void* handle_ = nullptr;
-};
 
 struct Data {
   std::vector<std::vector<uint8_t>> bytes;
@@ -211,7 +116,7 @@ void expect_same(const std::vector<Case>& cases, const EmitCOptions& options = {
       }
     kernels.push_back(fixed);
   }
-  auto library = Library::make(kernels, options, flags);
+  auto library = CLibrary::make(kernels, options, flags);
   ASSERT_TRUE(library);
   for (size_t c = 0; c < cases.size(); c++)
     for (size_t s = 0; s < cases[c].sizes.size(); s++)
@@ -286,7 +191,7 @@ TEST(EmitC, every_function_gives_the_bits_of_the_interpreter) {
   for (const Kernel& kernel : kernels) all.push_back({&kernel, "", {}, {}, false});
   // With the processor's fused multiply-add where it has one, and with that of doubles.
   for (const char* flags : {"-O2", "-O3 -march=native -fno-math-errno -fno-trapping-math"}) {
-    auto library = Library::make(all, {}, flags);
+    auto library = CLibrary::make(all, {}, flags);
     ASSERT_TRUE(library);
     for (size_t k = 0; k < kernels.size(); k++) {
       int64_t n = int64_t(xs.size());
@@ -672,7 +577,7 @@ TEST(EmitC, index_outside_a_strict_load_is_an_error) {
     store y[m], %1
   })",
                     {});
-  auto library = Library::make(std::vector<CKernel>{{&one.kernel, "", {}, {}, false}});
+  auto library = CLibrary::make(std::vector<CKernel>{{&one.kernel, "", {}, {}, false}});
   ASSERT_TRUE(library);
   for (int64_t row : {0, 4, 5, -1, 1 << 30}) {
     std::vector<int64_t> rows = {1, row, 2};
@@ -695,6 +600,242 @@ TEST(EmitC, options_that_do_not_fit_are_errors) {
   EXPECT_EQ(text({.strides = {{1, 2}}}), "kernel f: buffer x: 2 strides for rank 1");
   EXPECT_NE(text({}, {.rows = 0}), "");
   EXPECT_NE(text({}, {.columns = 5}), "");
+}
+
+// A kernel by lot: what the verifier takes of random instructions. Few are refused, since operands
+// are chosen to fit.
+class RandomKernel {
+ public:
+  explicit RandomKernel(uint32_t seed) : random_(seed), build_(fmt::format("lot_{}", seed)) {}
+
+  std::optional<Case> make() {
+    for (int d = 0; d < 3; d++) dims_.push_back(build_.dim(std::string(1, char('P' + d))));
+    sizes_ = {below(20) + 1, below(9) + 1, below(40) + 1};
+    int parallels = 1 + below(2);
+    for (int a = 0; a < parallels; a++) {
+      Extent e = extent();
+      axes_.push_back({below(4) == 0 ? build_.each(e) : build_.parallel(e), e, true});
+    }
+    for (int a = 0; a <= below(3); a++) {
+      Extent e = extent();
+      axes_.push_back({build_.span(e), e, false});
+    }
+    for (int i = 0; i < 3 + below(4); i++) load();
+    for (int i = 0; i < 4 + below(12); i++) step();
+    if (below(3) == 0) loop();
+    int stores = 0;
+    for (int tries = 0; tries < 8 && stores < 2; tries++) stores += store();
+    Result<Kernel> kernel = build_.finish();
+    if (!kernel.ok()) return std::nullopt;
+    std::vector<std::vector<int64_t>> buffers;
+    for (const Buffer& buffer : kernel->buffers) {
+      buffers.emplace_back();
+      for (const Extent& e : buffer.dims) buffers.back().push_back(size_of(e, sizes_));
+    }
+    // Each dim has to be told by a buffer.
+    return Case{std::move(*kernel), {buffers}};
+  }
+
+ private:
+  struct OfAxis {
+    AxisId id;
+    Extent extent;
+    bool parallel;
+  };
+  struct Made {
+    ValueId id;
+    DType dtype;
+    std::set<AxisId> axes;
+  };
+  int below(int n) { return int(random_() % uint32_t(n)); }
+  Extent extent() { return below(4) == 0 ? known(1 + below(20)) : dims_[size_t(below(3))]; }
+  const Made* any(DType dtype) {
+    std::vector<const Made*> fit;
+    for (const Made& made : values_)
+      if (made.dtype == dtype) fit.push_back(&made);
+    return fit.empty() ? nullptr : fit[size_t(below(int(fit.size())))];
+  }
+  void add(ValueId id, DType dtype, std::set<AxisId> axes) {
+    values_.push_back({id, dtype, std::move(axes)});
+  }
+
+  void load() {
+    static constexpr DType kTypes[] = {DType::f32,  DType::f32, DType::f32, DType::f16,
+                                       DType::bf16, DType::i8,  DType::u8,  DType::i16,
+                                       DType::i32,  DType::i64, DType::b8};
+    DType dtype = kTypes[below(11)];
+    std::vector<Extent> dims;
+    std::vector<Index> index;
+    std::set<AxisId> axes;
+    int rank = 1 + below(3);
+    for (int d = 0; d < rank; d++) {
+      const OfAxis& axis = axes_[size_t(below(int(axes_.size())))];
+      if (below(5) == 0) {
+        dims.push_back(extent());
+        index.push_back(along(axis.id, below(5) - 2 ? 1 + below(2) : -1, below(5) - 2));
+      } else {
+        dims.push_back(axis.extent);
+        index.push_back(along(axis.id));
+      }
+      axes.insert(axis.id);
+    }
+    bool packed = rank >= 2 && below(3) == 0 && (dtype == DType::f32 || dtype == DType::i8);
+    int32_t buffer =
+        packed ? build_.panels(dtype, dims, below(rank - 1)) : build_.input(dtype, dims);
+    if (const Made* at = any(DType::i64); at && below(3) == 0) {
+      index[0] = Index{{}, 0, at->id};
+      axes.insert(at->axes.begin(), at->axes.end());
+    }
+    double fill = below(2) ? 0 : below(2) ? -1 : 3;
+    add(build_.load(buffer, index, fill), value_dtype(dtype), whole(axes));
+  }
+  // Without axes that are taken one at a time: what the builder's values have.
+  std::set<AxisId> whole(const std::set<AxisId>& axes) {
+    std::set<AxisId> all;
+    for (AxisId a : axes)
+      if (!build_.kernel().axes[size_t(a)].each) all.insert(a);
+    return all;
+  }
+
+  void step() {
+    static constexpr DType kNumbers[] = {DType::f32, DType::f32, DType::i32, DType::i64};
+    DType dtype = kNumbers[below(4)];
+    const Made *x = any(dtype), *y = any(dtype);
+    if (!x || !y) return;
+    Made a = *x, b = *y;
+    std::set<AxisId> both = a.axes;
+    both.insert(b.axes.begin(), b.axes.end());
+    std::vector<AxisId> spans;
+    for (const OfAxis& axis : axes_)
+      if (!axis.parallel && both.contains(axis.id)) spans.push_back(axis.id);
+    switch (below(9)) {
+      case 0: {
+        int f = dtype == DType::f32 ? below(int(Unary::bit_not)) : below(2);
+        add(build_.unary(Unary(f), a.id), dtype, a.axes);
+        break;
+      }
+      case 1: {
+        static constexpr Binary kReal[] = {Binary::add, Binary::sub, Binary::mul, Binary::div,
+                                           Binary::min, Binary::max, Binary::pow};
+        static constexpr Binary kWhole[] = {Binary::add, Binary::sub,     Binary::mul,
+                                            Binary::min, Binary::bit_and, Binary::bit_or,
+                                            Binary::max};
+        add(build_.binary(dtype == DType::f32 ? kReal[below(7)] : kWhole[below(7)], a.id, b.id),
+            dtype, both);
+        break;
+      }
+      case 2: {
+        ValueId c = build_.binary(Binary(int(Binary::eq) + below(6)), a.id, b.id);
+        add(build_.select(c, b.id, a.id), dtype, both);
+        add(c, DType::b8, both);
+        break;
+      }
+      case 3: {
+        static constexpr DType kTo[] = {DType::f32, DType::i32, DType::i64, DType::b8};
+        DType to = kTo[below(4)];
+        add(build_.cast(a.id, to), to, a.axes);
+        break;
+      }
+      case 4: {
+        AxisId axis = axes_[size_t(below(int(axes_.size())))].id;
+        add(build_.iota(axis), DType::i64, whole({axis}));
+        break;
+      }
+      case 5:
+      case 6: {
+        std::vector<AxisId> over;
+        for (AxisId axis : spans)
+          if (a.axes.contains(axis) && (over.empty() || below(2))) over.push_back(axis);
+        if (over.empty()) break;
+        auto f = Reduce(below(4));
+        for (AxisId axis : over) a.axes.erase(axis);
+        add(build_.reduce(f, a.id, over, f == Reduce::sum && dtype == DType::f32 && below(2)),
+            dtype, a.axes);
+        break;
+      }
+      default: {
+        if (dtype == DType::i64 || spans.empty()) break;
+        std::vector<AxisId> over = {spans[size_t(below(int(spans.size())))]};
+        for (AxisId axis : over) both.erase(axis);
+        const Made* c = any(dtype);
+        ValueId initial = build_.constant(0.5, dtype);
+        if (c && !c->axes.contains(over[0]) && below(2)) {
+          initial = c->id;
+          both.insert(c->axes.begin(), c->axes.end());
+        }
+        add(build_.dot(initial, a.id, b.id, over), dtype, both);
+      }
+    }
+  }
+
+  void loop() {
+    const Made* x = any(DType::f32);
+    if (!x) return;
+    Made a = *x;
+    Extent e = extent();
+    AxisId axis = below(2) ? build_.serial(e, 1 + below(7)) : build_.serial_each(e);
+    int32_t buffer = build_.input(DType::f32, {e});
+    std::vector<AxisId> over(a.axes.begin(), a.axes.end());
+    ValueId first = build_.constant(0.25, DType::f32, over);
+    std::vector<ValueId> carried = build_.begin_loop(axis, {first, a.id});
+    ValueId t = build_.load(buffer, {along(axis)});
+    if (!build_.kernel().axes[size_t(axis)].each)
+      t = build_.reduce(Reduce::sum, t, {axis}, below(2));
+    ValueId next = build_.fma(carried[0], t, carried[1]);
+    std::vector<ValueId> after =
+        build_.end_loop(axis, below(2) ? std::vector<ValueId>{carried[1], next}
+                                       : std::vector<ValueId>{next, build_.mul(carried[1], t)});
+    add(after[0], DType::f32, a.axes);
+    add(after[1], DType::f32, a.axes);
+  }
+
+  bool store() {
+    if (values_.empty()) return false;
+    const Made& x = values_[values_.size() - 1 - size_t(below(std::min(4, int(values_.size()))))];
+    std::vector<Extent> dims;
+    std::vector<Index> index;
+    for (const OfAxis& axis : axes_) {
+      if (!axis.parallel && !x.axes.contains(axis.id)) continue;
+      size_t at = dims.empty() ? 0 : size_t(below(int(dims.size()) + 1));
+      int shift = below(6) == 0 ? below(3) - 1 : 0;
+      dims.insert(dims.begin() + long(at), axis.extent);
+      index.insert(index.begin() + long(at), along(axis.id, 1, shift));
+    }
+    static constexpr DType kReal[] = {DType::f32, DType::f32, DType::f16, DType::bf16};
+    static constexpr DType kWhole[] = {DType::i32, DType::i8, DType::u8, DType::i16};
+    DType dtype = x.dtype == DType::f32   ? kReal[below(4)]
+                  : x.dtype == DType::i32 ? kWhole[below(4)]
+                                          : x.dtype;
+    build_.store(build_.output(dtype, dims), index, x.id);
+    return true;
+  }
+
+  std::mt19937 random_;
+  Builder build_;
+  std::vector<Extent> dims_;
+  std::vector<int64_t> sizes_;
+  std::vector<OfAxis> axes_;
+  std::vector<Made> values_;
+};
+
+// SCONCE_SEED gives others, SCONCE_LOTS more of them.
+TEST(EmitC, kernels_by_lot) {
+  const char* given = getenv("SCONCE_SEED");
+  uint32_t seed = given ? uint32_t(atoi(given)) : 1;
+  const char* lots = getenv("SCONCE_LOTS");
+  size_t count = lots ? size_t(atoi(lots)) : 16;
+  std::vector<Case> cases;
+  int refused = 0;
+  for (uint32_t n = 0; cases.size() < count && n < 20 * count; n++) {
+    auto made = RandomKernel(seed * 1000 + n).make();
+    if (made)
+      cases.push_back(std::move(*made));
+    else
+      refused++;
+  }
+  ASSERT_EQ(cases.size(), count) << refused << " were refused";
+  SCOPED_TRACE(fmt::format("SCONCE_SEED={}", seed));
+  expect_same(cases, {}, "-O0");
 }
 
 }  // namespace
