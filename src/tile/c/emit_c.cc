@@ -489,7 +489,9 @@ class KernelEmitter {
     return size_text(axis(a).extent);
   }
   std::string loop_open(AxisId a) const {
-    return fmt::format("for (int64_t {0} = 0; {0} < {1}; {0}++) {{", step_text(a), loop_count(a));
+    // Unrolled, or the rows of an accumulator are not kept in registers.
+    return fmt::format("{2}for (int64_t {0} = 0; {0} < {1}; {0}++) {{", step_text(a), loop_count(a),
+                       a == rows_ ? "SC_UNROLL " : "");
   }
 
   // --- expressions

@@ -384,7 +384,7 @@ std::string CHelpers::text() const {
       wanted[h] = wanted[later] && calls(all[later].text, all[h].name);
     if (wanted[h]) body = "\n" + all[h].text + body;
   }
-  return R"(#include <float.h>
+  return R"c(#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -403,7 +403,14 @@ std::string CHelpers::text() const {
 #else
 #define SC_INLINE static inline
 #endif
-)" + body;
+#if defined(__clang__)
+#define SC_UNROLL _Pragma("clang loop unroll_count(16)")
+#elif defined(__GNUC__)
+#define SC_UNROLL _Pragma("GCC unroll 16")
+#else
+#define SC_UNROLL
+#endif
+)c" + body;
 }
 
 std::string c_name_of(Unary function) { return std::string("sc_") + name_of(function); }
