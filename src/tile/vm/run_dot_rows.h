@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "tile/kernels/blocking.h"
-#include "tile/vm/worker.h"
+#include "tile/vm/run_taps.h"
 
 namespace sconce::tile {
 

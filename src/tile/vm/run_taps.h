@@ -54,6 +54,34 @@ void Worker::each_tap(const Instruction& window, Span<const AxisId> taps,
   memcpy(length_, saved, sizeof(saved));
 }
 
+// The part [begin, end) of the axis `run` for which a load is inside its buffer; other axes than
+// those of `outer` and `inner` stay at their beginnings.
+inline void Worker::narrow(const Instruction& load, const At& outer, const At& inner, AxisId run,
+                           int64_t* begin, int64_t* end) const {
+  const BufferView& shape = p_.shapes[size_t(load.buffer)];
+  for (size_t d = 0; d < load.index.size(); d++) {
+    int64_t position = index_base(load.index[d]), factor = 0, size = shape.sizes[d];
+    for (const Term& term : load.index[d].terms) {
+      if (!has_dimension(term.axis)) continue;
+      if (term.axis == run)
+        factor = term.factor;
+      else
+        position += term.factor * (outer.of(term.axis) + inner.of(term.axis));
+    }
+    if (factor == 0) {
+      if (position < 0 || position >= size) *end = 0;
+    } else if (factor > 0) {
+      *begin = std::max(*begin, position >= 0 ? 0 : (-position + factor - 1) / factor);
+      *end = std::min(*end, size <= position ? 0 : (size - position + factor - 1) / factor);
+    } else {
+      *begin = std::max(*begin, position < size ? 0 : (position - size) / -factor + 1);
+      *end = std::min(*end, position < 0 ? 0 : position / -factor + 1);
+    }
+  }
+  *end = std::max<int64_t>(*end, 0);
+  *begin = std::min(*begin, *end);
+}
+
 // Rows of pixels that a window covers: f(block, at) for every index `at` of the axes of `out` but
 // the last two, the width and the channels. What lies outside the buffer is read from `outside`.
 // False when memory does not lie as the kernels want it, before anything was done.

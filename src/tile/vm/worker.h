@@ -97,7 +97,7 @@ class Worker {
   void reduce_plain(const Instruction& i);
   void fill(const std::vector<AxisId>& axes, const Ref& out, float x);
   void accumulate(const std::vector<AxisId>& axes, Binary f, const Ref& to, const Ref& x);
-  // run_taps.h, run_taps.cc
+  // run_taps.h
   template <class F>
   void each_tap(const Instruction& window, Span<const AxisId> taps,
                 const std::vector<AxisId>& outer, F f);
