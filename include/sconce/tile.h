@@ -35,6 +35,7 @@
 #include "base/result.h"
 #include "tile/build.h"
 #include "tile/interpret.h"
+#include "tile/tune.h"
 #include "tile/vm.h"
 
 namespace sconce::kernels {
@@ -297,12 +298,8 @@ struct KernelCheck {
 // threads; all must give the interpreter's bits. (SSE2 has no fused multiply-add: left out.)
 Result<KernelCheck> check_kernel(const Kernel& kernel, const DimSizes& dims, uint32_t seed = 1);
 
-struct Tuned {
-  Schedule schedule;
-  double default_us = 0, best_us = 0;  // least time of a call
-  int tried = 0;
-};
-// Tries tile sizes for `seconds`; the result is no slower than the default by what was measured.
+// Tries tile sizes for about `seconds`; the default stays when nothing is faster by more than noise.
+using Tuned = tile::TunedSchedule;
 Result<Tuned> tune_kernel(const Kernel& kernel, const DimSizes& dims, int threads = 1,
                           double seconds = 2);
 

@@ -27,7 +27,7 @@ constexpr int kIsaCount = int(std::size(kNames));
 struct Processor {
   bool runs[kIsaCount] = {};
   Caches caches;
-  std::string name = "unknown processor";
+  std::string name = "unknown processor", micro_architecture = "unknown";
   void set(Isa isa, bool value) { runs[int(isa)] = value; }
 };
 
@@ -83,6 +83,14 @@ Processor read_processor() {
     if (level == 3) p.caches.l3_bytes = bytes;
   }
 
+  // Family and model of 15 and more continue in the extended fields (Intel SDM volume 2, CPUID).
+  uint32_t family = one.a >> 8 & 15, model = one.a >> 4 & 15;
+  if (family == 15 || family == 6) model |= (one.a >> 16 & 15) << 4;
+  if (family == 15) family += one.a >> 20 & 255;
+  if (vendor[0])
+    p.micro_architecture =
+        std::string(vendor) + "-" + std::to_string(family) + "-" + std::to_string(model);
+
   char brand[49] = {};
   for (uint32_t i = 0; i < 3; i++) {
     Registers r = cpuid(0x80000002 + i);
@@ -132,7 +140,14 @@ Processor read_processor() {
   }
   if (FILE* file = fopen("/sys/devices/system/cpu/cpu0/regs/identification/midr_el1", "r")) {
     char midr[32] = {};
-    if (fscanf(file, "%31s", midr) == 1) p.name = std::string("AArch64 MIDR ") + midr;
+    if (fscanf(file, "%31s", midr) == 1) {
+      p.name = std::string("AArch64 MIDR ") + midr;
+      unsigned long long bits = strtoull(midr, nullptr, 16);  // Arm ARM: MIDR_EL1
+      char text[32];
+      snprintf(text, sizeof text, "arm-0x%x-0x%x", unsigned(bits >> 24 & 0xff),
+               unsigned(bits >> 4 & 0xfff));
+      p.micro_architecture = text;
+    }
     fclose(file);
   }
   return p;
@@ -195,6 +210,8 @@ Result<Isa> chosen_isa() { return choose_isa(getenv("SCONCE_ISA")); }
 Caches caches() { return processor().caches; }
 
 const std::string& processor_name() { return processor().name; }
+
+const std::string& micro_architecture() { return processor().micro_architecture; }
 
 int processor_count() {
 #if defined(__linux__)

@@ -37,6 +37,10 @@ struct Caches {
 Caches caches();
 // As the processor or the system names itself, "unknown processor" where neither does.
 const std::string& processor_name();
+// Its kind, for what is measured on one and holds for others of the same: "GenuineIntel-6-143"
+// (vendor, family, model), on Arm "arm-0x41-0xd0c" (implementer, part); "unknown" where it does not
+// say.
+const std::string& micro_architecture();
 // Processors this process may run on, at least 1.
 int processor_count();
 

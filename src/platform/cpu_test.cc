@@ -64,5 +64,10 @@ TEST(Cpu, a_choice_that_cannot_run_here_is_an_error) {
   EXPECT_EQ(choice.error().code, Code::unsupported);
 }
 
+TEST(Cpu, a_micro_architecture_is_one_word) {
+  EXPECT_FALSE(micro_architecture().empty());
+  EXPECT_EQ(micro_architecture().find_first_of(" \n"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace sconce

@@ -1,6 +1,5 @@
 // Running, checking and tuning of kernels. include/sconce/tile.h
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <random>
 
@@ -10,43 +9,16 @@
 
 namespace sconce::kernels {
 
-using tile::AxisKind;
 using tile::Buffer;
 using tile::Layout;
 using tile::Plan;
+using tile::run_plan;
+using tile::Scratch;
 using tile::size_of;
 
 namespace {
 
 constexpr size_t kPlansMax = 16;
-constexpr uintptr_t kScratchAlignment = 64;
-
-// Memory aligned to 64.
-class Scratch {
- public:
-  uint8_t* reserve(uint64_t bytes) {
-    if (memory_.size() < bytes + kScratchAlignment) memory_.resize(bytes + kScratchAlignment);
-    auto at = reinterpret_cast<uintptr_t>(memory_.data());
-    return reinterpret_cast<uint8_t*>((at + kScratchAlignment - 1) / kScratchAlignment *
-                                      kScratchAlignment);
-  }
-
- private:
-  std::vector<uint8_t> memory_;
-};
-
-Result<void> run_plan(const Plan& plan, const std::vector<BufferView>& arrays, ThreadPool& pool,
-                      Scratch& scratch) {
-  std::vector<uint8_t*> data;
-  for (const BufferView& array : arrays) data.push_back(static_cast<uint8_t*>(array.data));
-  return plan.run(data, scratch.reserve(plan.scratch_bytes() * uint64_t(pool.size())), pool);
-}
-
-double now_us() {
-  return std::chrono::duration<double, std::micro>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 }  // namespace
 
@@ -190,8 +162,7 @@ Result<RandomArrays> random_arrays(const Kernel& kernel, const DimSizes& dims, u
         }
       }
     }
-    if (buffer.is_packed())
-      tile::complete_panels(buffer, {own.data(), own.size()}, data);
+    if (buffer.is_packed()) tile::complete_panels(buffer, {own.data(), own.size()}, data);
     made.views.push_back(std::move(view));
   }
   for (size_t b = 0; b < made.views.size(); b++) made.views[b].data = made.bytes[b].data();
@@ -236,69 +207,7 @@ Result<Tuned> tune_kernel(const Kernel& kernel, const DimSizes& dims, int thread
   TRY(RandomArrays arrays, random_arrays(kernel, dims));
   TRY(Isa isa, chosen_isa());
   ThreadPool pool(threads);
-  Scratch scratch;
-  double end = now_us() + seconds * 1e6;
-  struct Candidate {
-    Schedule schedule;
-    std::optional<Plan> plan;
-    double least_us = 0;
-  };
-  auto measure = [&](Candidate& c, int calls) -> Result<void> {
-    for (int i = 0; i < calls; i++) {
-      double start = now_us();
-      TRY_VOID(run_plan(*c.plan, arrays.views, pool, scratch));
-      double took = now_us() - start;
-      c.least_us = c.least_us == 0 ? took : std::min(c.least_us, took);
-    }
-    return {};
-  };
-  auto make = [&](Schedule schedule) -> Result<Candidate> {
-    Candidate c{std::move(schedule), std::nullopt, 0};
-    TRY(c.plan, Plan::make(kernel, arrays.views, tile::kernels_for(isa), threads, c.schedule));
-    TRY_VOID(measure(c, 3));
-    return c;
-  };
-  Tuned tuned;
-  TRY(Candidate standard, make({}));
-  TRY(Candidate best, make({}));
-  tuned.tried = 1;
-  // One axis at a time, from the best so far; a candidate that looks faster is measured by turns
-  // with the best, so that what else the machine does falls on both.
-  bool better = true;
-  while (better && now_us() < end) {
-    better = false;
-    for (size_t axis = 0; axis <= kernel.axes.size() && now_us() < end; axis++) {
-      bool is_depth = axis == kernel.axes.size();
-      if (!is_depth && (kernel.axes[axis].kind != AxisKind::parallel || kernel.axes[axis].each))
-        continue;
-      for (int64_t size : {1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512}) {
-        if (now_us() >= end) break;
-        Schedule schedule = best.schedule;
-        schedule.tile.resize(kernel.axes.size(), 0);
-        (is_depth ? schedule.depth : schedule.tile[axis]) = size;
-        auto candidate = make(std::move(schedule));
-        if (!candidate.ok()) continue;  // tiles that do not fit
-        tuned.tried++;
-        if (candidate->least_us > 0.98 * best.least_us) continue;
-        for (int round = 0; round < 5; round++) {
-          TRY_VOID(measure(best, 1));
-          TRY_VOID(measure(*candidate, 1));
-        }
-        if (candidate->least_us > 0.98 * best.least_us) continue;
-        best = std::move(*candidate);
-        better = true;
-      }
-    }
-  }
-  for (int round = 0; round < 10; round++) {
-    TRY_VOID(measure(standard, 1));
-    TRY_VOID(measure(best, 1));
-  }
-  if (best.least_us > standard.least_us) best = std::move(standard);
-  tuned.default_us = standard.least_us;
-  tuned.best_us = best.least_us;
-  tuned.schedule = best.schedule;
-  return tuned;
+  return tile::tune_schedule(kernel, arrays.views, tile::kernels_for(isa), pool, seconds);
 }
 
 }  // namespace sconce::kernels

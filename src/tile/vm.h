@@ -13,10 +13,12 @@
 
 namespace sconce::tile {
 
-// How a kernel is cut. 0: as the planner thinks best.
+// How a kernel is cut. 0: as the planner thinks best; larger than what there is: whole. Any numbers
+// are safe, and give the same results.
 struct Schedule {
   std::vector<int64_t> tile;  // by axis, parallel ones; missing ones are 0
   int64_t depth = 0;          // steps of a dot that are done before the next block of rows
+  bool operator==(const Schedule&) const = default;
 };
 
 class Plan {

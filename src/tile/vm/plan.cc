@@ -1,6 +1,7 @@
 // Making a plan, step by step, and running it: a worker in the scratch memory of each thread.
 #include "tile/vm/plan.h"
 
+#include <algorithm>
 #include <atomic>
 #include <new>
 #include <type_traits>
@@ -12,6 +13,7 @@ namespace sconce::tile {
 namespace {
 
 constexpr int kThreadsMax = 1024;
+constexpr int64_t kDotDepthMax = int64_t(1) << 40;  // of a schedule; more than any dot has
 
 }  // namespace
 
@@ -25,7 +27,7 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
   for (size_t n = 0; n < kernel.body.size(); n++)
     if (kernel.body[n].op == Op::dot && !skipped[n]) {
       plan_dot(n);
-      if (schedule.depth > 0) dots[n].depth_block = schedule.depth;
+      if (schedule.depth > 0) dots[n].depth_block = std::min(schedule.depth, kDotDepthMax);
     }
   for (size_t n = 0; n < kernel.body.size(); n++)
     if (kernel.body[n].op == Op::dot && !skipped[n]) fold_epilogue(n);
