@@ -20,6 +20,7 @@
 #include "base/result.h"
 #include "base/span.h"
 #include "runtime/method.h"
+#include "sconce/tuning.h"
 #include "tensor/value.h"
 
 namespace sconce {
@@ -32,6 +33,7 @@ struct ModuleOptions {
   // How many threads tile programs run on, the caller's included; 0 = one for each processor.
   // Results do not depend on it.
   int threads = 1;
+  TuningOptions tuning;  // tile sizes that are known to be fast on this machine
   // Memories 2, 3, ... hold the same state for all methods (stock's share_memory_arenas).
   bool share_memories = false;
   // .ptd files with the weights that the program names and does not hold.

@@ -10,7 +10,8 @@
 namespace sconce {
 
 class Program;
-class ThreadPool;  // platform/threads.h
+class ThreadPool;      // platform/threads.h
+struct TuningOptions;  // sconce/tuning.h
 
 // What a delegate tells of its steps when asked to (MethodOptions::profile).
 struct DelegateStep {
@@ -31,6 +32,8 @@ struct DelegateSource {
   void* context = nullptr;
   // Threads to work on, which outlive the delegate; null: the calling one alone.
   ThreadPool* threads = nullptr;
+  // Where a delegate that can be tuned looks for what is known of this machine; null: nowhere.
+  const TuningOptions* tuning = nullptr;
 
   // Bytes of that name, in the program or outside; false when there are none.
   bool find_data(const char* name, Bytes* found) const;

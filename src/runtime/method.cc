@@ -458,9 +458,15 @@ Status Method::load_delegates(uint8_t* memory, Diagnostic* diagnostic) {
   for (uint32_t i = 0; i < delegates.count; i++) {
     Table delegate = delegates.table(i);
     LoadedDelegate& loaded = delegates_[i];
-    DelegateSource source{program_, meta_.name(), i, program_->view().delegate_data(delegate),
-                          delegate.vector(field::delegate::specs), options_.find_external,
-                          options_.context, options_.threads};
+    DelegateSource source{program_,
+                          meta_.name(),
+                          i,
+                          program_->view().delegate_data(delegate),
+                          delegate.vector(field::delegate::specs),
+                          options_.find_external,
+                          options_.context,
+                          options_.threads,
+                          options_.tuning};
     uint64_t bytes = 0;
     Status status = kOk;
     if (loaded.type->arena_bytes) status = loaded.type->arena_bytes(source, &bytes, diagnostic);

@@ -29,6 +29,7 @@ struct MethodOptions {
   Span<const KernelRow> kernels;      // what the operators of the file are looked up in
   Span<const DelegateType* const> delegates;
   ThreadPool* threads = nullptr;               // for delegates; null: the calling thread alone
+  const TuningOptions* tuning = nullptr;       // for delegates
   const DelegateProfile* profile = nullptr;    // told of the steps of delegates
   // Optional: asked for more scratch when a call needs it (hosts); returns what it has.
   Span<uint8_t> (*grow_scratch)(void* context, uint64_t bytes) = nullptr;

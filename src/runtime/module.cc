@@ -190,6 +190,7 @@ struct Module::State {
                                  .kernels = options.kernels,
                                  .delegates = delegates,
                                  .threads = threads.get(),
+                                 .tuning = &options.tuning,
                                  .profile = &profile,
                                  .grow_scratch = LoadedMethod::grow,
                                  .find_external = LoadedMethod::find_external,

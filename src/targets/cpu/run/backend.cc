@@ -8,6 +8,7 @@
 
 #include "platform/cpu.h"
 #include "platform/threads.h"
+#include "targets/cpu/run/tuning.h"
 #include "tensor/tensor.h"
 #include "tile/program_bytes.h"
 #include "tile/vm.h"
@@ -24,6 +25,7 @@ struct FreeDeleter {
 // Steps of one kernel over buffers of one shape, such as those of equal layers, share a plan.
 struct ShapedPlan {
   uint32_t kernel;
+  bool scheduled;  // by a schedule that was tuned
   std::vector<tile::BufferView> shapes;
   tile::Plan plan;
 };
@@ -76,15 +78,20 @@ Result<std::unique_ptr<State>> make_state(const DelegateSource& source) {
       return error(Code::unsupported, "constant \"{}\" is not aligned to 16 bytes", storage.name);
     state->storages[s] = const_cast<uint8_t*>(found.data());  // verify(): never written
   }
+  const tile::Schedules schedules =
+      find_schedules(source, program, state->storages, isa, *state->threads);
+  TuningReport* report = source.tuning ? source.tuning->report.get() : nullptr;
+  if (report) {
+    report->payloads++;
+    report->steps += program.steps.size();
+  }
   uint64_t scratch = 0;
   for (size_t i = 0; i < program.steps.size(); i++) {
     const tile::Step& from = program.steps[i];
-    std::vector<tile::BufferView> shapes;
+    std::vector<tile::BufferView> shapes = shapes_of(program, from);
     std::vector<uint32_t> storages;
     std::vector<uint64_t> offsets;
     for (const tile::Operand& operand : from.operands) {
-      uint64_t bytes = program.storages[operand.storage].bytes - operand.offset;
-      shapes.push_back({nullptr, operand.sizes, operand.strides, int64_t(bytes)});
       storages.push_back(operand.storage);
       offsets.push_back(operand.offset);
     }
@@ -93,12 +100,20 @@ Result<std::unique_ptr<State>> make_state(const DelegateSource& source) {
     });
     size_t index = size_t(shaped - state->plans.begin());
     if (shaped == state->plans.end()) {
-      Result<tile::Plan> plan = tile::Plan::make(program.kernels[from.kernel], shapes,
-                                                 tile::kernels_for(isa), state->threads->size());
+      const tile::Kernel& kernel = program.kernels[from.kernel];
+      const tile::Schedule* schedule = nullptr;
+      if (!schedules.empty())
+        if (auto found = schedules.find(tile::schedule_key(kernel, shapes));
+            found != schedules.end())
+          schedule = &found->second;
+      bool scheduled = false;
+      Result<tile::Plan> plan =
+          make_plan(kernel, shapes, isa, state->threads->size(), schedule, &scheduled);
       if (!plan.ok()) return std::move(plan.error()).with_context(fmt::format("step {}", i));
       scratch = std::max(scratch, plan->scratch_bytes());
-      state->plans.push_back({from.kernel, std::move(shapes), std::move(*plan)});
+      state->plans.push_back({from.kernel, scheduled, std::move(shapes), std::move(*plan)});
     }
+    if (report) report->scheduled += state->plans[index].scheduled;
     std::vector<uint8_t*> data(storages.size());
     state->steps.push_back({index, std::move(storages), std::move(offsets), std::move(data)});
   }
