@@ -5,6 +5,7 @@
 #include "cli.h"
 #include "model_tensors.h"
 #include "profiler.h"
+#include "tuning_options.h"
 
 namespace sconce::cli {
 namespace {
@@ -67,6 +68,7 @@ void add_bench(CLI::App& app) {
     int runs = 10, warmup = 2, rows = 20;
     LoadOptions load;
     ProfileFiles profile;
+    TuningFlags tuning;
     bool json = false, verbose = false;
   };
   auto options = std::make_shared<Options>();
@@ -88,6 +90,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--rows", options->rows, "Rows of the table of a backend's slowest steps")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
+  add_tuning_options(command, options->tuning);
   add_profile_options(command, options->profile);
   command->add_flag("--as-is", options->load.as_is,
                     "Run the file as it stands, instead of compiling it anew in memory first");
@@ -100,6 +103,7 @@ void add_bench(CLI::App& app) {
   command->callback([options] {
     bool json = options->json;
     Progress progress;
+    begin_tuning(options->tuning, progress, options->load.module.tuning);
     LoadReport report;
     Module module = value_or_exit(
         open_model(options->model, options->load, options->verbose && !json, &report), json);
@@ -148,11 +152,12 @@ void add_bench(CLI::App& app) {
     if (json) {
       fmt::print(
           "{{\"method\": {}, \"threads\": {}, \"compiled_anew_ms\": {:.4f}, \"load_ms\": {:.4f}, "
-          "\"runs\": {}, \"min_ms\": "
+          "\"scheduled_steps\": {}, \"runs\": {}, \"min_ms\": "
           "{:.4f}, \"median_ms\": {:.4f}, \"p10_ms\": {:.4f}, \"p90_ms\": {:.4f}, \"operators\": [",
           json_string(options->method), options->load.module.threads, report.milliseconds,
-          load_seconds * 1e3, times.size(), times[0] * 1e3, quantile(times, 0.5) * 1e3,
-          quantile(times, 0.1) * 1e3, quantile(times, 0.9) * 1e3);
+          load_seconds * 1e3, options->load.module.tuning.report->scheduled, times.size(),
+          times[0] * 1e3, quantile(times, 0.5) * 1e3, quantile(times, 0.1) * 1e3,
+          quantile(times, 0.9) * 1e3);
       const char* comma = "";
       for (const auto& [name, op] : rows) {
         fmt::print("{}{{\"name\": {}, \"calls\": {}, \"ms\": {:.4f}}}", comma, json_string(name),
@@ -178,6 +183,7 @@ void add_bench(CLI::App& app) {
     for (const auto& [name, op] : rows)
       fmt::print("  {:5.1f} %  {:10.3f} ms  {:6} x  {}\n", op.seconds / sum * 100, op.seconds * 1e3,
                  op.calls, name);
+    fmt::print("{}", tuning_text(*options->load.module.tuning.report));
     if (steps.empty() || options->rows == 0) return;
     double total_seconds = 0;
     for (const StepTime& step : steps) total_seconds += step.seconds;

@@ -54,6 +54,7 @@ void add_bundle(CLI::App& app);
 void add_extract(CLI::App& app);
 void add_diff(CLI::App& app);
 void add_kernels(CLI::App& app);
+void add_tune(CLI::App& app);
 void add_tensors(CLI::App& app);  // a group: tensors/tensors.h
 
 }  // namespace sconce::cli

@@ -11,6 +11,7 @@
 #include "formats/xnnpack/xnnpack.h"
 #include "named_tensors.h"
 #include "pte_text.h"
+#include "targets/cpu/run/tuning.h"
 #include "tile/program_bytes.h"
 
 namespace sconce::cli {
@@ -75,6 +76,21 @@ std::string tile_text(const tile::Program& program) {
                     program.steps[n].source.empty() ? "" : ", ", program.steps[n].source);
   for (const tile::Kernel& kernel : program.kernels) text += tile::print(kernel);
   return text;
+}
+
+// Schedules are told by the machines that they are for.
+void print_named_data(const PteNamedData& data) {
+  fmt::print("named data {}: {}\n", data.key, human_bytes(data.data.size()));
+  if (data.key != kSchedulesName) return;
+  auto all =
+      tile::parse_schedules({reinterpret_cast<const char*>(data.data.data()), data.data.size()});
+  if (!all.ok()) fmt::print("  no reader takes them: {}\n", all.error().text);
+  for (size_t i = 0; all.ok() && i < all->size(); i++) {
+    const tile::Machine& machine = (*all)[i].machine;
+    fmt::print("  schedules of {} kernels for {} {}, {} thread{}\n", (*all)[i].steps.size(),
+               machine.micro_architecture, machine.isa, machine.threads,
+               machine.threads == 1 ? "" : "s");
+  }
 }
 
 // A payload that cannot be read is told, and no reason to stop.
@@ -227,8 +243,7 @@ void inspect_pte(const std::string& path, Bytes bytes, bool json, bool map, bool
       }
     }
   }
-  for (const PteNamedData& d : program.named_data)
-    fmt::print("named data {}: {}\n", d.key, human_bytes(d.data.size()));
+  for (const PteNamedData& d : program.named_data) print_named_data(d);
 }
 
 std::string value_text(const BpteValue& value) {

@@ -92,6 +92,7 @@ int main(int argc, char** argv) {
   add_extract(app);
   add_diff(app);
   add_kernels(app);
+  add_tune(app);
   add_tensors(app);
   try {
     app.parse(argc, argv);

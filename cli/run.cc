@@ -5,6 +5,7 @@
 #include "cli.h"
 #include "model_tensors.h"
 #include "profiler.h"
+#include "tuning_options.h"
 
 namespace sconce::cli {
 void add_run(CLI::App& app) {
@@ -14,6 +15,7 @@ void add_run(CLI::App& app) {
     std::vector<std::string> inputs, outputs;
     LoadOptions load;
     ProfileFiles profile;
+    TuningFlags tuning;
     bool json = false, verbose = false;
   };
   auto options = std::make_shared<Options>();
@@ -39,6 +41,7 @@ void add_run(CLI::App& app) {
   command->add_option("--threads", options->load.module.threads, kThreadsHelp)
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
+  add_tuning_options(command, options->tuning);
   add_profile_options(command, options->profile);
   command->add_flag("--as-is", options->load.as_is,
                     "Run the file as it stands, instead of compiling it anew in memory first");
@@ -64,6 +67,7 @@ void add_run(CLI::App& app) {
                       methods.size(), calls),
                 json);
     Progress progress;
+    begin_tuning(options->tuning, progress, options->load.module.tuning);
     Module module =
         value_or_exit(open_model(options->model, options->load, options->verbose && !json), json);
     std::optional<Profiler> profiler;
@@ -75,6 +79,9 @@ void add_run(CLI::App& app) {
     for (const std::string& method : methods)
       if (loaded.insert(method).second)
         done_or_exit(load(method).with_context(options->model), json);
+    progress.clear();
+    if (options->verbose && !json)
+      fmt::print("{}", tuning_text(*options->load.module.tuning.report));
     if (json) fmt::print("[");
     for (size_t call = 0; call < calls; call++) {
       const std::string& method = methods[call];

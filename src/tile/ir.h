@@ -1,5 +1,5 @@
 // TileIR: kernels over tiles, as data. What a kernel computes is here; how its loops are cut into
-// tiles and which thread takes which is the schedule's business (tile/schedule.h).
+// tiles and which thread takes which is the schedule's business (tile/vm.h).
 //
 // A kernel has buffers, axes and instructions. An axis is a named index that runs over an extent;
 // values are tiles whose dimensions *are* axes, so broadcasting, transposition and contraction need
