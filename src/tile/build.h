@@ -37,8 +37,10 @@ class Builder {
   AxisId parallel(Extent extent) { return axis(AxisKind::parallel, extent, 0, false); }
   AxisId each(Extent extent) { return axis(AxisKind::parallel, extent, 0, true); }
   AxisId span(Extent extent) { return axis(AxisKind::span, extent, 0, false); }
-  AxisId serial(Extent extent, int64_t block) {
-    return axis(AxisKind::serial, extent, block, false);
+  AxisId serial(Extent extent, int64_t block, int64_t whole = 0) {
+    AxisId id = axis(AxisKind::serial, extent, block, false);
+    kernel_.axes.back().whole = whole;
+    return id;
   }
   AxisId serial_each(Extent extent) { return axis(AxisKind::serial, extent, 1, true); }
 

@@ -415,9 +415,10 @@ class Interpreter {
   Result<void> run_loop(const Instruction& loop, const Instruction& yield, size_t from, size_t to) {
     size_t a = size_t(loop.axes[0]);
     TRY_VOID(carry(loop.operands, loop.results));
-    for (int64_t first = 0; first < extent_[a]; first += kernel_.axes[a].block) {
+    int64_t step = kernel_.axes[a].step(extent_[a]);
+    for (int64_t first = 0; first < extent_[a]; first += step) {
       first_[a] = first;
-      length_[a] = std::min(kernel_.axes[a].block, extent_[a] - first);
+      length_[a] = std::min(step, extent_[a] - first);
       TRY_VOID(run_body(from, to));
       TRY_VOID(carry(yield.operands, loop.results));
     }

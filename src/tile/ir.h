@@ -18,6 +18,7 @@
 // memory.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,6 +53,12 @@ struct Axis {
   Extent extent;
   int64_t block = 0;  // serial: indices per step; 0 elsewhere
   bool each = false;  // parallel or serial: one index at a time
+  int64_t whole = 0;  // serial by blocks: up to so many indices are one step
+
+  // Indices per step of a serial axis with this extent.
+  int64_t step(int64_t extent) const {
+    return extent <= whole ? std::max<int64_t>(extent, 1) : block;
+  }
   bool operator==(const Axis&) const = default;
 };
 

@@ -151,6 +151,29 @@ TEST(TileIr, a_serial_loop_carries_an_online_softmax) {
     }
 }
 
+TEST(TileIr, up_to_some_indices_a_serial_loop_is_one_step) {
+  const int64_t h = 1, q = 3, d = 5;
+  auto bits = [&](const char* steps, int64_t t) {
+    std::string text(kAttention), block = "block 4";
+    text.replace(text.find(block), block.size(), steps);
+    Kernel kernel = parsed(text);
+    EXPECT_EQ(print(kernel), text);
+    auto qs = random(h * q * d, 1), ks = random(h * t * d, 2), vs = random(h * t * d, 3);
+    std::vector<float> y(size_t(h * q * d));
+    BufferView views[] = {view(qs, {h, q, d}), view(ks, {h, t, d}), view(vs, {h, t, d}),
+                          view(y, {h, q, d})};
+    EXPECT_TRUE(interpret(kernel, views).ok());
+    return y;
+  };
+  EXPECT_EQ(bits("block 4 whole 7", 7), bits("block 7", 7));
+  EXPECT_EQ(bits("block 4 whole 7", 8), bits("block 4", 8));
+  EXPECT_NE(bits("block 7", 7), bits("block 4", 7));
+  EXPECT_NE(refusal("kernel k(M) {\n in x f32[M]\n parallel m : M whole 4\n}"), "");
+  EXPECT_NE(refusal("kernel k(M) {\n in x f32[M]\n serial m : M block 4 whole 65537\n}")
+                .find("whole 65537"),
+            std::string::npos);
+}
+
 TEST(TileIr, what_races_or_reaches_out_of_its_loop_is_refused) {
   auto with = [](const char* body) {
     return refusal(std::string("kernel k(M, K) {\n in x f32[M, K]\n in j i64[M]\n out y f32[M]\n"

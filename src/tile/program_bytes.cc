@@ -1,5 +1,6 @@
 #include "tile/program_bytes.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "tile_generated.h"
@@ -10,16 +11,20 @@ namespace {
 using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 
-// 2: has panels of i8, which lie otherwise than readers of 1 think. 3: has nibbles.
-constexpr uint32_t kVersion = 3;
+// 2: has panels of i8, which lie otherwise than readers of 1 think. 3: has nibbles. 4: sizes differ
+// from call to call.
+constexpr uint32_t kVersion = 4;
 
 // The least version whose readers understand a program.
 uint32_t version_of(const Program& program) {
-  uint32_t version = 1;
-  for (const Kernel& kernel : program.kernels)
+  uint32_t version = program.symbols.empty() ? 1 : 4;
+  for (const Kernel& kernel : program.kernels) {
     for (const Buffer& buffer : kernel.buffers)
       if (buffer.is_packed() && buffer.dtype == DType::i8)
         version = std::max(version, buffer.layout == Layout::nibbles ? 3u : 2u);
+    for (const Axis& axis : kernel.axes)
+      if (axis.whole != 0) version = 4;
+  }
   return version;
 }
 
@@ -53,8 +58,22 @@ class Writer {
       return fb::CreateArgument(b_, int8_t(a.dtype), sizes, order);
     };
     auto inputs = tables(program.inputs, argument), outputs = tables(program.outputs, argument);
+    Offset<flatbuffers::Vector<const fb::Symbol*>> symbols;
+    Offset<flatbuffers::Vector<Offset<fb::Formula>>> formulas;
+    Offset<flatbuffers::Vector<const fb::Varying*>> varying;
+    if (!program.symbols.empty()) {
+      std::vector<fb::Symbol> all;
+      for (const Symbol& s : program.symbols)
+        all.push_back({s.factor, s.offset, s.min, s.max, s.input, s.dim});
+      symbols = b_.CreateVectorOfStructs(all);
+      formulas = tables(program.formulas, [&](const Formula& f) { return formula(f); });
+      std::vector<fb::Varying> places;
+      for (const Varying& v : program.varying)
+        places.push_back({uint32_t(v.what), v.index, v.operand, v.dim, v.formula});
+      varying = b_.CreateVectorOfStructs(places);
+    }
     b_.Finish(fb::CreateProgram(b_, version_of(program), kernels, storages, steps, inputs, outputs,
-                                program.arena_bytes),
+                                program.arena_bytes, symbols, formulas, varying),
               fb::ProgramIdentifier());
     return {b_.GetBufferPointer(), b_.GetBufferPointer() + b_.GetSize()};
   }
@@ -72,13 +91,24 @@ class Writer {
     return b_.CreateVector(items);
   }
 
+  Offset<fb::Formula> formula(const Formula& f) {
+    std::vector<uint8_t> ops;
+    std::vector<int64_t> numbers;
+    for (const Formula::Step& step : f.steps) {
+      ops.push_back(uint8_t(step.op));
+      if (step.op <= Formula::Op::symbol) numbers.push_back(step.value);
+    }
+    auto list = b_.CreateVector(ops);
+    return fb::CreateFormula(b_, list, b_.CreateVector(numbers));
+  }
+
   Offset<fb::Kernel> kernel(const Kernel& k) {
     auto name = b_.CreateSharedString(k.name);
     auto dims = tables(k.dims, [&](const std::string& d) { return b_.CreateSharedString(d); });
     auto axes = tables(k.axes, [&](const Axis& a) {
       auto axis = b_.CreateSharedString(a.name);
       fb::Extent extent = written(a.extent);
-      return fb::CreateAxis(b_, axis, uint8_t(a.kind), &extent, a.block, a.each);
+      return fb::CreateAxis(b_, axis, uint8_t(a.kind), &extent, a.block, a.each, a.whole);
     });
     auto buffers = tables(k.buffers, [&](const Buffer& x) {
       auto buffer = b_.CreateSharedString(x.name);
@@ -210,6 +240,7 @@ Result<Kernel> read_kernel(const fb::Kernel& from) {
     axis.extent = {x.extent()->dim(), x.extent()->known()};
     axis.block = x.block();
     axis.each = x.each();
+    axis.whole = x.whole();
     kernel.axes.push_back(std::move(axis));
     return {};
   }));
@@ -264,6 +295,45 @@ Result<void> read_arguments(const char* what, const flatbuffers::Vector<Offset<f
   });
 }
 
+Result<Formula> read_formula(const fb::Formula& from) {
+  TRY(std::vector<uint8_t> ops, read_numbers("operations", from.ops(), kFormulaStepsMax));
+  TRY(std::vector<int64_t> numbers, read_numbers("numbers", from.numbers(), kFormulaStepsMax));
+  Formula formula;
+  size_t next = 0;
+  for (uint8_t op : ops) {
+    bool pushes = op <= uint8_t(Formula::Op::symbol);
+    if (pushes && next == numbers.size())
+      return error(Code::invalid_file, "{} numbers, and operations that push more", next);
+    formula.steps.push_back({Formula::Op(op), pushes ? numbers[next++] : 0});
+  }
+  if (next != numbers.size())
+    return error(Code::invalid_file, "{} numbers, of which {} are used", numbers.size(), next);
+  return formula;
+}
+
+// What the sizes of calls are made of.
+Result<void> read_symbols(const fb::Program& root, Program* program) {
+  TRY_VOID(check_count("symbols", root.symbols(), kSymbolsMax));
+  if (root.symbols())
+    for (const fb::Symbol& x : items_of<fb::Symbol>(root.symbols()->Data(), root.symbols()->size()))
+      program->symbols.push_back({x.input(), x.dim(), x.factor(), x.offset(), x.min(), x.max()});
+  TRY_VOID(
+      each("formula", root.formulas(), kFormulasMax, [&](const fb::Formula& x) -> Result<void> {
+        TRY(Formula formula, read_formula(x));
+        program->formulas.push_back(std::move(formula));
+        return {};
+      }));
+  if (root.varying())
+    for (const fb::Varying& x :
+         items_of<fb::Varying>(root.varying()->Data(), root.varying()->size())) {
+      if (x.what() > uint32_t(Varying::What::operand_offset))
+        return error(Code::invalid_file, "a varying number of kind {}", x.what());
+      program->varying.push_back(
+          {Varying::What(x.what()), x.index(), x.operand(), x.dim(), x.formula()});
+    }
+  return {};
+}
+
 Result<Program> read(Bytes bytes) {
   // Fields are read where they lie, so they must lie as the writer aligned them.
   std::vector<uint64_t> aligned;
@@ -307,9 +377,10 @@ Result<Program> read(Bytes bytes) {
   TRY_VOID(read_arguments("input", root.inputs(), &program.inputs));
   TRY_VOID(read_arguments("output", root.outputs(), &program.outputs));
   program.arena_bytes = root.arena_bytes();
+  TRY_VOID(read_symbols(root, &program));
   if (root.version() < version_of(program))
-    return error(Code::invalid_file, "version {}, and layouts that only version {} has",
-                 root.version(), version_of(program));
+    return error(Code::invalid_file, "version {}, and what only version {} has", root.version(),
+                 version_of(program));
   TRY_VOID(verify(program));
   return program;
 }

@@ -178,6 +178,169 @@ TEST(TileProgram, says_what_does_not_fit) {
   EXPECT_EQ(refusal({}), "accepted");
 }
 
+// y = x reversed by columns, for 2 * n + 1 rows of 4: the sizes, strides and offset of what is
+// written into a temporary vary, and the sizes of the rest.
+Program varying_program() {
+  Program program;
+  program.kernels.push_back(parsed(R"(kernel k0(M) {
+  in x f32[M, 4]
+  out y f32[M, 4]
+  parallel m : M
+  parallel c : 4
+  %0 = load x[m, -1*c + 3]
+  store y[m, c], %0
+}
+)"));
+  program.kernels.push_back(parsed(R"(kernel k1(M) {
+  in x f32[4, M]
+  out y f32[M, 4]
+  parallel m : M
+  parallel c : 4
+  %0 = load x[c, m]
+  store y[m, c], %0
+}
+)"));
+  using Kind = Storage::Kind;
+  using What = Varying::What;
+  using Op = Formula::Op;
+  // Of 7 rows, which is the most. The temporary has 4 rows of M numbers, behind M others.
+  program.storages = {{Kind::input, 112, 0, 0, ""},
+                      {Kind::temporary, 140, 0, 0, ""},
+                      {Kind::output, 112, 0, 0, ""}};
+  program.steps = {{0, {{0, 0, {7, 4}, {4, 1}}, {1, 28, {7, 4}, {1, 7}}}, ""},
+                   {1, {{1, 28, {4, 7}, {7, 1}}, {2, 0, {7, 4}, {4, 1}}}, ""}};
+  program.inputs = {{DType::f32, {7, 4}, {}}};
+  program.outputs = {{DType::f32, {7, 4}, {}}};
+  program.arena_bytes = 192;
+  program.symbols = {{0, 0, 2, 1, 0, 3}};
+  Formula rows{
+      {{Op::number, 2}, {Op::symbol, 0}, {Op::multiply, 0}, {Op::number, 1}, {Op::add, 0}}};
+  Formula bytes = rows;
+  bytes.steps.insert(bytes.steps.end(), {{Op::number, 4}, {Op::multiply, 0}});
+  program.formulas = {rows, bytes};
+  program.varying = {{What::input_size, 0, 0, 0, 0},     {What::output_size, 0, 0, 0, 0},
+                     {What::operand_size, 0, 0, 0, 0},   {What::operand_size, 0, 1, 0, 0},
+                     {What::operand_stride, 0, 1, 1, 0}, {What::operand_offset, 0, 1, 0, 1},
+                     {What::operand_size, 1, 0, 1, 0},   {What::operand_stride, 1, 0, 0, 0},
+                     {What::operand_offset, 1, 0, 0, 1}, {What::operand_size, 1, 1, 0, 0}};
+  EXPECT_TRUE(verify(program).ok());
+  return program;
+}
+
+TEST(TileProgram, what_varies_reads_back) {
+  Program program = varying_program();
+  Result<Program> again = read_program(write_program(program));
+  ASSERT_TRUE(again.ok()) << again.error().text;
+  EXPECT_EQ(*again, program);
+}
+
+TEST(TileProgram, sizes_of_a_call_put_numbers_in_their_places) {
+  Program program = varying_program();
+  for (int64_t n : {3, 0, 2}) {
+    int64_t rows = 2 * n + 1;
+    Result<int64_t> symbol = value_of(program.symbols[0], rows);
+    ASSERT_TRUE(symbol.ok()) << symbol.error().text;
+    EXPECT_EQ(*symbol, n);
+    Result<void> done = set_sizes(program, Span<const int64_t>(&n, 1));
+    ASSERT_TRUE(done.ok()) << done.error().text;
+    EXPECT_EQ(program.inputs[0].sizes, (std::vector<int64_t>{rows, 4}));
+    EXPECT_EQ(program.storages[2].bytes, uint64_t(16 * rows));
+    EXPECT_EQ(program.steps[0].operands[1].offset, uint64_t(4 * rows));
+    EXPECT_EQ(program.steps[0].operands[1].strides, (std::vector<int64_t>{1, rows}));
+    std::vector<float> x(size_t(4 * rows)), y(x.size());
+    for (size_t i = 0; i < x.size(); i++) x[i] = float(i);
+    const void* in = x.data();
+    void* out = y.data();
+    done = interpret(program, {&in, 1}, {&out, 1}, [](const std::string&) { return Bytes(); });
+    ASSERT_TRUE(done.ok()) << done.error().text;
+    for (size_t i = 0; i < x.size(); i++) EXPECT_EQ(y[i], x[i / 4 * 4 + 3 - i % 4]);
+  }
+  EXPECT_EQ(set_sizes(program, std::vector<int64_t>{3}).ok(), true);
+  EXPECT_EQ(program, varying_program());
+  EXPECT_EQ(value_of(program.symbols[0], 4).error().text,
+            "input 0: dimension 0 has size 4; 2 * n + 1 with an n from 0 to 3 is wanted");
+  EXPECT_EQ(value_of(program.symbols[0], 9).error().text,
+            "input 0: dimension 0 has size 9; 2 * n + 1 with an n from 0 to 3 is wanted");
+}
+
+TEST(TileProgram, says_what_does_not_fit_of_what_varies) {
+  using Op = Formula::Op;
+  auto changed = [](auto change) {
+    Program program = varying_program();
+    change(program);
+    return refusal(program);
+  };
+  EXPECT_EQ(changed([](Program& p) { p.symbols[0].input = 1; }),
+            "tile program: symbol 0: dimension 0 of input 1, which is not there");
+  EXPECT_EQ(changed([](Program& p) { p.symbols[0].factor = 0; }),
+            "tile program: symbol 0: factor 0, bounds 0 to 3");
+  EXPECT_EQ(changed([](Program& p) { p.formulas[0].steps.pop_back(); }),
+            "tile program: formula 0: 2 results");
+  EXPECT_EQ(changed([](Program& p) { p.formulas[0].steps[1].value = 1; }),
+            "tile program: formula 0: symbol 1 of 1");
+  EXPECT_EQ(changed([](Program& p) {
+              p.formulas[0].steps.insert(p.formulas[0].steps.begin(), {Op::add, 0});
+            }),
+            "tile program: formula 0: an operation on 0 numbers");
+  EXPECT_EQ(changed([](Program& p) { p.varying[2].operand = 2; }),
+            "tile program: varying number 2: kind 2, dimension 0 of 2 of 0 by formula 0 of 2");
+  EXPECT_EQ(changed([](Program& p) {
+              p.formulas[1] = {{{Op::number, 1}, {Op::symbol, 1 << 20}}};
+            }),
+            "tile program: formula 1: symbol 1048576 of 1");
+  // Sound at the largest sizes, and not at others.
+  auto at_sizes = [](int64_t n, auto change) {
+    Program program = varying_program();
+    change(program);
+    EXPECT_EQ(refusal(program), "accepted");
+    Result<void> done = set_sizes(program, Span<const int64_t>(&n, 1));
+    return done.ok() ? "accepted" : done.error().text;
+  };
+  EXPECT_EQ(at_sizes(2, [](Program&) {}), "accepted");
+  EXPECT_EQ(at_sizes(1, [](Program& p) { p.varying.pop_back(); }),
+            "step 1: kernel k1: buffer y: dimension 0 has size 7; 3 is wanted");
+  EXPECT_EQ(at_sizes(2, [](Program& p) { p.formulas[1].steps[5].value = 40; }),
+            "step 0: offset 200 into a storage of 140 bytes");
+  EXPECT_EQ(at_sizes(2, [](Program& p) { p.formulas[1].steps[5].value = 1; }),
+            "step 0: offset 5 into a storage of 140 bytes");
+  EXPECT_EQ(at_sizes(2, [](Program& p) { p.formulas[1].steps[5].value = -4; }),
+            "formula 1 gives -20 for a size or an offset");
+  EXPECT_EQ(at_sizes(2, [](Program& p) { p.formulas[1].steps[5].value = INT64_MAX; }),
+            "formula 1 has no value in 64 bits");
+  EXPECT_EQ(at_sizes(2,
+                     [](Program& p) {
+                       p.formulas[0].steps[2].op = Op::minimum;  // min(2, n) + 1
+                     }),
+            "accepted");
+  EXPECT_EQ(
+      at_sizes(0,
+               [](Program& p) {
+                 p.formulas[1].steps = {{Op::number, 20}, {Op::symbol, 0}, {Op::floor_divide, 0}};
+               }),
+      "formula 1 has no value in 64 bits");
+}
+
+TEST(TileProgram, every_flipped_bit_of_what_varies_is_refused_or_sound) {
+  std::vector<uint8_t> bytes = write_program(varying_program());
+  size_t refused = 0, ran = 0;
+  for (size_t bit = 0; bit < bytes.size() * 8; bit++) {
+    std::vector<uint8_t> changed = bytes;
+    changed[bit / 8] ^= uint8_t(1 << bit % 8);
+    Result<Program> read = read_program(changed);
+    refused += !read.ok();
+    for (int64_t n : {3, 1, 0}) {
+      if (!read.ok()) break;
+      std::vector<int64_t> symbols(read->symbols.size(), n);
+      if (!set_sizes(*read, symbols).ok()) continue;
+      Result<void> done = run(*read);
+      EXPECT_TRUE(done.ok() || !done.error().text.empty());
+      ran += done.ok();
+    }
+  }
+  EXPECT_GT(refused, 1000u);
+  EXPECT_GT(ran, 100u);
+}
+
 TEST(TileProgram, packed_bytes_end_with_the_sums_of_their_columns) {
   Result<Kernel> kernel = parse_kernel(R"(kernel k(M) {
     in x i8[M, 5]

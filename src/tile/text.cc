@@ -38,6 +38,7 @@ class Printer {
         text_ += " each";
       else if (axis.kind == AxisKind::serial)
         text_ += fmt::format(" block {}", axis.block);
+      if (axis.whole > 0) text_ += fmt::format(" whole {}", axis.whole);
       text_ += '\n';
     }
     for (const Instruction& i : kernel_.body) line(i);
@@ -337,6 +338,9 @@ class Parser {
       if (kind == AxisKind::serial) a.block = 1;
     } else if (try_word("block")) {
       TRY(a.block, integer());
+      if (try_word("whole")) {
+        TRY(a.whole, integer());
+      }
     }
     kernel_.axes.push_back(std::move(a));
     return {};

@@ -122,9 +122,10 @@ class Verifier {
       bool serial = a.kind == AxisKind::serial;
       if (a.kind > AxisKind::serial || (a.each && a.kind == AxisKind::span) ||
           (serial ? a.block < 1 || a.block > 65536 : a.block != 0) ||
-          (serial && a.each && a.block != 1))
-        return error(Code::invalid_file, "axis {}: kind {}, block {}, each {} do not fit", a.name,
-                     int(a.kind), a.block, a.each);
+          (serial && a.each && a.block != 1) || a.whole < 0 || a.whole > 65536 ||
+          (a.whole > 0 && (!serial || a.each)))
+        return error(Code::invalid_file, "axis {}: kind {}, block {}, whole {}, each {} do not fit",
+                     a.name, int(a.kind), a.block, a.whole, a.each);
     }
     return {};
   }

@@ -433,8 +433,18 @@ class KernelEmitter {
     std::string extent = size_text(axis(a).extent);
     if (!is_serial(a)) return extent;
     int64_t known = known_size(axis(a).extent), block = axis(a).block;
-    if (known >= 0) return std::to_string(std::min(known, block));
+    if (known >= 0) return std::to_string(std::min(known, axis(a).step(known)));
+    if (axis(a).whole >= block)
+      return fmt::format("({0} > {1} ? {2} : {0})", extent, axis(a).whole, block);
     return block == 1 ? "1" : fmt::format("({0} < {1} ? {0} : {1})", extent, block);
+  }
+  // Indices per step of a serial axis.
+  std::string block_text(AxisId a) const {
+    int64_t known = known_size(axis(a).extent), block = axis(a).block, whole = axis(a).whole;
+    if (known >= 0) return std::to_string(axis(a).step(known));
+    if (whole == 0) return std::to_string(block);
+    std::string extent = size_text(axis(a).extent);
+    return fmt::format("({0} > {1} ? {2} : {0})", extent, whole, block);
   }
   std::string element(ValueId v) const {
     std::vector<AxisId> axes = inner_axes(type(v).axes);
@@ -1164,7 +1174,7 @@ class KernelEmitter {
     }
     size_t a = size_t(i.axes[0]);
     std::string extent = size_text(k_.axes[a].extent);
-    int64_t block = k_.axes[a].block;
+    std::string block = block_text(AxisId(a));
     bool each = k_.axes[a].each;
     std::string at = each ? axis_names_[a] : first_names_[a];
     *out += fmt::format("{0}for (int64_t {1} = 0; {1} < {2}; {1} += {3}) {{\n", indent_, at, extent,

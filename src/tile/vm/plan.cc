@@ -66,7 +66,11 @@ Result<Plan> Plan::make(const Kernel& kernel, Span<const BufferView> shapes,
           panel_shape(kernel.buffers[b], {sizes.data(), sizes.size()}).value_or(PanelShape{});
     }
   state->table = &table;
-  for (const Axis& axis : kernel.axes) state->extent.push_back(size_of(axis.extent, dims));
+  for (Axis& axis : state->kernel.axes) {
+    int64_t extent = size_of(axis.extent, dims);
+    if (axis.kind == AxisKind::serial) axis.block = axis.step(extent);
+    state->extent.push_back(extent);
+  }
   TRY_VOID(state->make(threads, schedule));
   return Plan(std::move(state));
 }
