@@ -16,16 +16,64 @@ std::optional<tile::ValueId> TileLowering::broadcast(ValueId tensor, const TileI
              return build.kernel().axes[size_t(term.axis)].extent == tile::known(1);
            });
   };
-  for (size_t d = 0; d < rank; d++)
-    if (type(tensor).sizes[d].value == 1 && !has_one(own[d])) own[d] = tile::at(0);
+  for (size_t d = 0; d < rank; d++) {
+    SymInt size = shape(tensor, int(d));
+    if (size == SymInt(1) && !has_one(own[d])) {
+      own[d] = tile::at(0);
+      continue;
+    }
+    // Sizes that a call tells must be the same for sure: else one of them might be 1 there.
+    const std::vector<tile::Term>& terms = own[d].terms;
+    if (terms.size() > 1 || (terms.size() == 1 && own[d] != tile::along(terms[0].axis))) continue;
+    tile::Extent along =
+        terms.empty() ? tile::known(1) : build.kernel().axes[size_t(terms[0].axis)].extent;
+    bool is_told = !size.is_known() || along.dim != tile::kNone;
+    if (is_told && along != extent(size)) return std::nullopt;
+  }
   return at(tensor, own);
 }
 
-tile::Index TileLowering::parallel(int64_t size) {
-  return size == 1 ? tile::at(0) : tile::along(build.parallel(tile::known(size)));
+tile::Extent TileLowering::extent(SymInt size) {
+  if (size.is_known()) return tile::known(size.value);
+  for (const auto& [expr, dim] : dims_)
+    if (expr == size.expr) return dim;
+  tile::Extent dim = build.dim(fmt::format("d{}", dims_.size()));
+  dims_.push_back({size.expr, dim});
+  return dim;
 }
-tile::Index TileLowering::each(int64_t size) {
-  return size == 1 ? tile::at(0) : tile::along(build.each(tile::known(size)));
+
+tile::Index TileLowering::parallel(SymInt size) {
+  return size == SymInt(1) ? tile::at(0) : tile::along(build.parallel(extent(size)));
+}
+tile::Index TileLowering::each(SymInt size) {
+  return size == SymInt(1) ? tile::at(0) : tile::along(build.each(extent(size)));
+}
+
+tile::ValueId TileLowering::share_of(Span<const tile::AxisId> axes) {
+  double known = 1;
+  tile::ValueId told = tile::kNone;
+  for (tile::AxisId axis : axes) {
+    tile::Extent extent = build.kernel().axes[size_t(axis)].extent;
+    if (extent.dim == tile::kNone) {
+      known *= double(extent.known);
+      continue;
+    }
+    tile::ValueId count = build.extent(axis);
+    told = told == tile::kNone ? count : build.mul(told, count);
+  }
+  if (told == tile::kNone) return build.constant(1 / known);
+  if (known != 1) told = build.mul(told, build.constant(known, DType::i64));
+  return build.unary(tile::Unary::recip, build.cast(told, DType::f32));
+}
+
+int64_t TileLowering::number(SymInt size) const {
+  is_refused_ |= !size.is_known();
+  return size.is_known() ? size.value : 1;
+}
+
+int64_t TileLowering::likely(SymInt size) const {
+  int64_t hint = symbols.hint(size);
+  return hint > 0 ? hint : std::max<int64_t>(symbols.bounds(size).min, 1);
 }
 
 std::optional<tile::ValueId> TileLowering::operand(const Argument& argument, DType dtype,
@@ -47,7 +95,7 @@ std::optional<tile::ValueId> TileLowering::operand(const Argument& argument, DTy
 
 std::vector<int64_t> TileLowering::sizes(ValueId id) const {
   std::vector<int64_t> known;
-  for (const SymInt& size : type(id).sizes) known.push_back(size.value);
+  for (const SymInt& size : type(id).sizes) known.push_back(number(size));
   return known;
 }
 

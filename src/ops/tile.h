@@ -18,10 +18,13 @@ namespace sconce {
 // One index per dimension of a tensor.
 using TileIndex = std::vector<tile::Index>;
 
-// What a rule works with: the kernel being built and the tensors of the graph. Sizes are known.
+// What a rule works with: the kernel being built and the tensors of the graph. Their sizes are
+// numbers, or expressions that a call tells: shape() gives either, size() and sizes() give numbers,
+// and a rule that asks those for one that is not known does not take the node.
 class TileLowering {
  public:
-  TileLowering(const Graph& graph, tile::Builder& build) : build(build), graph(graph) {}
+  TileLowering(const Graph& graph, SymbolTable& symbols, tile::Builder& build)
+      : build(build), graph(graph), symbols(symbols) {}
   virtual ~TileLowering() = default;
 
   // The element of a tensor at `index`: computed here when the tensor is part of this kernel, else
@@ -57,22 +60,40 @@ class TileLowering {
   // True when neighbours along this dimension are neighbours in memory.
   virtual bool is_innermost(ValueId tensor, int dim) const = 0;
 
+  // A size in the kernel that is built: a dim of it when a call tells it.
+  tile::Extent extent(SymInt size);
   // An axis for a dimension of a result: none for size 1.
-  tile::Index parallel(int64_t size);
-  tile::Index each(int64_t size);
+  tile::Index parallel(SymInt size);
+  tile::Index each(SymInt size);
+  tile::AxisId span(SymInt size) { return build.span(extent(size)); }
+  // 1 / how many indices these axes have together, as f32.
+  tile::ValueId share_of(Span<const tile::AxisId> axes);
   // An argument that is a tensor or a number, as a value of `dtype`.
   std::optional<tile::ValueId> operand(const Argument& argument, DType dtype,
                                        const TileIndex& index);
 
   const TensorType& type(ValueId id) const { return graph.type(id).tensor; }
+  const std::vector<SymInt>& shape(ValueId id) const { return type(id).sizes; }
+  SymInt shape(ValueId id, int dim) const { return type(id).sizes[size_t(dim)]; }
   std::vector<int64_t> sizes(ValueId id) const;
-  int64_t size(ValueId id, int dim) const { return type(id).sizes[size_t(dim)].value; }
+  int64_t size(ValueId id, int dim) const { return number(shape(id, dim)); }
   int rank(ValueId id) const { return int(type(id).sizes.size()); }
+  // A size as a number. What is not known is 1, and is_refused() from then on.
+  int64_t number(SymInt size) const;
+  bool is_refused() const { return is_refused_; }
+  // A size to choose by what never decides whether a result is right: the one at export, if
+  // unknown.
+  int64_t likely(SymInt size) const;
 
   tile::Builder& build;
   const Graph& graph;
+  SymbolTable& symbols;
   // What a rule with several elements a step keeps for the others of them.
   std::vector<tile::ValueId> kept;
+
+ private:
+  std::vector<std::pair<ExprId, tile::Extent>> dims_;  // of the kernel
+  mutable bool is_refused_ = false;
 };
 
 struct TileRule {

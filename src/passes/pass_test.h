@@ -39,7 +39,7 @@ inline std::unique_ptr<Program> parse_completed(const std::string& text) {
 // A target that runs every operator with a kernel, but for those named.
 inline PassContext target_without(std::set<std::string> missing = {}) {
   PassContext context;
-  context.has_node = [missing](const Op& op, const Program&, const Graph&, const Node&) {
+  context.has_node = [missing](const Op& op, Program&, const Graph&, const Node&) {
     return op.kernel && !missing.count(op.name);
   };
   return context;

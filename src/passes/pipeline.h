@@ -13,7 +13,7 @@ namespace sconce {
 // What a pass may know of the target: which operators it has. Passes never learn its name.
 struct PassContext {
   // True when the target runs this node as it stands.
-  std::function<bool(const Op&, const Program&, const Graph&, const Node&)> has_node;
+  std::function<bool(const Op&, Program&, const Graph&, const Node&)> has_node;
   QuantizedGraphs quantized = QuantizedGraphs::as_they_are;
 };
 

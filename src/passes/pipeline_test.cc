@@ -240,7 +240,7 @@ method forward(%x: f32[2]) {
   return %b
 })");
   PassContext nothing;
-  nothing.has_node = [](const Op&, const Program&, const Graph&, const Node&) { return false; };
+  nothing.has_node = [](const Op&, Program&, const Graph&, const Node&) { return false; };
   Result<void> done = run_pipeline(*program, nothing, {});
   ASSERT_FALSE(done.ok());
   EXPECT_NE(done.error().text.find("aten::erf  at model.py:3"), std::string::npos)

@@ -128,41 +128,55 @@ TEST(CpuBackend, a_table_that_is_also_a_weight_is_stored_once) {
   EXPECT_EQ(compile_for_cpu(text).program.named_data.size(), 2u);
 }
 
-TEST(CpuBackend, running_allocates_nothing) {
-  CompiledForTest made = compile_for_cpu(kNetwork);
+// A method of one input, loaded as embedders do.
+struct Embedded {
+  CompiledForTest made;
   Program program;
-  Diagnostic diagnostic;
-  ASSERT_TRUE(Program::load(Bytes(made.file), &program, &diagnostic).ok()) << diagnostic.text;
-  MethodMeta meta;
-  ASSERT_TRUE(program.find_method("forward", &meta, &diagnostic).ok());
-  uint64_t arena_bytes = 0;
-  ASSERT_TRUE(
-      Method::arena_bytes(program, "forward", all_delegates(), &arena_bytes, &diagnostic).ok());
-  std::vector<uint64_t> arena(arena_bytes / 8 + 2), memory(meta.memory_bytes(0) / 8 + 2);
-  PlannedMemory planned{{reinterpret_cast<uint8_t*>(memory.data()), size_t(meta.memory_bytes(0))}};
   Method method;
-  ASSERT_TRUE(method
-                  .load(program, "forward",
-                        {.arena = {reinterpret_cast<uint8_t*>(arena.data()), arena_bytes},
-                         .planned = {&planned, 1},
-                         .kernels = all_kernels(),
-                         .delegates = all_delegates()},
-                        &diagnostic)
-                  .ok())
-      << diagnostic.text;
-  std::vector<float> x(2 * 9 * 16, 0.5f);
-  Argument input = Argument::of(x.data(), DType::f32, {2, 9, 16});
-  Tensor tensor = input.tensor;
-  tensor.sizes = input.sizes.data();
-  tensor.rank = 3;
-  Value value = Value::of(&tensor);
-  ASSERT_TRUE(method.set_input(0, value, &diagnostic).ok()) << diagnostic.text;
-  long before = g_allocations;
-  Status status = method.execute({}, &diagnostic);
-  long after = g_allocations;
-  ASSERT_TRUE(status.ok()) << diagnostic.text;
-  EXPECT_EQ(after - before, 0);
-}
+  Diagnostic diagnostic;
+  std::vector<uint64_t> arena, memory;
+  PlannedMemory planned;
+
+  explicit Embedded(const std::string& text) : made(compile_for_cpu(text)) {
+    EXPECT_TRUE(Program::load(Bytes(made.file), &program, &diagnostic).ok()) << diagnostic.text;
+    MethodMeta meta;
+    EXPECT_TRUE(program.find_method("forward", &meta, &diagnostic).ok());
+    uint64_t arena_bytes = 0;
+    EXPECT_TRUE(
+        Method::arena_bytes(program, "forward", all_delegates(), &arena_bytes, &diagnostic).ok());
+    arena.resize(arena_bytes / 8 + 2);
+    memory.resize(meta.memory_bytes(0) / 8 + 2);
+    planned = {{reinterpret_cast<uint8_t*>(memory.data()), size_t(meta.memory_bytes(0))}};
+    EXPECT_TRUE(method
+                    .load(program, "forward",
+                          {.arena = {reinterpret_cast<uint8_t*>(arena.data()), arena_bytes},
+                           .planned = {&planned, 1},
+                           .kernels = all_kernels(),
+                           .delegates = all_delegates()},
+                          &diagnostic)
+                    .ok())
+        << diagnostic.text;
+  }
+
+  // How often running allocates.
+  long run(std::vector<int32_t> sizes) {
+    size_t count = 1;
+    for (int32_t size : sizes) count *= size_t(size);
+    std::vector<float> x(count, 0.5f);
+    Tensor tensor = Argument::of(x.data(), DType::f32, sizes).tensor;
+    tensor.sizes = sizes.data();
+    tensor.rank = uint8_t(sizes.size());
+    Value value = Value::of(&tensor);
+    EXPECT_TRUE(method.set_input(0, value, &diagnostic).ok()) << diagnostic.text;
+    long before = g_allocations;
+    Status status = method.execute({}, &diagnostic);
+    long after = g_allocations;
+    EXPECT_TRUE(status.ok()) << diagnostic.text;
+    return after - before;
+  }
+};
+
+TEST(CpuBackend, running_allocates_nothing) { EXPECT_EQ(Embedded(kNetwork).run({2, 9, 16}), 0); }
 
 TEST(CpuBackend, a_file_without_a_constant_says_which) {
   CompiledForTest made = compile_for_cpu(kNetwork);
@@ -217,6 +231,164 @@ TEST(CpuBackend, every_flipped_bit_of_a_payload_is_refused_or_sound) {
     ASSERT_TRUE(module.ok());
     Result<std::vector<Argument>> results = module->execute("forward", inputs);
     EXPECT_TRUE(results.ok() || !results.error().text.empty());
+  }
+}
+
+// An encoder's layer and more on it, of batch `b` and length `s`: letters are sizes that a call
+// tells, numbers are fixed.
+std::string encoder(const std::string& b, const std::string& s) {
+  bool varies = b == "b";
+  std::string text = varies ? R"(
+    symbol b in [1, 4]
+    symbol s in [2, 300])"
+                            : "";
+  text += R"(
+    constant @w: f32[16, 16] = omitted 0000000000000001
+    constant @g: f32[16] = omitted 0000000000000002
+    method forward(%x: f32[B, S, 16] as x) {
+      %w = constant @w
+      %g = constant @g
+)";
+  if (varies)
+    text += R"(
+      %b: int(b) = aten::sym_size.int(%x, 0)
+      %s: int(s) = aten::sym_size.int(%x, 1)
+)";
+  text += R"(
+      %q: f32[B, S, 16] = aten::linear(%x, %w, %g)
+      %h: f32[B, S, 2, 8] = aten::view(%q, [$B, $S, 2, 8])
+      %t: f32[B, 2, S, 8] = aten::permute(%h, [0, 2, 1, 3])
+      %a: f32[B, 2, S, 8] = aten::scaled_dot_product_attention(%t, %t, %t, none, 0.0, true, none, false)
+      %u: f32[B, S, 2, 8] = aten::permute(%a, [0, 2, 1, 3])
+      %v: f32[B, S, 16] = aten::view(%u, [$B, $S, 16])
+      %r: f32[B, S, 16] = aten::add.Tensor(%v, %x)
+      %n: f32[B, S, 16] = aten::layer_norm(%r, [16], %g, none, 1e-05, true)
+      %y: f32[B, S, 16] = aten::gelu(%n)
+      %m: f32[B, 16] = aten::mean.dim(%y, [1], false)
+      %z: f32[B, 16, 1] = aten::unsqueeze(%m, 2)
+      %e: f32[B, 16, S] = aten::expand(%z, [$B, 16, $S])
+      %c: f32[B, S, 16] = aten::permute(%y, [0, 2, 1])
+      %l: f32[B, 16] = aten::select.int(%y, 1, -1)
+      %f: f32[B, 16] = aten::_softmax(%l, 1, false)
+      return %y, %e, %f
+    })";
+  auto put = [&](const std::string& from, const std::string& to) {
+    for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+      text.replace(at, from.size(), to);
+  };
+  put("$B", varies ? "%b" : b);
+  put("$S", varies ? "%s" : s);
+  put("[B", "[" + b);
+  put(" S", " " + s);
+  return text;
+}
+
+std::string fixed_encoder(int b, int s) { return encoder(std::to_string(b), std::to_string(s)); }
+std::string varying_encoder() { return encoder("b", "s"); }
+
+std::vector<std::vector<uint8_t>> run_of_size(Module& module, int b, int s) {
+  std::vector<float> x(size_t(b * s) * 16);
+  for (size_t i = 0; i < x.size(); i++) x[i] = float(int(i * 7 % 23) - 9) / 8;
+  std::vector<Argument> inputs = {Argument::of(x.data(), DType::f32, {b, s, 16})};
+  Result<std::vector<Argument>> results = module.execute("forward", inputs);
+  EXPECT_TRUE(results.ok()) << results.error().text;
+  std::vector<std::vector<uint8_t>> bytes;
+  if (!results.ok()) return bytes;
+  for (Argument& result : *results) {
+    Bytes all = result.bytes();
+    bytes.emplace_back(all.begin(), all.end());
+  }
+  EXPECT_EQ((*results)[0].sizes, (std::vector<int32_t>{b, s, 16}));
+  EXPECT_EQ((*results)[1].sizes, (std::vector<int32_t>{b, 16, s}));
+  return bytes;
+}
+
+TEST(CpuBackendOfVaryingSizes, fixed_ones_are_right) { run_and_compare(fixed_encoder(2, 9), 1); }
+
+TEST(CpuBackendOfVaryingSizes, gives_the_bits_of_fixed_ones_while_sizes_grow_and_shrink) {
+  CompiledForTest made = compile_for_cpu(varying_encoder());
+  EXPECT_EQ(made.calls, 1u);
+  EXPECT_EQ(made.program.methods[0].chains[0].instructions.size(), 1u);
+  for (int threads : {1, 3}) {
+    Result<Module> module = Module::load(Bytes(made.file), {.threads = threads});
+    ASSERT_TRUE(module.ok()) << module.error().text;
+    // Both bounds; more sizes than are remembered; again what was forgotten; steps of attention
+    // that are whole, and that are not.
+    for (auto [b, s] : std::initializer_list<std::pair<int, int>>{{1, 2},
+                                                                  {4, 300},
+                                                                  {1, 2},
+                                                                  {2, 9},
+                                                                  {3, 256},
+                                                                  {1, 257},
+                                                                  {4, 2},
+                                                                  {1, 300},
+                                                                  {2, 17},
+                                                                  {1, 33},
+                                                                  {2, 9},
+                                                                  {4, 300},
+                                                                  {1, 2}}) {
+      CompiledForTest fixed = compile_for_cpu(fixed_encoder(b, s));
+      Result<Module> same = Module::load(Bytes(fixed.file));
+      ASSERT_TRUE(same.ok()) << same.error().text;
+      EXPECT_EQ(run_of_size(*module, b, s), run_of_size(*same, b, s)) << b << " of " << s;
+    }
+  }
+}
+
+TEST(CpuBackendOfVaryingSizes, sizes_seen_before_allocate_nothing) {
+  Embedded embedded(varying_encoder());
+  EXPECT_GT(embedded.run({2, 9, 16}), 0);
+  EXPECT_EQ(embedded.run({2, 9, 16}), 0);
+  EXPECT_GT(embedded.run({1, 30, 16}), 0);
+  EXPECT_EQ(embedded.run({2, 9, 16}), 0);
+  EXPECT_EQ(embedded.run({1, 30, 16}), 0);
+}
+
+TEST(CpuBackendOfVaryingSizes, sizes_out_of_bounds_are_an_error_with_their_place) {
+  CompiledForTest made = compile_for_cpu(varying_encoder());
+  // Without the checks of the method's own inputs, which come first.
+  std::erase_if(made.program.named_data,
+                [](const PteNamedData& data) { return data.key == "sconce.constraints"; });
+  std::vector<uint8_t> file = write_pte(made.program)->joined();
+  Result<Module> module = Module::load(Bytes(file));
+  ASSERT_TRUE(module.ok()) << module.error().text;
+  std::vector<float> x(16, 0.5f);
+  std::vector<Argument> inputs = {Argument::of(x.data(), DType::f32, {1, 1, 16})};
+  Result<std::vector<Argument>> results = module->execute("forward", inputs);
+  ASSERT_FALSE(results.ok());
+  EXPECT_NE(results.error().text.find("input 0: dimension 1 has size 1; from 2 to 300 is wanted"),
+            std::string::npos)
+      << results.error().text;
+}
+
+TEST(CpuBackendOfVaryingSizes, every_flipped_bit_of_a_payload_is_refused_or_sound) {
+  CompiledForTest made = compile_for_cpu(R"(
+    symbol b in [1, 6]
+    constant @w: f32[3, 4] = omitted 0000000000000001
+    method forward(%x: f32[b, 4] as x) {
+      %w = constant @w
+      %y: f32[b, 3] = aten::linear(%x, %w, none)
+      %t: f32[3, b] = aten::permute(%y, [1, 0])
+      %z: f32[3, b] = aten::_softmax(%t, 1, false)
+      return %z
+    })");
+  std::vector<float> x(24, 0.5f);
+  Bytes from = made.program.methods[0].delegates[0].data;
+  std::vector<uint8_t> payload(from.begin(), from.end());
+  for (size_t bit = 0; bit < 8 * payload.size(); bit++) {
+    std::vector<uint8_t> changed = payload;
+    changed[bit / 8] ^= uint8_t(1 << bit % 8);
+    made.program.methods[0].delegates[0].data = changed;
+    Result<PteFile> file = write_pte(made.program);
+    ASSERT_TRUE(file.ok());
+    std::vector<uint8_t> bytes = file->joined();
+    Result<Module> module = Module::load(Bytes(bytes));
+    ASSERT_TRUE(module.ok());
+    for (int b : {2, 6, 1}) {
+      std::vector<Argument> inputs = {Argument::of(x.data(), DType::f32, {b, 4})};
+      Result<std::vector<Argument>> results = module->execute("forward", inputs);
+      EXPECT_TRUE(results.ok() || !results.error().text.empty());
+    }
   }
 }
 

@@ -18,6 +18,8 @@ std::vector<Level> find_levels(const Graph& graph, const std::function<bool(cons
     bool taken = takes(node);
     size_t here = 0;
     Graph::for_each_use(node, [&](ValueId used) {
+      // Integers of a node that is taken are sizes, which its call learns by itself.
+      if (taken && graph.type(used).kind == Type::Kind::integer) return;
       here = std::max(here, level[size_t(used)] + (!taken && is_taken[size_t(used)]));
     });
     // Numbers drawn by lot depend on the order in which they are drawn.

@@ -13,7 +13,7 @@ struct Target {
   const char* name;         // as given to --target
   const char* description;  // one line for --help
   // True when the target runs this node as it stands.
-  bool (*has_node)(const Op& op, const Program& program, const Graph& graph, const Node& node);
+  bool (*has_node)(const Op& op, Program& program, const Graph& graph, const Node& node);
   QuantizedGraphs quantized;
   // Makes calls of a backend of the nodes that it takes; the others are for kernels. Null: none.
   Result<void> (*partition)(Program& program, Graph& graph);

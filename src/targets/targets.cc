@@ -48,7 +48,7 @@ bool stock_takes(const Op& op, const Graph& graph, const Node& node) {
 // A linear stays whole when its weight is used elsewhere too, as a tied embedding is: its parts
 // would need a transposed copy. Otherwise the portable kernels do, which every build of ExecuTorch
 // has.
-bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& node) {
+bool portable_has(const Op& op, Program&, const Graph& graph, const Node& node) {
   if (!op.kernel || !stock_has_kernel(op.kernel->name) || !stock_takes(op, graph, node))
     return false;
   if (std::string_view(op.kernel->name) == "aten::linear.out") {
@@ -65,13 +65,13 @@ bool portable_has(const Op& op, const Program&, const Graph& graph, const Node& 
 
 // On stock ExecuTorch our library adds kernels under names that stock has none for; where it has
 // one, that one runs there. Integers where tile programs have them; else numbers are faster.
-bool cpu_has(const Op& op, const Program& program, const Graph& graph, const Node& node) {
+bool cpu_has(const Op& op, Program& program, const Graph& graph, const Node& node) {
   if (node.op.starts_with("int8::")) return can_lower(program, graph, node);
   return op.kernel && (!stock_has_kernel(op.kernel->name) || stock_takes(op, graph, node));
 }
 
 // Left whole for XNNPACK; what it lacks is for stock's kernels.
-bool xnnpack_has(const Op& op, const Program& program, const Graph& graph, const Node& node) {
+bool xnnpack_has(const Op& op, Program& program, const Graph& graph, const Node& node) {
   return xnn_can_lower(program, graph, node) || portable_has(op, program, graph, node);
 }
 

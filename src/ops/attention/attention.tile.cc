@@ -16,9 +16,20 @@ using Value = std::optional<tile::ValueId>;
 
 // Keys that one step takes. Part of the kernel: it decides where the softmax is rescaled. Scores of
 // so many keys stay in the second cache, and up to that no step is left with a few.
-int64_t keys_per_step(int64_t keys) {
+AxisId keys_axis(TileLowering& l, SymInt keys) {
   constexpr int64_t kAtOnce = 256, kMany = 128;
-  return keys <= kAtOnce ? std::max<int64_t>(keys, 1) : kMany;
+  if (!keys.is_known()) return l.build.serial(l.extent(keys), kMany, kAtOnce);
+  int64_t step = keys.value <= kAtOnce ? std::max<int64_t>(keys.value, 1) : kMany;
+  return l.build.serial(tile::known(keys.value), step);
+}
+
+// How many heads of queries share one of keys and values; 1 when each has its own.
+int64_t queries_per_key(const TileLowering& l, const Node& node) {
+  int heads = l.rank(node.results[0]) - 3;
+  if (heads < 0 || number_argument(node, 7).value_or(0) == 0) return 1;
+  int64_t of_queries = l.number(l.shape(node.results[0], heads)),
+          of_keys = l.number(l.shape(*tensor_argument(node, 1), heads));
+  return of_keys > 0 && of_queries % of_keys == 0 ? of_queries / of_keys : 1;
 }
 
 std::optional<TileIndex> attention_axes(TileLowering& l, const Node& node) {
@@ -29,10 +40,19 @@ std::optional<TileIndex> attention_axes(TileLowering& l, const Node& node) {
   for (ValueId x : {*q, *k, *v})
     if (l.type(x).dtype != DType::f32) return std::nullopt;
   TileIndex at;
-  auto sizes = l.sizes(node.results[0]);
-  for (size_t d = 0; d + 2 < sizes.size(); d++) at.push_back(l.each(sizes[d]));
+  const auto& sizes = l.shape(node.results[0]);
+  int64_t shared = queries_per_key(l, node);
+  for (size_t d = 0; d + 2 < sizes.size(); d++) {
+    if (shared == 1 || d + 3 != sizes.size()) {
+      at.push_back(l.each(sizes[d]));
+      continue;
+    }
+    tile::Index head = l.each(l.shape(*k, int(d)));
+    for (tile::Term& term : head.terms) term.factor = shared;
+    at.push_back(head + l.each(shared));
+  }
   at.push_back(l.parallel(sizes[sizes.size() - 2]));
-  at.push_back(tile::along(l.build.span(tile::known(sizes.back()))));
+  at.push_back(tile::along(l.span(sizes.back())));
   return at;
 }
 
@@ -43,18 +63,23 @@ Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
   if (!dropout || *dropout != 0 || !causal || (mask && *causal != 0)) return std::nullopt;
   size_t batch = at.size() - 2;
   int rank = l.rank(q);
-  int64_t width = l.size(q, rank - 1), keys = l.size(k, rank - 2);
+  int64_t width = l.size(q, rank - 1);
+  SymInt keys = l.shape(k, rank - 2);
+  if (l.shape(q, rank - 2) != l.shape(node.results[0], rank - 2) || l.shape(v, rank - 2) != keys)
+    return std::nullopt;
   double scale = number_argument(node, 6).value_or(1 / std::sqrt(double(width)));
 
   // Batches of keys and values: their own, one for all, or one for each group of queries' heads.
   TileIndex outer;
   for (size_t d = 0; d < batch; d++) {
-    int64_t of_queries = l.size(node.results[0], int(d)), of_keys = l.size(k, int(d));
-    if (l.size(v, int(d)) != of_keys || l.size(q, int(d)) != of_queries) return std::nullopt;
+    SymInt of_queries = l.shape(node.results[0], int(d)), of_keys = l.shape(k, int(d));
+    if (l.shape(v, int(d)) != of_keys || l.shape(q, int(d)) != of_queries) return std::nullopt;
     if (of_keys == of_queries)
       outer.push_back(at[d]);
-    else if (of_keys == 1)
+    else if (of_keys == SymInt(1))
       outer.push_back(tile::at(0));
+    else if (d + 1 == batch && queries_per_key(l, node) > 1)
+      outer.push_back(tile::along(at[d].terms[0].axis));
     else
       return std::nullopt;
   }
@@ -66,7 +91,7 @@ Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
   std::vector<AxisId> rows_and_column = rows;
   rows_and_column.push_back(column);
   AxisId inner = b.span(tile::known(width));
-  AxisId key = b.serial(tile::known(keys), keys_per_step(keys));
+  AxisId key = keys_axis(l, keys);
 
   TileIndex from_q = at;
   from_q.back() = tile::along(inner);

@@ -23,7 +23,7 @@ std::optional<Convolution> read(const TileLowering& l, const Node& node) {
 }
 
 // Squares of so many results a side by Winograd's method; 1: the direct way.
-int winograd_tile(const TileLowering& l, const Convolution& c, const std::vector<int64_t>& sizes) {
+int winograd_tile(const TileLowering& l, const Convolution& c, ValueId result) {
   auto all = [](const std::vector<int64_t>& list, int64_t x) {
     return std::all_of(list.begin(), list.end(), [&](int64_t y) { return y == x; });
   };
@@ -31,6 +31,8 @@ int winograd_tile(const TileLowering& l, const Convolution& c, const std::vector
       l.size(c.weight, 2) != kWinogradWindow || l.size(c.weight, 3) != kWinogradWindow ||
       l.graph.values[size_t(c.weight)].origin != Origin::constant)
     return 1;
+  std::vector<int64_t> sizes;
+  for (SymInt size : l.shape(result)) sizes.push_back(l.likely(size));
   // Costs in fused multiply-adds, from times measured on AVX-512 (docs/performance.md): reading a
   // weight once costs as much as 10 of them, a square's transforms so many per channel in and out.
   constexpr double kWeightCost = 10, kTransform2 = 450, kTransform4 = 1700;
@@ -50,7 +52,7 @@ int winograd_tile(const TileLowering& l, const Convolution& c, const std::vector
 
 int convolution_square(const TileLowering& l, const Node& node) {
   auto c = read(l, node);
-  return c ? winograd_tile(l, *c, l.sizes(node.results[0])) : 1;
+  return c ? winograd_tile(l, *c, node.results[0]) : 1;
 }
 
 // rows * values, a matrix of numbers by one of values, either from the left or from the right
@@ -138,16 +140,17 @@ std::optional<tile::ValueId> winograd_convolution(TileLowering& l, const Convolu
 std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
   auto c = read(l, node);
   if (!c) return std::nullopt;
-  auto sizes = l.sizes(node.results[0]);
-  if (int tile = winograd_tile(l, *c, sizes); tile > 1)
-    for (size_t d : {size_t(2), size_t(3)}) sizes[d] = (sizes[d] + tile - 1) / tile;
+  std::vector<SymInt> sizes = l.shape(node.results[0]);
+  if (int tile = winograd_tile(l, *c, node.results[0]); tile > 1)
+    for (size_t d : {size_t(2), size_t(3)})
+      sizes[d] = l.symbols.floor_divide(l.symbols.add(sizes[d], tile - 1), tile);
   return convolution_loops(l, *c, sizes);
 }
 
 std::optional<tile::ValueId> convolution(TileLowering& l, const Node& node, const TileIndex& at) {
   auto c = read(l, node);
   if (!c || at.size() != size_t(c->dims) + 2) return std::nullopt;
-  if (int tile = winograd_tile(l, *c, l.sizes(node.results[0])); tile > 1)
+  if (int tile = winograd_tile(l, *c, node.results[0]); tile > 1)
     return winograd_convolution(l, *c, tile, at);
   auto reads = convolution_reads(l, *c, at);
   std::optional<tile::ValueId> initial = l.build.constant(0);
@@ -192,7 +195,7 @@ std::optional<Convolution> read_convolution(const TileLowering& l, const Node& n
 }
 
 TileIndex convolution_loops(TileLowering& l, const Convolution& c,
-                            const std::vector<int64_t>& sizes) {
+                            const std::vector<SymInt>& sizes) {
   TileIndex at{l.each(sizes[0])};
   if (c.is_depthwise() || c.groups == 1) {
     at.push_back(l.parallel(sizes[1]));

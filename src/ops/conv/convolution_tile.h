@@ -22,7 +22,7 @@ std::optional<Convolution> read_convolution(const TileLowering& l, const Node& n
                                             const ConvolutionPositions& positions, DType dtype);
 // The loops over a result of `sizes`.
 TileIndex convolution_loops(TileLowering& l, const Convolution& c,
-                            const std::vector<int64_t>& sizes);
+                            const std::vector<SymInt>& sizes);
 
 // What the element at an index of convolution_loops() is the sum over.
 struct ConvolutionReads {

@@ -325,7 +325,7 @@ Value weight_linear(TileLowering& l, const Node& node, const TileIndex& at) {
 
 std::optional<TileIndex> linear_axes(TileLowering& l, const Node& node) {
   TileIndex at;
-  for (int64_t size : l.sizes(node.results[0])) at.push_back(l.parallel(size));
+  for (SymInt size : l.shape(node.results[0])) at.push_back(l.parallel(size));
   return at;
 }
 
@@ -336,7 +336,7 @@ std::optional<Convolution> read(const TileLowering& l, const Node& node) {
 std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
   auto c = read(l, node);
   if (!c) return std::nullopt;
-  return convolution_loops(l, *c, l.sizes(node.results[0]));
+  return convolution_loops(l, *c, l.shape(node.results[0]));
 }
 
 // ..., stride, padding, dilation, transposed, output_padding, groups, scale, zero, min, max

@@ -6,7 +6,7 @@ namespace {
 
 std::optional<TileIndex> rows_and_columns(TileLowering& l, const Node& node) {
   TileIndex at;
-  for (int64_t size : l.sizes(node.results[0])) at.push_back(l.parallel(size));
+  for (SymInt size : l.shape(node.results[0])) at.push_back(l.parallel(size));
   return at;
 }
 
@@ -15,17 +15,18 @@ std::optional<tile::ValueId> linear(TileLowering& l, const Node& node, const Til
   const ValueId *x = tensor_argument(node, 0), *weight = tensor_argument(node, 1),
                 *bias = tensor_argument(node, 2);
   if (!x || !weight || l.type(*x).dtype != DType::f32 || l.type(*weight).dtype != DType::f32 ||
-      l.rank(*weight) != 2 || l.rank(*x) < 1)
+      l.rank(*weight) != 2 || l.rank(*x) < 1 || l.shape(*x, l.rank(*x) - 1) != l.shape(*weight, 1))
     return std::nullopt;
   std::optional<tile::ValueId> initial = l.build.constant(0);
   if (bias) initial = l.broadcast(*bias, {at.back()});
-  tile::AxisId k = l.build.span(tile::known(l.size(*weight, 1)));
+  tile::AxisId k = l.span(l.shape(*weight, 1));
   TileIndex from(at.begin(), at.end() - 1);
   from.push_back(tile::along(k));
   auto rows = l.at(*x, from);
   if (!initial || !rows) return std::nullopt;
   std::optional<tile::ValueId> columns;
-  if (auto packed = l.panels(*weight, l.sizes(*weight), {1, 0}, 0))
+  if (auto packed = is_static(l.type(*weight)) ? l.panels(*weight, l.sizes(*weight), {1, 0}, 0)
+                                               : std::nullopt)
     columns = l.build.load(*packed, {tile::along(k), at.back()});
   else
     columns = l.at(*weight, {at.back(), tile::along(k)});
@@ -36,7 +37,7 @@ std::optional<tile::ValueId> linear(TileLowering& l, const Node& node, const Til
 // Products of matrices in the last two dimensions; those before them are batches.
 std::optional<TileIndex> batched_axes(TileLowering& l, const Node& node) {
   TileIndex at;
-  auto sizes = l.sizes(node.results[0]);
+  const auto& sizes = l.shape(node.results[0]);
   for (size_t d = 0; d < sizes.size(); d++)
     at.push_back(d + 2 < sizes.size() ? l.each(sizes[d]) : l.parallel(sizes[d]));
   return at;
@@ -50,15 +51,18 @@ std::optional<tile::ValueId> product(TileLowering& l, const Node& node, const Ti
     return std::nullopt;
   int rank = int(at.size());
   for (int d = 0; d + 2 < rank; d++)
-    if (l.size(*a, d) != l.size(*b, d)) return std::nullopt;
-  tile::AxisId k = l.build.span(tile::known(l.size(*a, rank - 1)));
+    if (l.shape(*a, d) != l.shape(*b, d)) return std::nullopt;
+  if (l.shape(*a, rank - 1) != l.shape(*b, rank - 2)) return std::nullopt;
+  tile::AxisId k = l.span(l.shape(*a, rank - 1));
   TileIndex left = at, right = at;
   left.back() = tile::along(k);
   right[right.size() - 2] = tile::along(k);
   auto rows = l.at(*a, left);
   if (!rows) return std::nullopt;
   std::optional<tile::ValueId> columns;
-  if (auto packed = rank == 2 ? l.panels(*b, l.sizes(*b), {0, 1}, 0) : std::nullopt)
+  if (auto packed = rank == 2 && is_static(l.type(*b))
+                        ? l.panels(*b, l.sizes(*b), {0, 1}, 0)
+                        : std::nullopt)
     columns = l.build.load(*packed, right);
   else
     columns = l.at(*b, right);

@@ -19,11 +19,10 @@ bool is_f32(const TileLowering& l, const Node& node) {
 }
 
 // Axes of which the last `whole` dimensions are reduced over.
-TileIndex whole_rows(TileLowering& l, const std::vector<int64_t>& sizes, size_t whole) {
+TileIndex whole_rows(TileLowering& l, const std::vector<SymInt>& sizes, size_t whole) {
   TileIndex at;
   for (size_t d = 0; d < sizes.size(); d++)
-    at.push_back(d + whole < sizes.size() ? l.parallel(sizes[d])
-                                          : tile::along(l.build.span(tile::known(sizes[d]))));
+    at.push_back(d + whole < sizes.size() ? l.parallel(sizes[d]) : tile::along(l.span(sizes[d])));
   return at;
 }
 std::vector<AxisId> axes_of(const TileIndex& at, size_t first) {
@@ -34,9 +33,9 @@ std::vector<AxisId> axes_of(const TileIndex& at, size_t first) {
 
 // (x - mean) / sqrt(variance + eps) over the axes; the variance is that of the population.
 tile::ValueId standardized(TileLowering& l, tile::ValueId x, const std::vector<AxisId>& over,
-                           double count, double eps) {
+                           double eps) {
   tile::Builder& b = l.build;
-  tile::ValueId share = b.constant(1 / count);
+  tile::ValueId share = l.share_of(over);
   tile::ValueId mean = b.mul(b.reduce(Reduce::sum, x, over, true), share);
   tile::ValueId centred = b.sub(x, mean);
   tile::ValueId variance = b.mul(b.reduce(Reduce::sum, b.mul(centred, centred), over, true), share);
@@ -58,13 +57,7 @@ Value scale_and_shift(TileLowering& l, tile::ValueId x, const Node& node, size_t
 std::optional<TileIndex> normalized_axes(TileLowering& l, const Node& node) {
   auto shape = ints_argument(node, 1);
   if (!shape || shape->empty() || !is_f32(l, node)) return std::nullopt;
-  return whole_rows(l, l.sizes(node.results[0]), shape->size());
-}
-
-double product(const std::vector<int64_t>& sizes) {
-  double count = 1;
-  for (int64_t size : sizes) count *= double(size);
-  return count;
+  return whole_rows(l, l.shape(node.results[0]), shape->size());
 }
 
 Value layer_norm(TileLowering& l, const Node& node, const TileIndex& at) {
@@ -72,8 +65,7 @@ Value layer_norm(TileLowering& l, const Node& node, const TileIndex& at) {
   auto eps = number_argument(node, 4);
   Value x = l.at(*tensor_argument(node, 0), at);
   if (!shape || !eps || !x) return std::nullopt;
-  tile::ValueId y =
-      standardized(l, *x, axes_of(at, at.size() - shape->size()), product(*shape), *eps);
+  tile::ValueId y = standardized(l, *x, axes_of(at, at.size() - shape->size()), *eps);
   return scale_and_shift(l, y, node, 2, 3, at);
 }
 
@@ -83,9 +75,9 @@ Value rms_norm(TileLowering& l, const Node& node, const TileIndex& at) {
   if (!shape || !x) return std::nullopt;
   double eps = number_argument(node, 3).value_or(0x1p-23);
   tile::Builder& b = l.build;
-  tile::ValueId sum =
-      b.reduce(Reduce::sum, b.mul(*x, *x), axes_of(at, at.size() - shape->size()), true);
-  tile::ValueId mean = b.mul(sum, b.constant(1 / product(*shape)));
+  std::vector<AxisId> over = axes_of(at, at.size() - shape->size());
+  tile::ValueId sum = b.reduce(Reduce::sum, b.mul(*x, *x), over, true);
+  tile::ValueId mean = b.mul(sum, l.share_of(over));
   tile::ValueId y = b.mul(*x, b.unary(Unary::rsqrt, b.add(mean, b.constant(eps))));
   const ValueId* weight = tensor_argument(node, 2);
   if (!weight) return y;
@@ -97,16 +89,16 @@ Value rms_norm(TileLowering& l, const Node& node, const TileIndex& at) {
 // [B, G * C, ...]: each group of channels with all that is behind them.
 std::optional<TileIndex> group_axes(TileLowering& l, const Node& node) {
   auto groups = number_argument(node, 1);
-  auto sizes = l.sizes(node.results[0]);
-  if (!groups || !is_f32(l, node) || *groups < 1 || sizes.size() < 2 || sizes[1] % int64_t(*groups))
+  const auto& sizes = l.shape(node.results[0]);
+  if (!groups || !is_f32(l, node) || *groups < 1 || sizes.size() < 2 ||
+      l.number(sizes[1]) % int64_t(*groups))
     return std::nullopt;
-  int64_t channels = sizes[1] / int64_t(*groups);
+  int64_t channels = l.number(sizes[1]) / int64_t(*groups);
   TileIndex at{l.each(sizes[0])};
   tile::Index group = l.each(int64_t(*groups));
   for (tile::Term& term : group.terms) term.factor = channels;
   at.push_back(group + tile::along(l.build.span(tile::known(channels))));
-  for (size_t d = 2; d < sizes.size(); d++)
-    at.push_back(tile::along(l.build.span(tile::known(sizes[d]))));
+  for (size_t d = 2; d < sizes.size(); d++) at.push_back(tile::along(l.span(sizes[d])));
   return at;
 }
 
@@ -114,7 +106,6 @@ Value group_norm(TileLowering& l, const Node& node, const TileIndex& at) {
   auto groups = number_argument(node, 1), eps = number_argument(node, 4);
   Value x = l.at(*tensor_argument(node, 0), at);
   if (!groups || !eps || !x) return std::nullopt;
-  auto sizes = l.sizes(node.results[0]);
   // In the order of memory, so that the 16 lanes run along it.
   std::vector<AxisId> over = axes_of(at, 2);
   AxisId channel = at[1].terms.back().axis;
@@ -122,8 +113,7 @@ Value group_norm(TileLowering& l, const Node& node, const TileIndex& at) {
     over.push_back(channel);
   else
     over.insert(over.begin(), channel);
-  double count = product({sizes.begin() + 1, sizes.end()}) / *groups;
-  tile::ValueId y = standardized(l, *x, over, count, *eps);
+  tile::ValueId y = standardized(l, *x, over, *eps);
   const ValueId *weight = tensor_argument(node, 2), *bias = tensor_argument(node, 3);
   Value scale, shift;
   if (weight && !(scale = l.at(*weight, {at[1]}))) return std::nullopt;
@@ -169,11 +159,10 @@ std::optional<int> softmax_dim(const TileLowering& l, const Node& node) {
 std::optional<TileIndex> softmax_axes(TileLowering& l, const Node& node) {
   auto dim = softmax_dim(l, node);
   if (!dim) return std::nullopt;
-  auto sizes = l.sizes(node.results[0]);
+  const auto& sizes = l.shape(node.results[0]);
   TileIndex at;
   for (size_t d = 0; d < sizes.size(); d++)
-    at.push_back(int(d) == *dim ? tile::along(l.build.span(tile::known(sizes[d])))
-                                : l.parallel(sizes[d]));
+    at.push_back(int(d) == *dim ? tile::along(l.span(sizes[d])) : l.parallel(sizes[d]));
   return at;
 }
 

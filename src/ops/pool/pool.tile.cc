@@ -14,7 +14,7 @@ std::optional<TileIndex> pooled_axes(TileLowering& l, const Node& node) {
   const ValueId* x = tensor_argument(node, 0);
   if (!x) return std::nullopt;
   TileIndex at;
-  auto sizes = l.sizes(node.results[0]);
+  const auto& sizes = l.shape(node.results[0]);
   for (size_t d = 0; d < sizes.size(); d++)
     at.push_back(d == 0 && sizes.size() > 3 ? l.each(sizes[d]) : l.parallel(sizes[d]));
   return at;
@@ -39,7 +39,7 @@ struct Window {
   TileIndex from;
   std::vector<AxisId> over;
 };
-Window window(TileLowering& l, const TileIndex& at, int dims, const std::vector<int64_t>& kernel,
+Window window(TileLowering& l, const TileIndex& at, int dims, const std::vector<SymInt>& kernel,
               const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
               const std::vector<int64_t>& dilation) {
   Window w{at, {}};
@@ -48,8 +48,8 @@ Window window(TileLowering& l, const TileIndex& at, int dims, const std::vector<
     tile::Index& index = w.from[place];
     for (tile::Term& term : index.terms) term.factor *= stride[i];
     index.offset = index.offset * stride[i] - padding[i];
-    if (kernel[i] == 1) continue;
-    w.over.push_back(l.build.span(tile::known(kernel[i])));
+    if (kernel[i] == SymInt(1)) continue;
+    w.over.push_back(l.span(kernel[i]));
     index = index + tile::along(w.over.back(), dilation[i]);
   }
   return w;
@@ -65,7 +65,7 @@ Value max_pool(TileLowering& l, const Node& node, const TileIndex& at) {
   // The largest of bytes is a byte.
   bool bytes = l.type(*tensor_argument(node, 0)).dtype == DType::i8;
   if (!bytes && !is_f32(l, node)) return std::nullopt;
-  Window w = window(l, at, dims, *kernel, *stride, *padding, *dilation);
+  Window w = window(l, at, dims, {kernel->begin(), kernel->end()}, *stride, *padding, *dilation);
   Value x = l.at(*tensor_argument(node, 0), w.from, bytes ? -128 : -INFINITY);
   if (!x || w.over.empty()) return x;
   return l.build.reduce(Reduce::max, *x, w.over);
@@ -92,7 +92,8 @@ Value avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
     if (!divisor || *divisor == 0) return std::nullopt;
     count = *divisor;
   }
-  Window w = window(l, at, dims, *kernel, *stride, *padding, std::vector<int64_t>(dims, 1));
+  Window w = window(l, at, dims, {kernel->begin(), kernel->end()}, *stride, *padding,
+                    std::vector<int64_t>(dims, 1));
   Value x = l.at(*tensor_argument(node, 0), w.from);
   if (!x) return std::nullopt;
   tile::ValueId sum = w.over.empty() ? *x : l.build.reduce(Reduce::sum, *x, w.over);
@@ -104,21 +105,27 @@ template <int dims>
 Value adaptive_avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
   const ValueId x = *tensor_argument(node, 0);
   if (!is_f32(l, node)) return std::nullopt;
-  std::vector<int64_t> kernel;
-  double count = 1;
+  std::vector<SymInt> kernel;
+  std::vector<int64_t> stride;
   for (int d = 0; d < dims; d++) {
     int place = l.rank(x) - dims + d;
-    int64_t in = l.size(x, place), out = l.size(node.results[0], place);
-    if (out == 0 || in % out) return std::nullopt;
-    kernel.push_back(in / out);
-    count *= double(in / out);
+    SymInt in = l.shape(x, place), out = l.shape(node.results[0], place);
+    if (out == SymInt(1)) {  // one window, of all there is
+      kernel.push_back(in);
+      stride.push_back(1);
+      continue;
+    }
+    int64_t from = l.number(in), to = l.number(out);
+    if (to == 0 || from % to) return std::nullopt;
+    kernel.push_back(from / to);
+    stride.push_back(from / to);
   }
-  Window w = window(l, at, dims, kernel, kernel, std::vector<int64_t>(dims, 0),
+  Window w = window(l, at, dims, kernel, stride, std::vector<int64_t>(dims, 0),
                     std::vector<int64_t>(dims, 1));
   Value loaded = l.at(x, w.from);
   if (!loaded) return std::nullopt;
   tile::ValueId sum = w.over.empty() ? *loaded : l.build.reduce(Reduce::sum, *loaded, w.over);
-  return l.build.mul(sum, l.build.constant(1 / count));
+  return l.build.mul(sum, l.share_of(w.over));
 }
 
 }  // namespace

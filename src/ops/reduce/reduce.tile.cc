@@ -31,7 +31,7 @@ std::optional<TileIndex> kept_axes(TileLowering& l, const Node& node) {
   auto r = read(l, node);
   if (!r) return std::nullopt;
   TileIndex at;
-  for (int64_t size : l.sizes(node.results[0])) at.push_back(l.parallel(size));
+  for (SymInt size : l.shape(node.results[0])) at.push_back(l.parallel(size));
   return at;
 }
 
@@ -42,7 +42,6 @@ std::optional<tile::ValueId> reduce(TileLowering& l, const Node& node, const Til
   TileIndex from;
   std::vector<AxisId> over;
   size_t kept = 0;
-  double count = 1;
   bool lanes = false;
   for (size_t d = 0; d < r->reduced.size(); d++) {
     if (!r->reduced[d]) {
@@ -50,9 +49,8 @@ std::optional<tile::ValueId> reduce(TileLowering& l, const Node& node, const Til
       continue;
     }
     kept += r->keep;
-    count *= double(l.size(r->x, int(d)));
     // The axis along memory last, so that the 16 lanes run along it.
-    AxisId axis = l.build.span(tile::known(l.size(r->x, int(d))));
+    AxisId axis = l.span(l.shape(r->x, int(d)));
     bool innermost = l.is_innermost(r->x, int(d));
     over.insert(innermost || !lanes ? over.end() : over.end() - 1, axis);
     lanes |= innermost;
@@ -62,7 +60,7 @@ std::optional<tile::ValueId> reduce(TileLowering& l, const Node& node, const Til
   if (!x) return std::nullopt;
   if (over.empty()) return x;
   tile::ValueId y = l.build.reduce(function, *x, over, lanes && function == Reduce::sum);
-  return mean ? l.build.mul(y, l.build.constant(1 / count)) : y;
+  return mean ? l.build.mul(y, l.share_of(over)) : y;
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ namespace {
 
 std::optional<TileIndex> padded_axes(TileLowering& l, const Node& node) {
   TileIndex at;
-  for (int64_t size : l.sizes(node.results[0])) at.push_back(l.parallel(size));
+  for (SymInt size : l.shape(node.results[0])) at.push_back(l.parallel(size));
   return at;
 }
 

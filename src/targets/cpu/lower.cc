@@ -19,36 +19,38 @@ namespace {
 using tile::Index;
 using tile::Operand;
 using tile::Storage;
+using tile::Varying;
 
 constexpr uint64_t kAlignment = 64;
 
-bool is_static_tensor(const Graph& graph, ValueId id) {
-  return graph.type(id).is_tensor() && is_static(graph.type(id).tensor);
+const std::vector<SymInt>& sizes_of(const Graph& graph, ValueId id) {
+  return graph.type(id).tensor.sizes;
 }
 
-std::vector<int64_t> known_sizes(const Graph& graph, ValueId id) {
-  std::vector<int64_t> sizes;
-  for (const SymInt& size : graph.type(id).tensor.sizes) sizes.push_back(size.value);
-  return sizes;
+// True when a formula can say it.
+bool is_computable(const SymbolTable& symbols, SymInt value) {
+  if (value.is_known()) return true;
+  const Expr& expr = symbols.expr(value.expr);
+  if (expr.kind == ExprKind::power || expr.kind == ExprKind::ceil_divide) return false;
+  return std::all_of(expr.operands.begin(), expr.operands.end(), [&](ExprId operand) {
+    return is_computable(symbols, SymInt::symbolic(operand));
+  });
 }
 
-int64_t element_count(const std::vector<int64_t>& sizes) {
-  int64_t count = 1;
-  for (int64_t size : sizes) count *= size;
-  return count;
+// A tensor whose memory can be planned.
+bool is_bounded_tensor(const Program& program, const Graph& graph, ValueId id) {
+  const Type& type = graph.type(id);
+  if (!type.is_tensor() || !bytes_max(type.tensor, program.symbols)) return false;
+  return std::all_of(type.tensor.sizes.begin(), type.tensor.sizes.end(),
+                     [&](SymInt size) { return is_computable(program.symbols, size); });
 }
 
 // Strides of a dense tensor with this dim order.
-std::vector<int64_t> ordered_strides(const std::vector<int64_t>& sizes,
-                                     const std::vector<uint8_t>& dim_order) {
-  if (dim_order.empty()) return contiguous_strides(sizes);
-  std::vector<int64_t> strides(sizes.size(), 1);
-  int64_t stride = 1;
-  for (size_t k = dim_order.size(); k-- > 0;) {
-    strides[dim_order[k]] = stride;
-    stride *= std::max<int64_t>(sizes[dim_order[k]], 1);
-  }
-  return strides;
+std::vector<SymInt> ordered_strides(SymbolTable& symbols, const std::vector<SymInt>& sizes,
+                                    const std::vector<uint8_t>& dim_order) {
+  std::vector<size_t> order(dim_order.rbegin(), dim_order.rend());
+  return dim_order.empty() ? contiguous_strides(symbols, sizes)
+                           : dense_strides(symbols, sizes, order);
 }
 
 bool is_concatenation(const Node& node) { return node.op == "aten::cat"; }
@@ -117,8 +119,8 @@ class Places {
 
 class KernelLowering : public TileLowering {
  public:
-  KernelLowering(const Program& program, const Graph& graph, tile::Builder& build, Places& places)
-      : TileLowering(graph, build), program_(program), places_(places) {}
+  KernelLowering(Program& program, const Graph& graph, tile::Builder& build, Places& places)
+      : TileLowering(graph, program.symbols, build), program_(program), places_(places) {}
 
   // Goes on to another element of the result; what is inlined is computed there and nowhere else.
   void begin_element(const TileIndex& index) {
@@ -212,8 +214,8 @@ class KernelLowering : public TileLowering {
   bool is_innermost(ValueId tensor, int dim) const override {
     if (const Node* pad = places_.padded(tensor)) tensor = *tensor_argument(*pad, 0);
     auto view = places_.place(tensor);
-    std::vector<int64_t> strides = view ? view->strides : contiguous_strides(sizes(tensor));
-    return strides[size_t(dim)] == 1;
+    std::vector<SymInt> strides = view ? view->strides : contiguous_strides(symbols, shape(tensor));
+    return strides[size_t(dim)] == SymInt(1);
   }
 
  private:
@@ -222,7 +224,7 @@ class KernelLowering : public TileLowering {
   bool is_result(const TileIndex& index, ValueId tensor) const {
     if (index.size() != result_.size()) return false;
     for (size_t d = 0; d < index.size(); d++)
-      if (index[d] != result_[d] && size(tensor, int(d)) != 1) return false;
+      if (index[d] != result_[d] && shape(tensor, int(d)) != SymInt(1)) return false;
     return true;
   }
 
@@ -231,7 +233,7 @@ class KernelLowering : public TileLowering {
     auto view = places_.place(tensor);
     if (!view) return std::nullopt;
     std::vector<tile::Extent> dims;
-    for (int64_t size : view->sizes) dims.push_back(tile::known(size));
+    for (SymInt size : view->sizes) dims.push_back(extent(size));
     int32_t id = build.input(type(tensor).dtype, dims);
     operands.push_back({*view, {}});
     return buffers_[tensor] = id;
@@ -281,12 +283,13 @@ class KernelLowering : public TileLowering {
     for (int64_t size : ordered) dims.push_back(tile::known(size));
     int32_t id = layout == tile::Layout::strided ? build.input(dtype, dims)
                                                  : build.packed(layout, dtype, dims, lead);
-    ElementView view{kNoValue, 0, ordered, contiguous_strides(ordered)};
+    std::vector<SymInt> sizes(ordered.begin(), ordered.end());
+    ElementView view{kNoValue, 0, sizes, contiguous_strides(symbols, sizes)};
     operands.push_back({std::move(view), name});
     return id;
   }
 
-  const Program& program_;
+  Program& program_;
   Places& places_;
   TileIndex result_;  // of the element that is being computed
   std::unordered_map<ValueId, tile::ValueId> computed_;
@@ -299,12 +302,12 @@ struct MadeKernel {
   tile::Kernel kernel;
   std::vector<KernelOperand> operands;
 };
-std::optional<MadeKernel> make_kernel(const Program& program, const Graph& graph, Places& places,
+std::optional<MadeKernel> make_kernel(Program& program, const Graph& graph, Places& places,
                                       const Node* root, const Node* anchor, ValueId value,
                                       const ElementView& result) {
   tile::Builder build("k");
   KernelLowering l(program, graph, build, places);
-  std::vector<int64_t> sizes = known_sizes(graph, value);
+  const std::vector<SymInt>& sizes = sizes_of(graph, value);
   TileIndex loops;
   int square = 1;
   if (anchor) {
@@ -314,7 +317,7 @@ std::optional<MadeKernel> make_kernel(const Program& program, const Graph& graph
     loops = *axes;
     if (rule->square) square = rule->square(l, *anchor);
   } else {
-    for (int64_t size : sizes) loops.push_back(l.parallel(size));
+    for (SymInt size : sizes) loops.push_back(l.parallel(size));
   }
   if (loops.size() != sizes.size()) return std::nullopt;
   for (int element = 0; element < square * square; element++) {
@@ -326,20 +329,23 @@ std::optional<MadeKernel> make_kernel(const Program& program, const Graph& graph
       size_t d = sizes.size() - 2 + k;
       for (tile::Term& term : index[d].terms) term.factor *= square;
       index[d].offset += offsets[k];
-      part.offset += offsets[k] * part.strides[d];
-      part.sizes[d] = (part.sizes[d] - offsets[k] + square - 1) / square;
-      part.strides[d] *= square;
+      SymbolTable& symbols = program.symbols;
+      part.offset = symbols.add(part.offset, symbols.multiply(offsets[k], part.strides[d]));
+      part.sizes[d] =
+          symbols.floor_divide(symbols.add(part.sizes[d], square - 1 - offsets[k]), square);
+      part.strides[d] = symbols.multiply(part.strides[d], square);
     }
     l.begin_element(index);
     std::optional<tile::ValueId> computed =
         root ? find_tile_rule(root->op)->lower(l, *root, index) : l.at(value, index, 0);
     if (!computed) return std::nullopt;
     std::vector<tile::Extent> dims;
-    for (int64_t size : part.sizes) dims.push_back(tile::known(size));
+    for (SymInt size : part.sizes) dims.push_back(l.extent(size));
     int32_t output = build.output(graph.type(value).tensor.dtype, dims);
     l.operands.push_back({part, {}});
     build.store(output, loops, *computed);
   }
+  if (l.is_refused()) return std::nullopt;
   Result<tile::Kernel> kernel = build.finish();
   if (!kernel.ok()) return std::nullopt;
   return MadeKernel{std::move(*kernel), std::move(l.operands)};
@@ -348,11 +354,11 @@ std::optional<MadeKernel> make_kernel(const Program& program, const Graph& graph
 // Everything materialized and contiguous: for the question whether a node can be lowered at all.
 class PlainPlaces : public Places {
  public:
-  explicit PlainPlaces(const Graph& graph) : graph_(graph) {}
+  PlainPlaces(Program& program, const Graph& graph) : program_(program), graph_(graph) {}
   std::optional<ElementView> place(ValueId tensor) override {
-    if (!is_static_tensor(graph_, tensor)) return std::nullopt;
-    std::vector<int64_t> sizes = known_sizes(graph_, tensor);
-    return ElementView{tensor, 0, sizes, contiguous_strides(sizes)};
+    if (!graph_.type(tensor).is_tensor()) return std::nullopt;
+    const std::vector<SymInt>& sizes = sizes_of(graph_, tensor);
+    return ElementView{tensor, 0, sizes, contiguous_strides(program_.symbols, sizes)};
   }
   const Node* inlined(ValueId) override { return nullptr; }
   std::string add_constant(const std::string& name, Bytes,
@@ -362,6 +368,7 @@ class PlainPlaces : public Places {
   std::optional<std::string> find_constant(const std::string& name) override { return name; }
 
  private:
+  Program& program_;
   const Graph& graph_;
 };
 
@@ -385,8 +392,13 @@ class NotingPlaces : public PlainPlaces {
 
 class Lowering : public Places {
  public:
-  Lowering(const Program& program, const Graph& graph, Span<const NodeId> nodes)
-      : program_(program), graph_(graph), nodes_(nodes) {}
+  Lowering(Program& program, const Graph& graph, Span<const NodeId> nodes)
+      : program_(program), symbols_(program.symbols), graph_(graph), nodes_(nodes) {
+    for (const Symbol& symbol : symbols_.symbols()) {
+      least_.push_back(ceil_multiple(std::max<int64_t>(symbol.bounds.min, 0), symbol.divisor));
+      largest_.push_back(symbol.bounds.max / symbol.divisor * symbol.divisor);
+    }
+  }
 
   Result<LoweredRegion> run() {
     find_uses();
@@ -395,10 +407,9 @@ class Lowering : public Places {
     find_pads();
     choose_layouts();
     for (ValueId input : inputs_) {
-      uint32_t index = uint32_t(region_.inputs.size());
-      region_.inputs.push_back(input);
-      add_argument(input, &region_.program.inputs);
-      storage_of_[input] = add_storage(Storage::Kind::input, bytes_of(input), index);
+      uint32_t index = add_input(input);
+      storage_of_[input] =
+          add_storage(Storage::Kind::input, bytes_of(region_.program.inputs[index]), index);
       places_[input] = argument_view(input);
     }
     find_outputs();
@@ -412,8 +423,13 @@ class Lowering : public Places {
       }
     }
     for (ValueId output : region_.outputs) TRY_VOID(deliver(output));
+    TRY_VOID(bind_symbols());
     plan();
-    TRY_VOID(tile::verify(region_.program));
+    if (mentioned_.empty()) {
+      TRY_VOID(tile::verify(region_.program));
+    } else if (Result<void> checked = check_bounds(); !checked.ok()) {
+      return error(Code::unsupported, "{}", checked.error().text);
+    }
     return std::move(region_);
   }
 
@@ -433,7 +449,8 @@ class Lowering : public Places {
         user_[size_t(used)] = &node;
         if (here[size_t(used)] || seen[size_t(used)]) return;
         seen[size_t(used)] = true;
-        if (graph_.values[size_t(used)].origin != Origin::constant) inputs_.push_back(used);
+        if (graph_.values[size_t(used)].origin != Origin::constant && graph_.type(used).is_tensor())
+          inputs_.push_back(used);
       });
       for (ValueId result : node.results) here[size_t(result)] = true;
     }
@@ -449,7 +466,7 @@ class Lowering : public Places {
 
   // What nodes make of constants that several of them use.
   void find_shared_constants() {
-    NotingPlaces places(graph_);
+    NotingPlaces places(program_, graph_);
     for (NodeId id : nodes_) {
       const Node& node = graph_.nodes[size_t(id)];
       bool shares = false;
@@ -490,7 +507,7 @@ class Lowering : public Places {
         const TileRule* producer_rule = find_tile_rule(producer.op);
         if (!in_region_[size_t(info.index)] || !producer_rule || is_view(graph_, producer) ||
             is_concatenation(producer) ||
-            known_sizes(graph_, used) != known_sizes(graph_, node.results[0]))
+            sizes_of(graph_, used) != sizes_of(graph_, node.results[0]))
           continue;
         const Node* inner = anchor_[size_t(info.index)];
         if (inner && anchor) continue;
@@ -560,23 +577,161 @@ class Lowering : public Places {
         if (is_output_[size_t(result)]) region_.outputs.push_back(result);
     for (size_t i = 0; i < region_.outputs.size(); i++) {
       ValueId output = region_.outputs[i];
-      add_argument(output, &region_.program.outputs);
-      output_storage_[output] = add_storage(Storage::Kind::output, bytes_of(output), uint32_t(i));
+      add_argument(output, Varying::What::output_size, &region_.program.outputs);
+      output_storage_[output] =
+          add_storage(Storage::Kind::output, bytes_of(region_.program.outputs[i]), uint32_t(i));
     }
   }
 
-  uint64_t bytes_of(ValueId id) const {
-    return uint64_t(element_count(known_sizes(graph_, id))) *
-           dtype_bytes(graph_.type(id).tensor.dtype);
+  // The most bytes that a tensor can have.
+  uint64_t bytes_of(ValueId id) const { return *bytes_max(graph_.type(id).tensor, symbols_); }
+  static uint64_t bytes_of(const tile::Argument& argument) {
+    uint64_t bytes = dtype_bytes(argument.dtype);
+    for (int64_t size : argument.sizes) bytes *= uint64_t(size);
+    return bytes;
   }
-  void add_argument(ValueId id, std::vector<tile::Argument>* to) {
+  uint32_t add_input(ValueId id) {
+    region_.inputs.push_back(id);
+    add_argument(id, Varying::What::input_size, &region_.program.inputs);
+    return uint32_t(region_.inputs.size()) - 1;
+  }
+  void add_argument(ValueId id, Varying::What what, std::vector<tile::Argument>* to) {
     const TensorType& type = graph_.type(id).tensor;
-    to->push_back({type.dtype, known_sizes(graph_, id), type.dim_order});
+    tile::Argument argument{type.dtype, {}, type.dim_order};
+    for (size_t d = 0; d < type.sizes.size(); d++)
+      argument.sizes.push_back(
+          number(type.sizes[d], {what, uint32_t(to->size()), 0, uint32_t(d), 0}));
+    to->push_back(std::move(argument));
   }
-  ElementView argument_view(ValueId id) const {
-    std::vector<int64_t> sizes = known_sizes(graph_, id);
-    return {id, 0, sizes, ordered_strides(sizes, graph_.type(id).tensor.dim_order)};
+  ElementView argument_view(ValueId id) {
+    const std::vector<SymInt>& sizes = sizes_of(graph_, id);
+    return {id, 0, sizes, ordered_strides(symbols_, sizes, graph_.type(id).tensor.dim_order)};
   }
+
+  // A number of the program at the largest sizes. One that varies is noted down with its place.
+  int64_t number(SymInt value, Varying place) {
+    if (value.is_known()) return value.value;
+    auto [found, is_new] = formulas_.emplace(value.expr, uint32_t(region_.program.formulas.size()));
+    if (is_new) {
+      tile::Formula formula;
+      write_formula(value.expr, &formula);
+      region_.program.formulas.push_back(std::move(formula));
+    }
+    place.formula = found->second;
+    region_.program.varying.push_back(place);
+    return symbols_.evaluate(value, largest_).value_or(0);  // verify() compares with the formula's
+  }
+  void write_formula(ExprId id, tile::Formula* formula) {
+    using Op = tile::Formula::Op;
+    const Expr& expr = symbols_.expr(id);
+    Op op = Op::number;
+    switch (expr.kind) {
+      case ExprKind::symbol: {
+        auto [found, is_new] = mentioned_at_.emplace(int32_t(expr.value), mentioned_.size());
+        if (is_new) mentioned_.push_back(int32_t(expr.value));
+        formula->steps.push_back({Op::symbol, int64_t(found->second)});
+        return;
+      }
+      case ExprKind::constant: formula->steps.push_back({Op::number, expr.value}); return;
+      case ExprKind::add: op = Op::add; break;
+      case ExprKind::multiply: op = Op::multiply; break;
+      case ExprKind::floor_divide: op = Op::floor_divide; break;
+      case ExprKind::modulo: op = Op::modulo; break;
+      case ExprKind::minimum: op = Op::minimum; break;
+      case ExprKind::maximum: op = Op::maximum; break;
+      case ExprKind::power:
+      case ExprKind::ceil_divide: return;  // is_computable(): not here; verify() refuses no steps
+    }
+    for (size_t i = 0; i < expr.operands.size(); i++) {
+      write_formula(expr.operands[i], formula);
+      if (i > 0) formula->steps.push_back({op, 0});
+    }
+  }
+
+  // factor * symbol + offset, when a size is that.
+  struct Linear {
+    int64_t factor, offset;
+  };
+  std::optional<Linear> linear_in(SymInt size, int32_t symbol) const {
+    if (size.is_known()) return std::nullopt;
+    const Expr* expr = &symbols_.expr(size.expr);
+    Linear linear{1, 0};
+    auto constant = [&](ExprId id) {
+      const Expr& operand = symbols_.expr(id);
+      return operand.kind == ExprKind::constant ? std::optional(operand.value) : std::nullopt;
+    };
+    if (expr->kind == ExprKind::add && expr->operands.size() == 2) {
+      auto offset = constant(expr->operands[1]);
+      if (!offset) return std::nullopt;
+      linear.offset = *offset;
+      expr = &symbols_.expr(expr->operands[0]);
+    }
+    if (expr->kind == ExprKind::multiply && expr->operands.size() == 2) {
+      auto factor = constant(expr->operands[0]);
+      if (!factor || *factor < 1) return std::nullopt;
+      linear.factor = *factor;
+      expr = &symbols_.expr(expr->operands[1]);
+    }
+    if (expr->kind != ExprKind::symbol || expr->value != symbol) return std::nullopt;
+    return linear;
+  }
+  std::optional<tile::Symbol> told_by(uint32_t input, int32_t symbol) const {
+    const std::vector<SymInt>& sizes = sizes_of(graph_, region_.inputs[input]);
+    const Bounds& bounds = symbols_.symbols()[size_t(symbol)].bounds;
+    for (size_t d = 0; d < sizes.size(); d++)
+      if (auto linear = linear_in(sizes[d], symbol))
+        return tile::Symbol{input,
+                            uint32_t(d),
+                            linear->factor,
+                            linear->offset,
+                            std::max<int64_t>(bounds.min, 0),
+                            std::min<int64_t>(bounds.max, INT32_MAX)};
+    return std::nullopt;
+  }
+  // Every symbol that is mentioned is told by an input; inputs of the graph that are taken for that
+  // may mention more of them.
+  Result<void> bind_symbols() {
+    for (size_t m = 0; m < mentioned_.size(); m++) {
+      std::optional<tile::Symbol> told;
+      for (uint32_t i = 0; i < region_.inputs.size() && !told; i++)
+        told = told_by(i, mentioned_[m]);
+      for (ValueId input : graph_.inputs) {
+        if (told || !is_bounded_tensor(program_, graph_, input)) continue;
+        const std::vector<SymInt>& sizes = sizes_of(graph_, input);
+        if (std::any_of(sizes.begin(), sizes.end(),
+                        [&](SymInt size) { return linear_in(size, mentioned_[m]).has_value(); }))
+          told = told_by(add_input(input), mentioned_[m]);
+      }
+      if (!told)
+        return error(Code::unsupported, "no input of the graph tells {}",
+                     symbols_.symbols()[size_t(mentioned_[m])].name);
+      region_.program.symbols.push_back(*told);
+    }
+    if (mentioned_.size() > tile::kSymbolsMax ||
+        region_.program.formulas.size() > tile::kFormulasMax)
+      return error(Code::unsupported, "{} symbols in {} sizes; at most {} in {}", mentioned_.size(),
+                   region_.program.formulas.size(), tile::kSymbolsMax, tile::kFormulasMax);
+    for (const tile::Formula& formula : region_.program.formulas)
+      if (formula.steps.size() > tile::kFormulaStepsMax)
+        return error(Code::unsupported, "a size computed in {} steps; at most {}",
+                     formula.steps.size(), tile::kFormulaStepsMax);
+    return {};
+  }
+  // Sound at both ends; the numbers of the largest sizes stay.
+  Result<void> check_bounds() {
+    TRY_VOID(tile::verify(region_.program).with_context("at the largest sizes"));
+    TRY_VOID(set_sizes(least_).with_context("at the least sizes"));
+    return set_sizes(largest_).with_context("at the largest sizes");
+  }
+  Result<void> set_sizes(const std::vector<int64_t>& values) {
+    std::vector<int64_t> mentioned;
+    for (int32_t symbol : mentioned_) mentioned.push_back(values[size_t(symbol)]);
+    return tile::set_sizes(region_.program, mentioned);
+  }
+  static int64_t ceil_multiple(int64_t value, int64_t divisor) {
+    return (value + divisor - 1) / divisor * divisor;
+  }
+
   uint32_t add_storage(Storage::Kind kind, uint64_t bytes, uint32_t index = 0,
                        std::string name = {}) {
     region_.program.storages.push_back({kind, bytes, index, 0, std::move(name)});
@@ -592,8 +747,8 @@ class Lowering : public Places {
     std::string name = "constant " + std::to_string(info.index);
     if (!find_constant(name)) add_constant(name, constant.bytes, constant.owned);
     storage_of_[tensor] = constants_[name];
-    std::vector<int64_t> sizes = known_sizes(graph_, tensor);
-    return places_[tensor] = ElementView{tensor, 0, sizes, contiguous_strides(sizes)};
+    const std::vector<SymInt>& sizes = sizes_of(graph_, tensor);
+    return places_[tensor] = ElementView{tensor, 0, sizes, contiguous_strides(symbols_, sizes)};
   }
   const Node* inlined(ValueId tensor) override { return inlined_[size_t(tensor)]; }
   const Node* padded(ValueId tensor) override { return padded_[size_t(tensor)]; }
@@ -616,10 +771,10 @@ class Lowering : public Places {
       ValueId operand = *tensor_argument(node, 0);
       auto view = place(operand);
       if (!view) return error(Code::internal, "operand without a place");
-      auto through = view_through(graph_, node, *view);
+      auto through = view_through(symbols_, graph_, node, *view);
       if (!through) {  // its memory lies otherwise: copy it first
         TRY(ElementView copy, copied(operand, false));
-        through = view_through(graph_, node, copy);
+        through = view_through(symbols_, graph_, node, copy);
         if (!through) return error(Code::internal, "no view of a contiguous tensor");
       }
       places_[value] = *through;
@@ -631,7 +786,8 @@ class Lowering : public Places {
       ValueId operand = *tensor_argument(*anchor, 0);
       if (const Node* pad = padded_[size_t(operand)]) operand = *tensor_argument(*pad, 0);
       auto view = place(operand);
-      if (view && view->sizes.size() >= 3 && view->sizes[1] > 1 && view->strides[1] != 1) {
+      if (view && view->sizes.size() >= 3 && view->sizes[1] != SymInt(0) &&
+          view->sizes[1] != SymInt(1) && view->strides[1] != SymInt(1)) {
         TRY(ElementView copy, copied(operand, true));
         ElementView before = places_[operand];
         places_[operand] = copy;
@@ -659,23 +815,26 @@ class Lowering : public Places {
     if (const Node* user = user_[size_t(value)];
         user && uses_[size_t(value)] == 1 && is_concatenation(*user)) {
       ElementView whole = concatenation_place(*user);
-      int64_t offset = 0;
+      SymInt offset;
       size_t dim = *concatenated_dim(graph_, *user);
       for (const ValueRef& part : std::get<std::vector<ValueRef>>(user->arguments[0])) {
         if (part.id == value) break;
-        offset += known_sizes(graph_, part.id)[dim];
+        offset = symbols_.add(offset, sizes_of(graph_, part.id)[dim]);
       }
-      whole.offset += offset * whole.strides[dim];
-      whole.sizes = known_sizes(graph_, value);
+      whole.offset = symbols_.add(whole.offset, symbols_.multiply(offset, whole.strides[dim]));
+      whole.sizes = sizes_of(graph_, value);
       return places_[value] = whole;
     }
     return places_[value] = own_place(value, channels_last_[size_t(value)]);
   }
   ElementView own_place(ValueId value, bool channels_last) {
-    std::vector<int64_t> sizes = known_sizes(graph_, value);
     storage_of_[value] = add_storage(Storage::Kind::temporary, bytes_of(value));
-    return {value, 0, sizes,
-            channels_last ? channels_last_strides(sizes) : contiguous_strides(sizes)};
+    return dense_view(value, sizes_of(graph_, value), channels_last);
+  }
+  ElementView dense_view(ValueId root, const std::vector<SymInt>& sizes, bool channels_last) {
+    return {root, 0, sizes,
+            channels_last ? channels_last_strides(symbols_, sizes)
+                          : contiguous_strides(symbols_, sizes)};
   }
   ElementView concatenation_place(const Node& node) {
     ValueId whole = node.results[0];
@@ -688,19 +847,19 @@ class Lowering : public Places {
     auto dim = concatenated_dim(graph_, node);
     if (!parts || !dim) return error(Code::internal, "not a concatenation that can be lowered");
     ElementView whole = concatenation_place(node);
-    int64_t offset = 0;
+    SymInt offset;
     for (const ValueRef& part : *parts) {
-      std::vector<int64_t> sizes = known_sizes(graph_, part.id);
+      const std::vector<SymInt>& sizes = sizes_of(graph_, part.id);
       if (sizes.size() != whole.sizes.size()) continue;  // an empty tensor of rank 1
       ElementView to = whole;
-      to.offset += offset * whole.strides[*dim];
+      to.offset = symbols_.add(to.offset, symbols_.multiply(offset, whole.strides[*dim]));
       to.sizes = sizes;
-      offset += sizes[*dim];
+      offset = symbols_.add(offset, sizes[*dim]);
       auto from = place(part.id);
       if (!from) return error(Code::internal, "part without a place");
       bool there = from->root == to.root && from->offset == to.offset;
-      if (!there && element_count(sizes) > 0)
-        TRY_VOID(add_step(nullptr, nullptr, part.id, to, node.source));
+      bool is_empty = std::find(sizes.begin(), sizes.end(), SymInt(0)) != sizes.end();
+      if (!there && !is_empty) TRY_VOID(add_step(nullptr, nullptr, part.id, to, node.source));
     }
     return {};
   }
@@ -709,12 +868,10 @@ class Lowering : public Places {
   Result<ElementView> copied(ValueId value, bool channels_last) {
     auto key = std::make_pair(value, channels_last);
     if (auto found = copies_.find(key); found != copies_.end()) return found->second;
-    std::vector<int64_t> sizes = known_sizes(graph_, value);
     // The copy has no value of its own; a root below zero tells its storage.
     uint32_t storage = add_storage(Storage::Kind::temporary, bytes_of(value));
     ValueId root = -2 - ValueId(storage);
-    ElementView to{root, 0, sizes,
-                   channels_last ? channels_last_strides(sizes) : contiguous_strides(sizes)};
+    ElementView to = dense_view(root, sizes_of(graph_, value), channels_last);
     TRY_VOID(add_step(nullptr, nullptr, value, to, {}));
     copies_[key] = to;
     return to;
@@ -731,12 +888,22 @@ class Lowering : public Places {
     return add_step(nullptr, nullptr, output, to, {});
   }
 
-  Operand operand_of(const KernelOperand& made, DType dtype) {
+  // Operand `index` of the next step.
+  Operand operand_of(const KernelOperand& made, uint32_t index, DType dtype) {
     uint32_t storage = made.view.root == kNoValue ? constants_[made.constant]
                        : made.view.root < 0       ? uint32_t(-2 - made.view.root)
                                                   : storage_of_[made.view.root];
-    return {storage, uint64_t(made.view.offset) * dtype_bytes(dtype), made.view.sizes,
-            made.view.strides};
+    uint32_t step = uint32_t(region_.program.steps.size());
+    Operand operand{storage, 0, {}, {}};
+    operand.offset = uint64_t(number(symbols_.multiply(made.view.offset, dtype_bytes(dtype)),
+                                     {Varying::What::operand_offset, step, index, 0, 0}));
+    for (uint32_t d = 0; d < made.view.sizes.size(); d++) {
+      operand.sizes.push_back(
+          number(made.view.sizes[d], {Varying::What::operand_size, step, index, d, 0}));
+      operand.strides.push_back(
+          number(made.view.strides[d], {Varying::What::operand_stride, step, index, d, 0}));
+    }
+    return operand;
   }
 
   Result<void> add_step(const Node* root, const Node* anchor, ValueId value,
@@ -747,7 +914,8 @@ class Lowering : public Places {
     auto [found, is_new] = kernels_.emplace(text, uint32_t(region_.program.kernels.size()));
     tile::Step step{found->second, {}, source};
     for (size_t b = 0; b < made->operands.size(); b++)
-      step.operands.push_back(operand_of(made->operands[b], made->kernel.buffers[b].dtype));
+      step.operands.push_back(
+          operand_of(made->operands[b], uint32_t(b), made->kernel.buffers[b].dtype));
     if (is_new) {
       made->kernel.name = fmt::format("k{}", found->second);
       region_.program.kernels.push_back(std::move(made->kernel));
@@ -779,9 +947,14 @@ class Lowering : public Places {
     program.arena_bytes = arena.arena_bytes;
   }
 
-  const Program& program_;
+  Program& program_;
+  SymbolTable& symbols_;
   const Graph& graph_;
   Span<const NodeId> nodes_;
+  std::vector<int64_t> least_, largest_;              // by symbol of the program
+  std::unordered_map<ExprId, uint32_t> formulas_;     // which of the region's
+  std::vector<int32_t> mentioned_;                    // by symbol of the region: of the program
+  std::unordered_map<int32_t, size_t> mentioned_at_;  // the other way round
   std::vector<ValueId> inputs_;
   std::vector<int32_t> uses_;      // by value, in the region
   std::vector<const Node*> user_;  // by value, the last one
@@ -801,24 +974,27 @@ class Lowering : public Places {
 
 }  // namespace
 
-bool can_lower(const Program& program, const Graph& graph, const Node& node) {
+bool can_lower(Program& program, const Graph& graph, const Node& node) {
   if (node.results.empty()) return false;
-  bool fits = true;
-  Graph::for_each_use(node, [&](ValueId used) {
-    fits &= is_static_tensor(graph, used) && takes(graph, node, graph.type(used).tensor.dtype);
-  });
-  fits &= is_static_tensor(graph, node.results[0]) &&
-          takes(graph, node, graph.type(node.results[0]).tensor.dtype);
+  bool fits = true, is_renamed = is_view(graph, node);
+  auto check = [&](ValueId id) {
+    // Integers among a view's arguments say what the type of its result says too.
+    if (is_renamed && graph.type(id).kind == Type::Kind::integer) return;
+    fits &=
+        is_bounded_tensor(program, graph, id) && takes(graph, node, graph.type(id).tensor.dtype);
+  };
+  Graph::for_each_use(node, check);
+  check(node.results[0]);
   // Other results must be unused: a kernel gives the first one.
   if (fits && node.results.size() > 1) {
     std::vector<int32_t> uses = graph.use_counts();
     for (size_t r = 1; r < node.results.size(); r++) fits &= uses[size_t(node.results[r])] == 0;
   }
   if (!fits) return false;
-  PlainPlaces places(graph);
-  if (is_view(graph, node)) {
+  PlainPlaces places(program, graph);
+  if (is_renamed) {
     auto view = places.place(*tensor_argument(node, 0));
-    return view && view_through(graph, node, *view).has_value();
+    return view && view_through(program.symbols, graph, node, *view).has_value();
   }
   if (is_concatenation(node)) {
     auto* parts = std::get_if<std::vector<ValueRef>>(&node.arguments[0]);
@@ -836,7 +1012,7 @@ bool can_lower(const Program& program, const Graph& graph, const Node& node) {
       .has_value();
 }
 
-Result<LoweredRegion> lower(const Program& program, const Graph& graph, Span<const NodeId> nodes) {
+Result<LoweredRegion> lower(Program& program, const Graph& graph, Span<const NodeId> nodes) {
   return Lowering(program, graph, nodes).run();
 }
 

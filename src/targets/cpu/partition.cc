@@ -1,6 +1,7 @@
 #include "targets/cpu/partition.h"
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 
 #include "ops/tile.h"
@@ -32,9 +33,8 @@ Type memory_between(uint64_t arena_bytes) {
   return Type::of(std::move(type));
 }
 
-Result<NodeId> make_call(const Program& program, Graph& graph, const std::vector<NodeId>& nodes,
-                         DelegateCalls& calls) {
-  TRY(LoweredRegion region, lower(program, graph, nodes));
+NodeId make_call(Graph& graph, const std::vector<NodeId>& nodes, LoweredRegion region,
+                 DelegateCalls& calls) {
   DelegateCall call{tile::kBackendId, {}, {}, std::move(region.inputs), std::move(region.outputs)};
   std::unordered_map<std::string, std::string> names;
   for (TileConstant& constant : region.constants) {
@@ -52,23 +52,78 @@ Result<NodeId> make_call(const Program& program, Graph& graph, const std::vector
   return calls.replace(nodes, std::move(call));
 }
 
+// Nothing when it is not, or when the region's sizes follow from none of its inputs'.
+Result<std::optional<LoweredRegion>> lower_if_worth_it(Program& program, const Graph& graph,
+                                                       const std::vector<NodeId>& nodes) {
+  if (!is_worth_it(graph, nodes)) return std::optional<LoweredRegion>();
+  Result<LoweredRegion> lowered = lower(program, graph, nodes);
+  if (lowered.ok()) return std::optional(std::move(*lowered));
+  if (lowered.error().code == Code::unsupported) return std::optional<LoweredRegion>();
+  return std::move(lowered.error());
+}
+
+bool uses_integers(const Graph& graph, const std::vector<NodeId>& nodes) {
+  bool any = false;
+  for (NodeId id : nodes)
+    Graph::for_each_use(graph.nodes[size_t(id)],
+                        [&](ValueId used) { any |= graph.type(used).kind == Type::Kind::integer; });
+  return any;
+}
+
+// Integers that only nodes used that are calls now.
+void remove_unused_integers(Graph& graph) {
+  std::vector<int32_t> uses = graph.use_counts();
+  std::vector<NodeId> unused;
+  for (size_t i = graph.order.size(); i-- > 0;) {
+    const Node& node = graph.nodes[size_t(graph.order[i])];
+    if (node.results.empty() ||
+        !std::all_of(node.results.begin(), node.results.end(), [&](ValueId result) {
+          return graph.type(result).kind == Type::Kind::integer && uses[size_t(result)] == 0;
+        }))
+      continue;
+    unused.push_back(graph.order[i]);
+    Graph::for_each_use(node, [&](ValueId used) { uses[size_t(used)]--; });
+  }
+  graph.remove_nodes(unused);
+}
+
 }  // namespace
 
 Result<void> partition_for_cpu(Program& program, Graph& graph) {
   for (auto& inner : graph.subgraphs) TRY_VOID(partition_for_cpu(program, *inner));
-  DelegateCalls calls(program, graph);
-  std::vector<NodeId> order;
-  for (const Level& level :
-       find_levels(graph, [&](const Node& node) { return can_lower(program, graph, node); })) {
-    order.insert(order.end(), level.left.begin(), level.left.end());
-    if (is_worth_it(graph, level.taken)) {
-      TRY(NodeId call, make_call(program, graph, level.taken, calls));
-      order.push_back(call);
-    } else {
-      order.insert(order.end(), level.taken.begin(), level.taken.end());
+  std::vector<bool> taken(graph.nodes.size(), false);
+  for (NodeId id : graph.order)
+    taken[size_t(id)] = can_lower(program, graph, graph.nodes[size_t(id)]);
+  // Nodes that a region leaves wait for integers that its call would not have needed, which may
+  // come later: then all is cut anew without them.
+  std::vector<Level> levels;
+  std::vector<std::optional<LoweredRegion>> regions;
+  for (bool settled = false; !settled;) {
+    settled = true;
+    regions.clear();
+    levels = find_levels(
+        graph, [&](const Node& node) { return taken[size_t(&node - graph.nodes.data())]; });
+    for (const Level& level : levels) {
+      TRY(auto region, lower_if_worth_it(program, graph, level.taken));
+      if (!region && uses_integers(graph, level.taken)) {
+        for (NodeId id : level.taken) taken[size_t(id)] = false;
+        settled = false;
+      }
+      regions.push_back(std::move(region));
     }
   }
+  DelegateCalls calls(program, graph);
+  std::vector<NodeId> order;
+  for (size_t l = 0; l < levels.size(); l++) {
+    const Level& level = levels[l];
+    order.insert(order.end(), level.left.begin(), level.left.end());
+    if (regions[l])
+      order.push_back(make_call(graph, level.taken, std::move(*regions[l]), calls));
+    else
+      order.insert(order.end(), level.taken.begin(), level.taken.end());
+  }
   graph.order = std::move(order);
+  remove_unused_integers(graph);
   return {};
 }
 

@@ -6,74 +6,88 @@
 namespace sconce {
 namespace {
 
-std::vector<int64_t> known_sizes(const Graph& graph, ValueId id) {
-  std::vector<int64_t> sizes;
-  for (const SymInt& size : graph.type(id).tensor.sizes) sizes.push_back(size.value);
-  return sizes;
+// An integer, known or told by the call.
+std::optional<SymInt> int_argument(const Graph& graph, const Node& node, size_t i) {
+  if (i >= node.arguments.size()) return std::nullopt;
+  if (auto* known = std::get_if<int64_t>(&node.arguments[i])) return SymInt(*known);
+  auto* ref = std::get_if<ValueRef>(&node.arguments[i]);
+  if (!ref || graph.type(ref->id).kind != Type::Kind::integer) return std::nullopt;
+  return graph.type(ref->id).number;
 }
 
-std::optional<int64_t> int_argument(const Node& node, size_t i) {
-  if (i >= node.arguments.size()) return std::nullopt;
-  auto* known = std::get_if<int64_t>(&node.arguments[i]);
-  return known ? std::optional(*known) : std::nullopt;
+// count / divisor, when it has no remainder whatever the symbols are.
+std::optional<SymInt> exact_quotient(SymbolTable& symbols, SymInt count, SymInt divisor) {
+  if (divisor == SymInt(0)) return std::nullopt;
+  SymInt quotient = symbols.floor_divide(count, divisor);
+  if (symbols.multiply(quotient, divisor) != count) return std::nullopt;
+  return quotient;
 }
 
 }  // namespace
 
-std::vector<int64_t> contiguous_strides(const std::vector<int64_t>& sizes) {
-  std::vector<int64_t> strides(sizes.size(), 1);
-  for (size_t d = sizes.size(); d-- > 1;)
-    strides[d - 1] = strides[d] * std::max<int64_t>(sizes[d], 1);
-  return strides;
-}
-
-std::vector<int64_t> channels_last_strides(const std::vector<int64_t>& sizes) {
-  if (sizes.size() < 3) return contiguous_strides(sizes);
-  std::vector<int64_t> strides(sizes.size(), 1);
-  int64_t stride = std::max<int64_t>(sizes[1], 1);
-  for (size_t d = sizes.size(); d-- > 2;) {
+std::vector<SymInt> dense_strides(SymbolTable& symbols, const std::vector<SymInt>& sizes,
+                                  const std::vector<size_t>& order) {
+  std::vector<SymInt> strides(sizes.size(), SymInt(1));
+  SymInt stride = 1;
+  for (size_t d : order) {
     strides[d] = stride;
-    stride *= std::max<int64_t>(sizes[d], 1);
+    if (sizes[d] != SymInt(0)) stride = symbols.multiply(stride, sizes[d]);
   }
-  strides[0] = stride;
   return strides;
 }
 
-std::optional<ElementView> reshape_view(const ElementView& view,
-                                        const std::vector<int64_t>& sizes) {
-  ElementView result{view.root, view.offset, sizes, std::vector<int64_t>(sizes.size(), 0)};
-  for (int64_t size : sizes)
-    if (size == 0) {
-      result.strides = contiguous_strides(sizes);
+std::vector<SymInt> contiguous_strides(SymbolTable& symbols, const std::vector<SymInt>& sizes) {
+  std::vector<size_t> order;
+  for (size_t d = sizes.size(); d-- > 0;) order.push_back(d);
+  return dense_strides(symbols, sizes, order);
+}
+
+std::vector<SymInt> channels_last_strides(SymbolTable& symbols, const std::vector<SymInt>& sizes) {
+  if (sizes.size() < 3) return contiguous_strides(symbols, sizes);
+  std::vector<size_t> order{1};
+  for (size_t d = sizes.size(); d-- > 2;) order.push_back(d);
+  order.push_back(0);
+  return dense_strides(symbols, sizes, order);
+}
+
+std::optional<ElementView> reshape_view(SymbolTable& symbols, const ElementView& view,
+                                        const std::vector<SymInt>& sizes) {
+  const SymInt one = 1;
+  ElementView result{view.root, view.offset, sizes, std::vector<SymInt>(sizes.size(), SymInt(0))};
+  for (SymInt size : sizes)
+    if (size == SymInt(0)) {
+      result.strides = contiguous_strides(symbols, sizes);
       return result;
     }
   // Dimensions of size 1 say nothing; the others are taken apart from the innermost on.
   size_t from = view.sizes.size(), to = sizes.size();
-  int64_t step = 1;
+  SymInt step = 1;
   while (from > 0 || to > 0) {
-    while (from > 0 && view.sizes[from - 1] == 1) from--;
-    while (to > 0 && sizes[to - 1] == 1) result.strides[--to] = step;
+    while (from > 0 && view.sizes[from - 1] == one) from--;
+    while (to > 0 && sizes[to - 1] == one) result.strides[--to] = step;
     if (from == 0 || to == 0) break;
     // One run of operand dimensions that lie behind each other, cut into dimensions of the result.
-    int64_t count = view.sizes[from - 1];
+    SymInt count = view.sizes[from - 1];
     step = view.strides[--from];
-    int64_t start = step;
-    int64_t taken = 1;
+    SymInt start = step;
+    SymInt taken = 1;
     while (true) {
-      while (to > 0 && taken * sizes[to - 1] <= count && count % (taken * sizes[to - 1]) == 0 &&
-             taken < count) {
-        result.strides[--to] = start * taken;
-        taken *= sizes[to];
+      while (to > 0 && taken != count) {
+        SymInt more = symbols.multiply(taken, sizes[to - 1]);
+        if (!exact_quotient(symbols, count, more)) break;
+        result.strides[--to] = symbols.multiply(start, taken);
+        taken = more;
       }
       if (taken == count) break;
       // The run must go on in the operand without a jump.
-      while (from > 0 && view.sizes[from - 1] == 1) from--;
-      if (from == 0 || view.strides[from - 1] != start * count) return std::nullopt;
-      count *= view.sizes[--from];
+      while (from > 0 && view.sizes[from - 1] == one) from--;
+      if (from == 0 || view.strides[from - 1] != symbols.multiply(start, count))
+        return std::nullopt;
+      count = symbols.multiply(count, view.sizes[--from]);
     }
-    step = start * count;
+    step = symbols.multiply(start, count);
   }
-  while (to > 0 && sizes[to - 1] == 1) result.strides[--to] = step;
+  while (to > 0 && sizes[to - 1] == one) result.strides[--to] = step;
   return to == 0 ? std::optional(result) : std::nullopt;
 }
 
@@ -91,9 +105,9 @@ bool is_view(const Graph& graph, const Node& node) {
          node.op == "aten::expand";
 }
 
-std::optional<ElementView> view_through(const Graph& graph, const Node& node,
+std::optional<ElementView> view_through(SymbolTable& symbols, const Graph& graph, const Node& node,
                                         const ElementView& operand) {
-  std::vector<int64_t> sizes = known_sizes(graph, node.results[0]);
+  const std::vector<SymInt>& sizes = graph.type(node.results[0]).tensor.sizes;
   ElementView result = operand;
   int rank = int(operand.sizes.size());
   if (std::vector<int64_t> order = permutation_of(node.op, node.arguments, rank); !order.empty()) {
@@ -103,41 +117,56 @@ std::optional<ElementView> view_through(const Graph& graph, const Node& node,
     }
     return result;
   }
+  // What moves by some elements of a dimension.
+  auto move = [&](size_t d, SymInt by) {
+    result.offset = symbols.add(result.offset, symbols.multiply(by, operand.strides[d]));
+  };
+  // Python's way to count from the end; nothing when only the call tells which is meant.
+  auto from_begin = [&](SymInt index, size_t d) -> std::optional<SymInt> {
+    Bounds bounds = symbols.bounds(index);
+    if (bounds.min >= 0) return index;
+    if (bounds.max < 0) return symbols.add(index, operand.sizes[d]);
+    return std::nullopt;
+  };
   if (node.op == "aten::select.int") {
-    auto dim = int_argument(node, 1), index = int_argument(node, 2);
-    if (!dim || !index) return std::nullopt;
-    size_t d = size_t(*dim < 0 ? *dim + rank : *dim);
-    result.offset += (*index < 0 ? *index + operand.sizes[d] : *index) * operand.strides[d];
+    auto dim = int_argument(graph, node, 1), index = int_argument(graph, node, 2);
+    if (!dim || !dim->is_known() || !index) return std::nullopt;
+    size_t d = size_t(dim->value < 0 ? dim->value + rank : dim->value);
+    auto start = from_begin(*index, d);
+    if (!start) return std::nullopt;
+    move(d, *start);
     result.sizes.erase(result.sizes.begin() + std::ptrdiff_t(d));
     result.strides.erase(result.strides.begin() + std::ptrdiff_t(d));
     return result;
   }
   if (node.op == "aten::slice.Tensor") {
-    auto dim = int_argument(node, 1), step = int_argument(node, 4);
-    if (!dim || !step) return std::nullopt;
-    int64_t start = 0;
+    auto dim = int_argument(graph, node, 1), step = int_argument(graph, node, 4);
+    if (!dim || !dim->is_known() || !step || !step->is_known()) return std::nullopt;
+    size_t d = size_t(dim->value < 0 ? dim->value + rank : dim->value);
     if (!std::holds_alternative<None>(node.arguments[2])) {
-      auto given = int_argument(node, 2);
-      if (!given) return std::nullopt;
-      start = *given;
+      auto given = int_argument(graph, node, 2);
+      auto start = given ? from_begin(*given, d) : std::nullopt;
+      if (!start) return std::nullopt;
+      start = symbols.minimum(symbols.maximum(*start, 0), operand.sizes[d]);
+      if (sizes[d] != SymInt(0)) move(d, *start);
     }
-    size_t d = size_t(*dim < 0 ? *dim + rank : *dim);
-    if (start < 0) start += operand.sizes[d];
-    start = std::min(std::max<int64_t>(start, 0), operand.sizes[d]);
-    if (sizes[d] > 0) result.offset += start * operand.strides[d];
     result.sizes[d] = sizes[d];
-    result.strides[d] *= *step;
+    result.strides[d] = symbols.multiply(result.strides[d], *step);
     return result;
   }
   if (node.op == "aten::expand") {
     size_t more = sizes.size() - operand.sizes.size();
     result.sizes = sizes;
-    result.strides.assign(sizes.size(), 0);
-    for (size_t d = 0; d < operand.sizes.size(); d++)
-      if (operand.sizes[d] == sizes[d + more]) result.strides[d + more] = operand.strides[d];
+    result.strides.assign(sizes.size(), SymInt(0));
+    for (size_t d = 0; d < operand.sizes.size(); d++) {
+      if (operand.sizes[d] == sizes[d + more])
+        result.strides[d + more] = operand.strides[d];
+      else if (operand.sizes[d] != SymInt(1))
+        return std::nullopt;
+    }
     return result;
   }
-  return reshape_view(operand, sizes);
+  return reshape_view(symbols, operand, sizes);
 }
 
 }  // namespace sconce

@@ -1,5 +1,7 @@
 #include "targets/cpu/executorch/arguments.h"
 
+#include <executorch/runtime/core/exec_aten/util/tensor_util.h>
+
 #include <algorithm>
 
 namespace sconce {
@@ -35,6 +37,14 @@ size_t list_size(const EValue& value) {
 Error failure(const char* what, Status status, const Diagnostic& diagnostic) {
   ET_LOG(Error, "SconceBackend: %s: %s", what, diagnostic.text);
   return to_error(status.code);
+}
+
+Error resize_as(const executorch::aten::Tensor& to, Tensor& from) {
+  if (Error error = et::resize_tensor(to, {from.sizes, from.rank}); error != Error::Ok)
+    return error;
+  from.data = to.mutable_data_ptr();
+  from.capacity_bytes = to.nbytes();
+  return Error::Ok;
 }
 
 Error Arguments::view_tensor(size_t index, const executorch::aten::Tensor& from, Slot& slot) {

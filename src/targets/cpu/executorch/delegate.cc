@@ -143,9 +143,25 @@ class Backend final : public et::BackendInterface {
     handle.tracer = context.event_tracer();
     kCpuBackend.set_profile(handle.state, handle.tracer ? &handle.profile : nullptr);
     Diagnostic diagnostic;
+    const char* method = context.get_method_name();
+    if (CpuOutputs outputs = cpu_outputs(handle.state);
+        outputs.vary && outputs.first + outputs.count <= args.size()) {
+      // ExecuTorch knows what its outputs may hold.
+      for (size_t o = 0; o < outputs.count; o++)
+        if (Tensor* tensor = handle.arguments.tensor(outputs.first + o))
+          tensor->capacity_bytes = UINT64_MAX;
+      if (Status status = prepare_cpu_call(handle.state, handle.arguments.values(), &diagnostic);
+          !status.ok())
+        return failure(method ? method : "", status, diagnostic);
+      for (size_t o = outputs.first; o < outputs.first + outputs.count; o++)
+        if (Error error = resize_as(args[o]->toTensor(), *handle.arguments.tensor(o));
+            error != Error::Ok) {
+          ET_LOG(Error, "SconceBackend: output %zu is larger than was planned", o - outputs.first);
+          return error;
+        }
+    }
     KernelContext kernel{.diagnostic = &diagnostic};
     Status status = kCpuBackend.execute(handle.state, handle.arguments.values(), kernel);
-    const char* method = context.get_method_name();
     return status.ok() ? Error::Ok : failure(method ? method : "", status, diagnostic);
   }
 

@@ -1,6 +1,5 @@
 #include "targets/cpu/executorch/kernels.h"
 
-#include <executorch/runtime/core/exec_aten/util/tensor_util.h>
 #include <executorch/runtime/kernel/kernel_includes.h>
 #include <executorch/runtime/kernel/operator_registry.h>
 
@@ -26,17 +25,12 @@ const Kernel* g_kernels[kKernelsMax];
 
 // Tells ExecuTorch the sizes that our outs have.
 Error resize_outs(const Args& args, et::Span<EValue*> values) {
-  auto resize = [](const executorch::aten::Tensor& to, const Tensor& from) {
-    return et::resize_tensor(to, {from.sizes, from.rank});
-  };
   const EValue& first = *values[size_t(args.input_count)];
   for (int k = 0; k < args.out_count(); k++) {
     const executorch::aten::Tensor& to = first.isTensorList()
                                              ? first.toTensorList()[size_t(k)]
                                              : values[size_t(args.input_count + k)]->toTensor();
-    if (Error error = resize(to, args.out(k)); error != Error::Ok) return error;
-    args.out(k).data = to.mutable_data_ptr();
-    args.out(k).capacity_bytes = to.nbytes();
+    if (Error error = resize_as(to, args.out(k)); error != Error::Ok) return error;
   }
   return Error::Ok;
 }
