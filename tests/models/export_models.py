@@ -88,6 +88,16 @@ def save_tensors(path: pathlib.Path, prefix: str, tensors: list) -> None:
     save_file({f"{prefix}.{i}": t for i, t in enumerate(tensors)}, path)
 
 
+def built(name: str) -> catalog.Case:
+    """The same weights and calls every time."""
+    import torch
+
+    torch.manual_seed(0)
+    case = CASES[name]()
+    case.module.eval().requires_grad_(False)  # stock cannot lower buffers fed by trainable weights
+    return case
+
+
 def export(name: str, folder: pathlib.Path) -> str:
     """Writes the files of one model; returns one word on what happened."""
     meta_path = folder / f"{name}.json"
@@ -100,9 +110,7 @@ def export(name: str, folder: pathlib.Path) -> str:
 
     import torch
 
-    torch.manual_seed(0)
-    case = CASES[name]()
-    case.module.eval().requires_grad_(False)  # stock cannot lower buffers fed by trainable weights
+    case = built(name)
     calls = [(case.args, case.kwargs), *case.calls]
     frozen = copy.deepcopy(calls)  # a model may write to its inputs
     original = copy.deepcopy(case.module) if len(case.module.state_dict()) else case.module

@@ -213,6 +213,78 @@ def dynamic_split() -> Case:
 
 
 @tiny
+def dynamic_encoder() -> Case:
+    """Words, a mask over them, and attention beyond one step of keys."""
+
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = nn.Embedding(50, 32), nn.Embedding(300, 32)
+            self.first, self.second = nn.LayerNorm(32), nn.LayerNorm(32)
+            self.qkv, self.out = nn.Linear(32, 96), nn.Linear(32, 32)
+            self.wide, self.narrow = nn.Linear(32, 64), nn.Linear(64, 32)
+
+        def forward(self, words, mask):
+            batch, length = words.shape
+            x = self.first(self.words(words) + self.places.weight[:length])
+            q, k, v = self.qkv(x).view(batch, length, 3, 4, 8).permute(2, 0, 3, 1, 4)
+            seen = torch.where(mask[:, None, None, :], 0.0, -1e9)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+            x = x + self.out(y.transpose(1, 2).reshape(batch, length, 32))
+            x = x + self.narrow(F.gelu(self.wide(self.second(x))))
+            return x, x.mean(1), torch.cat([x, x[:, :1]], 1)
+
+    def call(batch, length):
+        mask = torch.ones(batch, length, dtype=torch.bool)
+        mask[0, -(length // 4) or length:] = False
+        return torch.randint(0, 50, (batch, length)), mask
+
+    dims = {0: Dim("batch", min=1, max=3), 1: Dim("length", min=2, max=300)}
+    return Case(Encoder(), call(2, 12), dynamic_shapes=(dims, dims),
+                calls=[(call(*sizes), {}) for sizes in ((1, 2), (3, 300), (1, 257), (2, 31))])
+
+
+@tiny
+def dynamic_decoder() -> Case:
+    """Heads of queries share those of keys, and positions turn them."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(vocab_size=60, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                         num_attention_heads=4, num_key_value_heads=2, use_cache=False)
+    model = LlamaForCausalLM(config)
+
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, tokens):
+            return self.model(input_ids=tokens, use_cache=False).logits
+
+    def call(length):
+        return (torch.randint(0, 60, (1, length)),)
+
+    return Case(Decoder(), call(9), dynamic_shapes=({1: Dim("length", min=2, max=64)},),
+                calls=[(call(n), {}) for n in (2, 64, 17)])
+
+
+@tiny
+def dynamic_pictures() -> Case:
+    """Any number of pictures of any size, through windows that need not fit."""
+    layers = nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1, stride=2, groups=32), nn.BatchNorm2d(32), nn.Hardswish(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 5))
+    dims = {0: Dim("batch", min=1, max=4), 2: Dim("height", min=8, max=48), 3: Dim("width", min=8, max=48)}
+
+    def call(*sizes):
+        return (torch.randn(sizes[0], 3, *sizes[1:]),)
+
+    return Case(layers, call(2, 32, 32), dynamic_shapes=(dims,),
+                calls=[(call(*sizes), {}) for sizes in ((1, 8, 8), (4, 48, 48), (3, 17, 29))])
+
+
+@tiny
 def size_arithmetic() -> Case:
     def run(x):
         n = x.shape[0] * 2 + 1

@@ -1,6 +1,8 @@
 """Every test model, compiled by sconce, gives torch's answer on our runtime and on stock's."""
 
 import pytest
+import torch
+from safetensors.numpy import load_file
 
 import compare
 import export_models
@@ -42,6 +44,22 @@ def test_tile_programs_give_the_same_bits_on_every_set_and_thread_count(name, be
                 break
             answers[isa, threads] = (bench.work / f"{name}.ours.0.safetensors").read_bytes()
     assert len(set(answers.values())) <= 1, "results differ: " + ", ".join(map(str, answers))
+
+
+@pytest.mark.parametrize("name", ["dynamic_batch", "dynamic_sequence", "dynamic_encoder", "dynamic_pictures"])
+def test_dynamic_tile_programs_give_the_bits_of_fixed_ones(name, bench, exported, sconce, tmp_path):
+    pte = bench.compile(exported(name), "cpu")
+    assert compare.run_cli(sconce, "inspect", pte).count("delegate SconceBackend") == 1
+    bench.on_ours(name, pte, threads=2)
+    case = export_models.built(name)
+    for k, (args, kwargs) in enumerate([(case.args, case.kwargs), *case.calls]):
+        torch.export.save(torch.export.export(case.module, args, kwargs), tmp_path / "fixed.pt2")
+        compare.run_cli(sconce, "compile", tmp_path / "fixed.pt2", "-o", tmp_path / "fixed.pte")
+        compare.run_cli(sconce, "run", tmp_path / "fixed.pte", "--inputs", bench.file(name, "inputs", k),
+                        "--outputs", tmp_path / "fixed.safetensors")
+        found = load_file(bench.work / f"{name}.ours.{k}.safetensors")
+        for output, wanted in load_file(tmp_path / "fixed.safetensors").items():
+            assert found[output].tobytes() == wanted.tobytes(), f"call {k}, {output}"
 
 
 @pytest.mark.parametrize("name", ["linear", "dynamic_batch", "cond", "kv_cache"])
