@@ -305,7 +305,7 @@ TEST(EmitC, whole_language) {
     parallel i : Q
     span d : D
     span e : D
-    serial j : T block 16
+    serial j : T block 8 whole 16
     %0 = load q[h, i, d]
     %1 = extent d
     %2 = cast f32 %1
@@ -773,7 +773,8 @@ class RandomKernel {
     if (!x) return;
     Made a = *x;
     Extent e = extent();
-    AxisId axis = below(2) ? build_.serial(e, 1 + below(7)) : build_.serial_each(e);
+    AxisId axis =
+        below(2) ? build_.serial(e, 1 + below(7), below(2) * below(9)) : build_.serial_each(e);
     int32_t buffer = build_.input(DType::f32, {e});
     std::vector<AxisId> over(a.axes.begin(), a.axes.end());
     ValueId first = build_.constant(0.25, DType::f32, over);
