@@ -316,7 +316,7 @@ class KernelEmitter {
     if (columns_ != kNone) {
       // One row alone keeps more columns, so that sums do not wait for each other.
       bool packed = std::any_of(k_.buffers.begin(), k_.buffers.end(),
-                                [](const Buffer& b) { return b.layout == Layout::panels; });
+                                [](const Buffer& b) { return b.is_packed(); });
       column_count_ = options_.columns * (has_dot && rows_ == kNone && !packed ? 4 : 1);
       int64_t size = known_size(axis(columns_).extent);
       if (size >= 0) column_count_ = std::clamp<int64_t>(size, 1, column_count_);
@@ -648,14 +648,16 @@ class KernelEmitter {
   struct Place {
     std::string inside;  // empty: always
     std::string offset;  // in elements
+    std::string step;    // packed: the contracted index
   };
 
   // Each part of the place stands at the level where its axes are bound; what is left is an
   // expression for the innermost.
   Place place(Nest& nest, const Instruction& i) {
     const Buffer& buffer = k_.buffers[size_t(i.buffer)];
-    bool packed = buffer.layout == Layout::panels;
+    bool packed = buffer.is_packed();
     size_t rank = i.index.size(), id = size_t(&i - k_.body.data()), last = nest.size() - 1;
+    Place at;
     struct Part {
       size_t level;
       std::string text;
@@ -722,17 +724,18 @@ class KernelEmitter {
       }
       // Panels: [lead...][panels][rows][k][16], or by quads (tile/ir.h).
       size_t lead = size_t(buffer.panel_lead), column = rank - 1, run = rank - 2;
-      bool quads = buffer.dtype == DType::i8;
+      bool quads = buffer.dtype == DType::i8, halves = buffer.layout == Layout::nibbles;
       Product row, panel;
       if (quads)
-        row.times(rounded_up(buffer.dims[run], kQuad)).times(std::to_string(kQuad * kPanelColumns));
+        row.times(rounded_up(buffer.dims[run], halves ? kNibbles : kQuad))
+            .times(std::to_string(kQuad * kPanelColumns));
       else
         row.times(size_text(buffer.dims[run])).times(std::to_string(kPanelColumns));
       panel = row;
       for (size_t r = lead; r < run; r++) panel.times(size_text(buffer.dims[r]));
       std::string panel_text = panel.text();
       int64_t number = 0;
-      if (quads)
+      if (quads && !halves)
         panel_text = panel.is_number(&number)
                          ? std::to_string(number + kPanelColumns * 4)
                          : fmt::format("({} + {})", panel_text, kPanelColumns * 4);
@@ -747,9 +750,12 @@ class KernelEmitter {
           stride.times(size_text(buffer.dims[after]));
         add(level, text, stride);
       } else if (d == run) {
+        at.step = text;
         if (quads) {
           std::string k = unsigned_text(text);
-          add(level, fmt::format("(int64_t)({0} / 4 * 64 + {0} % 4)", k), stride);
+          add(level,
+              fmt::format("(int64_t)({0} / {1} * 64 + {0} % 4)", k, halves ? kNibbles : kQuad),
+              stride);
         } else {
           add(level, text, Product().times(std::to_string(kPanelColumns)));
         }
@@ -775,7 +781,6 @@ class KernelEmitter {
       }
     }
     // Sums and checks from the outside in.
-    Place at;
     std::vector<std::string> open;
     for (size_t level = 0; level <= last; level++) {
       std::vector<std::string> here = open;
@@ -836,9 +841,11 @@ class KernelEmitter {
     return low >= 0 && high < size;
   }
 
-  std::string read(const Instruction& i, const std::string& offset) {
+  std::string read(const Instruction& i, const Place& place) {
     const Buffer& buffer = k_.buffers[size_t(i.buffer)];
-    std::string at = fmt::format("{}[{}]", buffer_names_[size_t(i.buffer)], offset);
+    std::string at = fmt::format("{}[{}]", buffer_names_[size_t(i.buffer)], place.offset);
+    if (buffer.layout == Layout::nibbles)
+      return fmt::format("{}({}, {})", helpers_.use("sc_half"), at, place.step);
     if (buffer.dtype == DType::f16) return helpers_.use("sc_f32_of_f16") + "(" + at + ")";
     if (buffer.dtype == DType::bf16) return helpers_.use("sc_f32_of_bf16") + "(" + at + ")";
     return at;
@@ -849,7 +856,7 @@ class KernelEmitter {
                std::make_move_iterator(nest.end()));
     nest.resize(level + 1);
     Place at = place(nest, i);
-    std::string text = read(i, at.offset);
+    std::string text = read(i, at);
     if (!at.inside.empty()) {
       DType dtype = type(i.results[0]).dtype;
       std::string fill = dtype == DType::f32 ? float_text(float(i.number))

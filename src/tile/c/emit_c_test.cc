@@ -8,7 +8,6 @@
 #include <random>
 #include <set>
 
-#include "sconce/tile.h"
 #include "tensor/half.h"
 #include "tile/build.h"
 #include "tile/interpret.h"
@@ -35,7 +34,7 @@ struct Data {
         count *= sizes[b][d];
       }
       size_t element = dtype_bytes(buffer.dtype);
-      if (buffer.layout == Layout::panels)
+      if (buffer.is_packed())
         count = panel_shape(buffer, {sizes[b].data(), sizes[b].size()})->bytes / int64_t(element);
       bytes.emplace_back(size_t(count) * element);
       uint8_t* data = bytes.back().data();
@@ -53,8 +52,7 @@ struct Data {
         else
           memcpy(data + size_t(i) * element, &integer, element);
       }
-      if (buffer.layout == Layout::panels)
-        complete_panels(buffer, {sizes[b].data(), sizes[b].size()}, data);
+      if (buffer.is_packed()) complete_panels(buffer, {sizes[b].data(), sizes[b].size()}, data);
       views.push_back({nullptr, sizes[b], strides, count * int64_t(element)});
     }
     for (size_t b = 0; b < views.size(); b++) views[b].data = bytes[b].data();
@@ -96,12 +94,14 @@ Case parsed(const char* text, std::vector<std::vector<std::vector<int64_t>>> siz
   return {kernel.ok() ? std::move(*kernel) : Kernel{}, std::move(sizes)};
 }
 
-// Every case with sizes as arguments, dense and strided, and its first sizes as constants.
+// Every case with sizes as arguments; with more `ways`, with strides too, and its first sizes as
+// constants.
 void expect_same(const std::vector<Case>& cases, const EmitCOptions& options = {},
-                 const std::string& flags = "-O2") {
+                 const std::string& flags = "-O2", int ways = 3) {
   std::vector<CKernel> kernels;
   for (const Case& one : cases) {
     kernels.push_back({&one.kernel, "", {}, {}, false});
+    if (ways == 1) continue;
     kernels.push_back({&one.kernel, one.kernel.name + "_strided", {}, {}, true});
     CKernel fixed{&one.kernel, one.kernel.name + "_fixed", {}, {}, false};
     for (const Data data(one.kernel, one.sizes[0], 1, true); const BufferView& view : data.views)
@@ -120,7 +120,7 @@ void expect_same(const std::vector<Case>& cases, const EmitCOptions& options = {
   ASSERT_TRUE(library);
   for (size_t c = 0; c < cases.size(); c++)
     for (size_t s = 0; s < cases[c].sizes.size(); s++)
-      for (int way = 0; way < 3; way++) {
+      for (int way = 0; way < ways; way++) {
         if (way == 2 && s > 0) continue;
         const Kernel& kernel = cases[c].kernel;
         Data wanted(kernel, cases[c].sizes[s], 7, way > 0),
@@ -135,7 +135,8 @@ void expect_same(const std::vector<Case>& cases, const EmitCOptions& options = {
           arrays.push_back(got.views[b].data);
           strides.push_back(got.views[b].strides.data());
         }
-        ASSERT_EQ(library->call(3 * c + size_t(way), arrays, strides, *dims), 0) << kernel.name;
+        ASSERT_EQ(library->call(size_t(ways) * c + size_t(way), arrays, strides, *dims), 0)
+            << kernel.name;
         for (size_t b = 0; b < got.bytes.size(); b++) {
           size_t where = 0;
           ASSERT_TRUE(same_bits(kernel.buffers[b], wanted.bytes[b], got.bytes[b], &where))
@@ -387,6 +388,20 @@ TEST(EmitC, whole_language) {
     store last[m], %11
   })",
                          {{{5, 9}, {9}, {5, 9}, {5}}, {{40, 3}, {3}, {40, 3}, {40}}}));
+  cases.push_back(parsed(R"(kernel nibbles(M, K, N) {
+    in x i8[M, K]
+    in w i8[K, N] nibbles 0
+    out y i32[M, N]
+    parallel m : M
+    parallel n : N
+    span k : K
+    %0 = constant i32 5
+    %1 = load x[m, k]
+    %2 = load w[k, n]
+    %3 = dot %0, %1, %2 over k
+    store y[m, n], %3
+  })",
+                         {{{9, 13}, {13, 21}, {9, 21}}}));
   // Values that swap places as they are carried.
   cases.push_back(parsed(R"(kernel fibonacci(M, T) {
     in x i64[M]
@@ -561,7 +576,7 @@ TEST(EmitC, whole_language) {
   })",
                          {{{}, {5}, {}}}));
   for (const Case& one : cases) ASSERT_FALSE(one.kernel.name.empty());
-  expect_same(cases);
+  expect_same(cases, {}, "-O2", 1);
   expect_same(cases, {.rows = 3, .columns = 4},
               "-O0 -fsanitize=undefined -fno-sanitize-recover=undefined");
 }

@@ -292,6 +292,11 @@ static inline int32_t sc_i32_of_f32(float x) {
   return x < low ? low : x > high ? high : x;
 }
 )"},
+        {"sc_half", R"(/* Of two elements of 4 bits in a byte, the one at step k. */
+static inline int32_t sc_half(int8_t byte, int64_t k) {
+  return (int32_t)(k % 8 < 4 ? byte & 15 : (uint8_t)byte >> 4) - 8;
+}
+)"},
         {"sc_f32_of_bf16", R"(static inline float sc_f32_of_bf16(uint16_t bits) {
   return sc_f32_of((uint32_t)bits << 16);
 }
