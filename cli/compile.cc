@@ -24,6 +24,9 @@ void add_compile(CLI::App& app) {
       ->required();
   command->add_option("--data", options->compile.data_files,
                       "A .ptd with weights that an IN.pte does not hold; repeatable");
+  command->add_option("--kernels", options->compile.kernel_files,
+                      "A file of tile kernels that say which operators of an IN.pt2 they stand for, "
+                      "of your own or known ones; repeatable. With --target cpu");
   command->add_option("-o,--output", options->output,
                       "The .pte to write; replaced whole or not at all");
   command->add_option("--weights-file", options->compile.weights_file,
@@ -46,6 +49,7 @@ void add_compile(CLI::App& app) {
   command->add_flag("--json", options->json, "Report as JSON on standard output");
   command->footer(
       "Example:\n  sconce compile mobilenet_v2.pt2 -o mobilenet_v2.pte --target portable\n"
+      "  sconce compile model.pt2 --kernels swiglu.tile -o model.pte\n"
       "  sconce compile prefill=a.pt2 decode=b.pt2 --constant-method get_max_seq_len=128 -o "
       "llm.pte");
   command->callback([options] {

@@ -154,6 +154,11 @@ void run(const Options& options) {
                                    fmt::join(buffers, "\n    "));
     std::string json = fmt::format(R"("name": {}, "buffers": [{}])", json_string(kernel.name),
                                    fmt::join(json_buffers, ", "));
+    if (!kernel.stands_for.name.empty()) {
+      line += fmt::format("    operator {}({})\n", kernel.stands_for.name,
+                          fmt::join(kernel.stands_for.arguments, ", "));
+      json += fmt::format(R"(, "operator": {})", json_string(kernel.stands_for.name));
+    }
     kernels::DimSizes own = own_dims(kernel, dims);
     if (options.check) {
       auto check = value_or_exit(kernels::check_kernel(kernel, own), options.json);

@@ -13,7 +13,9 @@
 #include "formats/ptd/ptd.h"
 #include "import/import.h"
 #include "import/pte/import_pte.h"
+#include "ops/own_kernel.h"
 #include "passes/pipeline.h"
+#include "sconce/tile.h"
 #include "targets/target.h"
 
 namespace sconce {
@@ -61,6 +63,32 @@ Result<void> give_up(Part& part, Error problem, CompileReport* report) {
   if (report) report->as_is.push_back({part.method, problem.text});
   part.program.reset();
   return {};
+}
+
+// The kernels of files that stand for operators; of one operator one.
+Result<OwnKernels> read_own_kernels(const std::vector<std::string>& paths) {
+  OwnKernels all;
+  for (const std::string& path : paths) {
+    TRY(MappedFile file, map_file(path));
+    std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+    TRY(std::vector<tile::Kernel> kernels, kernels::parse_kernels(text).with_context(path));
+    bool any = false;
+    for (tile::Kernel& kernel : kernels) {
+      const std::string& op = kernel.stands_for.name;
+      if (op.empty()) continue;
+      any = true;
+      if (auto other = find_own_kernel(all, op))
+        return error(Code::invalid_argument, "{}: kernels {} and {} stand for {}; one is wanted",
+                     path, other->name, kernel.name, op);
+      all.push_back(std::make_shared<const tile::Kernel>(std::move(kernel)));
+    }
+    if (!any)
+      return error(Code::invalid_argument,
+                   "{}: no kernel says which operator it stands for: a line \"operator "
+                   "mylib::op(x, y)\" is wanted in one",
+                   path);
+  }
+  return all;
 }
 
 // A .pte holds its identifier behind the offset of its root, an archive starts with PK.
@@ -168,6 +196,8 @@ Result<Compiled> compile(const std::vector<CompileInput>& inputs,
   TRY(const Target* target, known_target(options.target));
   if (inputs.empty()) return error(Code::invalid_argument, "no input");
 
+  TRY(OwnKernels kernels, read_own_kernels(options.kernel_files));
+
   // Read every file, and make its graphs functional IR.
   stages.begin("import", 0);
   Compiled compiled;
@@ -182,7 +212,7 @@ Result<Compiled> compile(const std::vector<CompileInput>& inputs,
       Part part;
       part.path = input.path;
       part.method = input.method.empty() ? "forward" : input.method;
-      TRY(part.program, import_pt2(input.path, part.method));
+      TRY(part.program, import_pt2(input.path, part.method, kernels));
       parts.push_back(std::move(part));
     }
   }
@@ -200,6 +230,14 @@ Result<void> finish(Compiled& compiled, const Target* target,
                     const std::string& start_after, CompileReport* report) {
   Stages stages(options, report);
   std::vector<Part>& parts = compiled.parts;
+  for (const Part& part : parts)
+    if (part.program && !part.program->own_kernels.empty() && !target->own_kernels) {
+      const tile::Kernel& kernel = *part.program->own_kernels[0];
+      return error(Code::unsupported,
+                   "{}: operator {}: kernel {} stands for it, and target {} runs no tile kernels; "
+                   "target cpu does",
+                   part.path, kernel.stands_for.name, kernel.name, target->name);
+    }
 
   // Improve it, and rewrite what the target lacks.
   stages.begin("passes", 0.2);

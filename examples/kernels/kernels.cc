@@ -17,6 +17,7 @@ Result<Kernel> swiglu() {
     In b = t.input("b", DType::f32, {N});
     Out y = t.output("y", DType::f32, {M, N});
     Axis m = t.parallel("m", M), n = t.parallel("n", N), k = t.span("k", K);
+    t.stands_for("examples::swiglu", {"x", "w", "v", "b"});
     Tile gate = silu(dot(x(m, k), w(k, n), {k}, b(n)));
     y(m, n) = gate * dot(x(m, k), v(k, n), {k});
   });

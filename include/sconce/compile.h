@@ -30,6 +30,9 @@ struct CompileOptions {
   std::string stop_after;      // name of a pass: the file is not written
   // .ptd files with weights that a .pte names and does not hold; the result holds them.
   std::vector<std::string> data_files;
+  // Files of tile kernels that stand for operators of a .pt2, of one's own or known ones (docs/
+  // write_kernels.md). The result holds those that it uses. Target "cpu" only.
+  std::vector<std::string> kernel_files;
   // A .ptd to write the weights to, which whoever loads the program has to bring; empty: the program
   // holds them. compile_file() only.
   std::string weights_file;

@@ -154,6 +154,10 @@ class Trace {
   In weights(const std::string& name, DType dtype, std::vector<Extent> sizes, int lead = 0);
   Out output(const std::string& name, DType dtype, std::vector<Extent> sizes);
 
+  // The kernel is what an operator of a model computes ("mylib::swiglu"): by argument of the operator
+  // the name of the array that it is; outputs are its results. For `sconce compile --kernels`.
+  void stands_for(std::string op, std::vector<std::string> arguments);
+
   // Iterations of a parallel axis are independent: they are cut into tiles, which threads share.
   Axis parallel(const std::string& name, Extent extent);
   // One index at a time: tiles have no dimension for it. For batches and heads.
@@ -192,6 +196,7 @@ class Trace {
   Axis named(tile::AxisId id, const std::string& name);
   tile::Builder build_;
   std::vector<std::string> buffer_names_, axis_names_;
+  tile::KernelOperator stands_for_;
 };
 
 Result<Kernel> define(const std::string& name, const std::function<void(Trace&)>& trace);
@@ -303,7 +308,8 @@ using Tuned = tile::TunedSchedule;
 Result<Tuned> tune_kernel(const Kernel& kernel, const DimSizes& dims, int threads = 1,
                           double seconds = 2);
 
-// A file of kernels: their texts, one after the other.
+// A file of kernels: their texts, one after the other; "version 2" before them when some stand for
+// operators.
 std::string print(Span<const Kernel> kernels);
 Result<std::vector<Kernel>> parse_kernels(std::string_view text);
 

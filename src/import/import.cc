@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <unordered_map>
 #include <unordered_set>
@@ -66,6 +67,7 @@ struct MissingOp {
 // What several graphs of one program share.
 struct Shared {
   Program& program;
+  const OwnKernels& kernels;
   std::vector<MissingOp> missing;
   std::unordered_set<std::string> missing_names;
   bool has_writes = false;
@@ -176,6 +178,8 @@ class GraphImporter {
   Result<void> inline_region(const pt2::Node& node);
   Result<void> import_ordered_effect(const pt2::Node& node);
   Result<void> import_missing(const pt2::Node& node, const std::string& name);
+  Result<void> import_own_kernel(const pt2::Node& node, const std::string& name,
+                                 const std::shared_ptr<const tile::Kernel>& kernel);
   Result<void> define_outputs(const pt2::Node& node, const std::vector<ValueId>& results);
   Result<Type> number_type(const pt2::Argument& output);
   Result<void> check_types(const Op& op, const std::vector<Argument>& arguments,
@@ -521,8 +525,8 @@ Result<void> GraphImporter::import_prim(const pt2::Node& node, const char* prim)
 Result<void> GraphImporter::check_types(const Op& op, const std::vector<Argument>& arguments,
                                         const std::vector<Type>& exported) {
   Result<std::vector<Type>> inferred = infer_types(shared_.program, to_, op, arguments);
-  // Numbers out of the data may be bound by what the exporter asserted: parts that add up to a size.
-  // No guess fulfils that; the calls themselves are checked.
+  // Numbers out of the data may be bound by what the exporter asserted: parts that add up to a
+  // size. No guess fulfils that; the calls themselves are checked.
   if (!inferred.ok() && has_symbols(to_, arguments)) return {};
   if (!inferred.ok()) return std::move(inferred.error());
   if (inferred->size() != exported.size())
@@ -601,7 +605,86 @@ Result<void> GraphImporter::write_in_place(std::string_view name, ValueId value)
   return aliases_.write(target->second.slot, value);
 }
 
+// A call of an operator for which a kernel stands: tensors as they are, numbers as constants.
+Result<void> GraphImporter::import_own_kernel(const pt2::Node& node, const std::string& name,
+                                              const std::shared_ptr<const tile::Kernel>& kernel) {
+  const std::vector<std::string>& wanted = kernel->stands_for.arguments;
+  std::vector<ValueRef> operands;
+  std::vector<TensorType> types;
+  for (size_t i = 0; i < node.inputs.size(); i++) {
+    const pt2::NamedArgument& input = node.inputs[i];
+    if (i >= wanted.size()) {
+      // What the kernel does not take must be what it is when nobody says anything.
+      const Op* op = find_op(name);
+      int index = op ? op->argument_index(input.name) : -1;
+      if (index >= 0 && op->arguments[size_t(index)].has_default) {
+        TRY(Argument given, convert(input.value, op->arguments[size_t(index)].type));
+        if (given == op->arguments[size_t(index)].default_value) continue;
+      }
+      if (input.value.kind == Kind::none) continue;
+      return error(Code::unsupported,
+                   "kernel {} takes {} arguments of the operator; the model also gives \"{}\"",
+                   kernel->name, wanted.size(), input.name);
+    }
+    const tile::Buffer& buffer = kernel->buffers[buffer_of_argument(*kernel, i)];
+    if (input.value.kind == Kind::tensor) {
+      TRY(ValueId id, operand(input.value));
+      operands.push_back({id});
+      types.push_back(build_.tensor(id));
+      continue;
+    }
+    TRY(Argument given, convert(input.value, "Scalar"));
+    double number = 0;
+    if (auto* whole = std::get_if<int64_t>(&given))
+      number = double(*whole);
+    else if (auto* real = std::get_if<double>(&given))
+      number = *real;
+    else if (auto* truth = std::get_if<bool>(&given))
+      number = *truth;
+    else
+      return error(
+          Code::unsupported,
+          "kernel {}: input {} is {} of rank {}; argument \"{}\" of the model is neither a "
+          "tensor nor a number that is known",
+          kernel->name, buffer.name, dtype_name(buffer.dtype), buffer.dims.size(), input.name);
+    bool whole = is_integral(buffer.dtype);
+    if (!buffer.dims.empty() || (whole && number != std::trunc(number)) ||
+        std::fabs(number) > 0x1p53)
+      return error(
+          Code::unsupported,
+          "kernel {}: input {} is {} of rank {}; argument \"{}\" of the model is the number {}",
+          kernel->name, buffer.name, dtype_name(buffer.dtype), buffer.dims.size(), input.name,
+          number);
+    operands.push_back({build_.scalar(number, buffer.dtype)});
+    types.push_back(TensorType{buffer.dtype, {}, {}});
+  }
+  std::vector<const pt2::Argument*> outputs;
+  result_names(node, &outputs);
+  std::vector<Type> results;
+  std::vector<TensorType> result_types;
+  for (const pt2::Argument* output : outputs) {
+    const pt2::TensorMeta* meta =
+        output->kind == Kind::tensor ? find_tensor(from_, output->name) : nullptr;
+    if (!meta)
+      return error(Code::unsupported, "kernel {} gives tensors; result \"{}\" of the model is none",
+                   kernel->name, output->name);
+    TRY(Type type, tensor_type(*meta));
+    result_types.push_back(type.tensor);
+    results.push_back(std::move(type));
+  }
+  TRY_VOID(check_own_kernel(*kernel, types, result_types));
+  auto& known = shared_.program.own_kernels;
+  size_t index = size_t(std::find(known.begin(), known.end(), kernel) - known.begin());
+  if (index == known.size()) known.push_back(kernel);
+  std::string hint = outputs.empty() ? std::string() : std::string(outputs[0]->name);
+  NodeId id = to_.add_node(kOwnKernel, {int64_t(index), std::move(operands)}, std::move(results),
+                           build_.source, hint);
+  return define_outputs(node, std::vector<ValueId>(to_.nodes[size_t(id)].results));
+}
+
 Result<void> GraphImporter::import_operator(const pt2::Node& node, const std::string& name) {
+  if (auto kernel = find_own_kernel(shared_.kernels, name))
+    return import_own_kernel(node, name, kernel);
   const Op* op = find_op(name);
   bool in_place = !op && (op = find_op(functional_name(name)));
   if (!op) return import_missing(node, name);
@@ -853,13 +936,14 @@ Result<void> read_ranges(const pt2::Program& exported, SymbolTable& symbols) {
 }  // namespace
 
 Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
-                                                const std::string& method_name) {
+                                                const std::string& method_name,
+                                                const OwnKernels& kernels) {
   auto program = std::make_unique<Program>();
   Method& method = program->methods.emplace_back();
   method.name = method_name;
   Graph& graph = method.graph;
   graph.name = method_name;
-  Shared shared{*program, {}, {}, writes_in_place(exported.graph)};
+  Shared shared{*program, kernels, {}, {}, writes_in_place(exported.graph)};
   TRY_VOID(read_ranges(exported, program->symbols));
   GraphImporter importer(shared, exported.graph, graph);
 
@@ -984,6 +1068,7 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
       text += "\n  " + op.op;
       if (!op.source.empty()) text += "  at " + op.source;
     }
+    text += "\nA tile kernel of yours can stand for one: sconce compile --kernels FILE";
     return Error{Code::unsupported, text};
   }
 
@@ -1046,8 +1131,8 @@ Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
   return program;
 }
 
-Result<std::unique_ptr<Program>> import_pt2(const std::string& path,
-                                            const std::string& method_name) {
+Result<std::unique_ptr<Program>> import_pt2(const std::string& path, const std::string& method_name,
+                                            const OwnKernels& kernels) {
   TRY(MappedFile file, map_file(path));
   auto keep = std::make_shared<MappedFile>(std::move(file));
   auto archive = pt2::read_archive(keep->bytes());
@@ -1056,7 +1141,7 @@ Result<std::unique_ptr<Program>> import_pt2(const std::string& path,
   if (kept_archive->programs.size() != 1)
     return error(Code::unsupported, "{}: {} programs in one archive, 1 is wanted", path,
                  kept_archive->programs.size());
-  auto program = import_program(kept_archive->programs[0], method_name);
+  auto program = import_program(kept_archive->programs[0], method_name, kernels);
   if (!program.ok()) return std::move(program.error()).with_context(path);
   (*program)->keep_alive.push_back(keep);
   (*program)->keep_alive.push_back(kept_archive);

@@ -12,15 +12,19 @@
 #include "base/file.h"
 #include "formats/pt2/pt2.h"
 #include "ir/graph.h"
+#include "ops/own_kernel.h"
 
 namespace sconce {
 
-// One method, named `method_name`. Constants view into the archive's file: the caller keeps it
+// One method, named `method_name`. `kernels` stand for the operators that they name, also for those
+// that are known. Constants view into the archive's file: the caller keeps it
 // mapped for as long as the program lives.
 Result<std::unique_ptr<Program>> import_program(const pt2::Program& exported,
-                                                const std::string& method_name);
+                                                const std::string& method_name,
+                                                const OwnKernels& kernels = {});
 // Maps and reads `path`; the result keeps the mapping alive.
 Result<std::unique_ptr<Program>> import_pt2(const std::string& path,
-                                            const std::string& method_name = "forward");
+                                            const std::string& method_name = "forward",
+                                            const OwnKernels& kernels = {});
 
 }  // namespace sconce

@@ -314,6 +314,7 @@ std::unique_ptr<Program> copy(const Program& program) {
   made->symbols = program.symbols;
   made->constants = program.constants;
   made->buffers = program.buffers;
+  made->own_kernels = program.own_kernels;
   for (const Method& method : program.methods) {
     Method same;
     same.name = method.name;

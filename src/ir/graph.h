@@ -20,6 +20,10 @@
 
 namespace sconce {
 
+namespace tile {
+struct Kernel;
+}
+
 using ValueId = int32_t;
 using NodeId = int32_t;
 inline constexpr ValueId kNoValue = -1;
@@ -221,6 +225,9 @@ struct Program {
   std::vector<BufferData> buffers;
   std::vector<Method> methods;
   std::vector<DelegateData> delegates;
+  // What nodes "kernel" run, which stand for operators of the model: arguments are the index here and
+  // the operands, by argument of the operator (ops/own_kernel.h).
+  std::vector<std::shared_ptr<const tile::Kernel>> own_kernels;
   std::vector<NamedData> named_data;
   std::vector<std::shared_ptr<const void>> keep_alive;  // mappings that constants view into
 

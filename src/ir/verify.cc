@@ -191,6 +191,14 @@ class GraphVerifier {
       if (value.origin != Origin::node || value.index != id || value.result != int32_t(i))
         return broken("result {}: {} does not point back", i, name(result));
     }
+    if (node.op == "kernel") {
+      const int64_t* index =
+          node.arguments.size() == 2 ? std::get_if<int64_t>(&node.arguments[0]) : nullptr;
+      if (!index || !std::holds_alternative<std::vector<ValueRef>>(node.arguments[1]) ||
+          *index < 0 || size_t(*index) >= program_.own_kernels.size())
+        return broken("arguments: the index of one of {} kernels and a list of operands are wanted",
+                      program_.own_kernels.size());
+    }
     return {};
   }
 

@@ -17,6 +17,7 @@ struct Target {
   QuantizedGraphs quantized;
   // Makes calls of a backend of the nodes that it takes; the others are for kernels. Null: none.
   Result<void> (*partition)(Program& program, Graph& graph);
+  bool own_kernels = false;  // runs nodes "kernel" (ops/own_kernel.h)
 };
 
 Span<const Target> all_targets();

@@ -77,7 +77,7 @@ bool xnnpack_has(const Op& op, Program& program, const Graph& graph, const Node&
 
 constexpr Target kTargets[] = {
     {"cpu", "our runtime on CPUs, fast: tile programs, and kernels where those do not reach",
-     cpu_has, QuantizedGraphs::integers_then_numbers, partition_for_cpu},
+     cpu_has, QuantizedGraphs::integers_then_numbers, partition_for_cpu, true},
     {"portable", "plain instructions that ExecuTorch 1.5 and our runtime both run", portable_has,
      QuantizedGraphs::as_they_are, nullptr},
     {"xnnpack", "XNNPACK payloads and plain instructions, for stock ExecuTorch 1.5", xnnpack_has,

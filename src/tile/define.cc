@@ -1,6 +1,9 @@
 // Tracing of kernels, and files of them. include/sconce/tile.h
 #include "sconce/tile.h"
 
+#include <algorithm>
+#include <charconv>
+
 namespace sconce::kernels {
 
 using tile::AxisId;
@@ -12,6 +15,8 @@ using tile::Unary;
 using tile::ValueId;
 
 namespace {
+
+constexpr int64_t kFileVersion = 2;
 
 std::vector<Index> indices(std::vector<Position> positions) {
   std::vector<Index> all;
@@ -104,6 +109,11 @@ Axis Trace::serial_each(const std::string& name, Extent extent) {
   return named(build_.serial_each(extent), name);
 }
 
+void Trace::stands_for(std::string op, std::vector<std::string> arguments) {
+  if (op.ends_with(".default")) op.resize(op.size() - 8);
+  stands_for_ = {std::move(op), std::move(arguments)};
+}
+
 Tile Trace::filled(double number, const std::vector<Axis>& axes, DType dtype) {
   return {this, build_.constant(number, dtype, ids(axes)), dtype};
 }
@@ -114,6 +124,7 @@ Result<Kernel> Trace::finish() {
     kernel.buffers[b].name = buffer_names_[b];
   for (size_t a = 0; a < axis_names_.size() && a < kernel.axes.size(); a++)
     kernel.axes[a].name = axis_names_[a];
+  kernel.stands_for = stands_for_;
   TRY_VOID(verify(kernel).with_context(kernel.name));
   return kernel;
 }
@@ -178,13 +189,28 @@ Tile dot(const Tile& a, const Tile& b, const std::vector<Axis>& over, const Tile
 // --- files
 
 std::string print(Span<const Kernel> kernels) {
+  // Files of version 2 say which operators kernels stand for.
   std::string text;
-  for (const Kernel& kernel : kernels) text += print(kernel) + "\n";
+  for (const Kernel& kernel : kernels) {
+    if (text.empty() && std::any_of(kernels.begin(), kernels.end(),
+                                    [](const Kernel& k) { return !k.stands_for.name.empty(); }))
+      text = "version 2\n\n";
+    text += print(kernel) + "\n";
+  }
   return text;
 }
 
 Result<std::vector<Kernel>> parse_kernels(std::string_view text) {
   std::vector<Kernel> kernels;
+  constexpr std::string_view kVersion = "version ";
+  int64_t version = 1;
+  if (text.starts_with(kVersion)) {
+    std::string_view number = text.substr(kVersion.size(), text.find('\n') - kVersion.size());
+    auto [end, failed] = std::from_chars(number.data(), number.data() + number.size(), version);
+    if (failed != std::errc() || version < 1 || version > kFileVersion)
+      return error(Code::unsupported, "line 1: version {}; 1 to {} can be read",
+                   std::string(number.substr(0, 20)), kFileVersion);
+  }
   // A kernel begins with a line that says so.
   auto begins = [&](size_t from) {
     for (size_t i = from; i < text.size(); i++) {
@@ -202,6 +228,11 @@ Result<std::vector<Kernel>> parse_kernels(std::string_view text) {
     for (const Kernel& other : kernels)
       if (other.name == kernel.name)
         return error(Code::invalid_argument, "line {}: a second kernel \"{}\"", line, kernel.name);
+    if (!kernel.stands_for.name.empty() && version < 2)
+      return error(Code::invalid_argument,
+                   "line {}: kernel {} stands for an operator; the file has to begin with the line "
+                   "\"version 2\"",
+                   line, kernel.name);
     kernels.push_back(std::move(kernel));
     at = end;
   }

@@ -195,6 +195,14 @@ struct ValueType {
   bool operator==(const ValueType&) const = default;
 };
 
+// The operator of a model that a kernel computes: its name, without ".default", and by argument of
+// the operator the name of the buffer that it is. Outputs are the results, in their order.
+struct KernelOperator {
+  std::string name;  // "mylib::swiglu"; empty: none
+  std::vector<std::string> arguments;
+  bool operator==(const KernelOperator&) const = default;
+};
+
 struct Kernel {
   std::string name;
   std::vector<std::string> dims;
@@ -202,6 +210,7 @@ struct Kernel {
   std::vector<Buffer> buffers;
   std::vector<Instruction> body;
   std::vector<ValueType> values;  // made by verify()
+  KernelOperator stands_for;      // for the compiler of models; not part of payloads
   bool operator==(const Kernel&) const = default;
 };
 

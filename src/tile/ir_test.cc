@@ -57,6 +57,22 @@ constexpr std::string_view kConvolution = R"(kernel convolution(B, H, W, C, OH, 
 
 TEST(TileIr, print_gives_what_was_parsed) { EXPECT_EQ(print(parsed(kConvolution)), kConvolution); }
 
+TEST(TileIr, a_kernel_can_stand_for_an_operator) {
+  auto text = [](const std::string& line) {
+    return "kernel f(M) {\n" + line +
+           "  in x f32[M]\n  in w f32[M]\n  out y f32[M]\n  parallel m : M\n}\n";
+  };
+  Kernel kernel = parsed(text("  operator mylib::op.default(w, x)\n").c_str());
+  EXPECT_EQ(kernel.stands_for.name, "mylib::op");
+  EXPECT_EQ(print(kernel), text("  operator mylib::op(w, x)\n"));
+  EXPECT_EQ(parsed(text("  operator aten::add.Tensor(x, w)\n").c_str()).stands_for.name,
+            "aten::add.Tensor");
+  for (const char* line : {"  operator mylib::op(x)\n", "  operator mylib::op(x, w, w)\n",
+                           "  operator mylib::op(x, y)\n", "  operator mylib(x, w)\n",
+                           "  operator mylib::op(x, w)\n  operator mylib::op(x, w)\n"})
+    EXPECT_FALSE(parse_kernel(text(line)).ok()) << line;
+}
+
 TEST(TileIr, a_dot_over_a_window_is_a_convolution) {
   Kernel kernel = parsed(kConvolution);
   const int64_t b = 2, h = 5, w = 6, c = 3, oh = 3, ow = 3, n = 18;

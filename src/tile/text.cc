@@ -20,6 +20,9 @@ class Printer {
 
   std::string run() {
     text_ = fmt::format("kernel {}({}) {{\n", kernel_.name, fmt::join(kernel_.dims, ", "));
+    if (!kernel_.stands_for.name.empty())
+      text_ += fmt::format("  operator {}({})\n", kernel_.stands_for.name,
+                           fmt::join(kernel_.stands_for.arguments, ", "));
     for (const Buffer& buffer : kernel_.buffers) {
       text_ += fmt::format("  {} {} {}[", buffer.output ? "out" : "in", buffer.name,
                            dtype_name(buffer.dtype));
@@ -327,6 +330,30 @@ class Parser {
     return {};
   }
 
+  // operator mylib::swiglu.default(x, w, v, b)
+  Result<void> operator_declaration() {
+    KernelOperator& to = kernel_.stands_for;
+    if (!to.name.empty()) return error(Code::invalid_file, "a second operator");
+    TRY(std::string space, word());
+    TRY_VOID(sign(':'));
+    TRY_VOID(sign(':'));
+    TRY(std::string base, word());
+    to.name = space + "::" + base;
+    if (try_sign('.')) {
+      TRY(std::string overload, word());
+      if (overload != "default") to.name += "." + overload;
+    }
+    TRY_VOID(sign('('));
+    if (try_sign(')')) return {};
+    do {
+      TRY(std::string buffer, word());
+      if (to.arguments.size() >= kBuffersMax)
+        return error(Code::too_large, "more than {} arguments", kBuffersMax);
+      to.arguments.push_back(std::move(buffer));
+    } while (try_sign(','));
+    return sign(')');
+  }
+
   Result<void> axis_declaration(AxisKind kind) {
     Axis a;
     a.kind = kind;
@@ -440,7 +467,9 @@ class Parser {
           kernel_.buffers.size() > kBuffersMax || kernel_.dims.size() > kDimsMax)
         return error(Code::too_large, "more than {} instructions, {} axes, {} buffers or {} dims",
                      kInstructionsMax, kAxesMax, kBuffersMax, kDimsMax);
-      if (try_word("in")) {
+      if (try_word("operator")) {
+        TRY_VOID(operator_declaration());
+      } else if (try_word("in")) {
         TRY_VOID(declaration(false));
       } else if (try_word("out")) {
         TRY_VOID(declaration(true));

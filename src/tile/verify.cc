@@ -109,6 +109,7 @@ class Verifier {
         return error(Code::invalid_file, "{}: unknown layout", buffer.name);
       }
     }
+    TRY_VOID(check_operator());
     // Every dim must be told by some buffer, else nothing binds it.
     for (size_t d = 0; d < kernel_.dims.size(); d++) {
       bool told = false;
@@ -127,6 +128,26 @@ class Verifier {
         return error(Code::invalid_file, "axis {}: kind {}, block {}, whole {}, each {} do not fit",
                      a.name, int(a.kind), a.block, a.whole, a.each);
     }
+    return {};
+  }
+
+  // Each input is one argument of the operator that the kernel stands for.
+  Result<void> check_operator() {
+    const KernelOperator& op = kernel_.stands_for;
+    if (op.name.empty()) return {};
+    size_t inputs = 0, outputs = 0;
+    for (const Buffer& buffer : kernel_.buffers) {
+      (buffer.output ? outputs : inputs)++;
+      auto count = std::count(op.arguments.begin(), op.arguments.end(), buffer.name);
+      if (count != (buffer.output ? 0 : 1))
+        return error(Code::invalid_file,
+                     "operator {}: buffer {} is {} of its arguments; {} is wanted", op.name,
+                     buffer.name, count, buffer.output ? 0 : 1);
+    }
+    if (op.arguments.size() != inputs)
+      return error(Code::invalid_file, "operator {}: {} arguments for {} inputs of the kernel",
+                   op.name, op.arguments.size(), inputs);
+    if (outputs == 0) return error(Code::invalid_file, "operator {}: no output", op.name);
     return {};
   }
 

@@ -312,7 +312,7 @@ Results block_diag(Build& build, const Node& node) {
 // --- repeats --------------------------------------------------------------------------------------
 
 // self, dims: like repeat, but dims may be fewer than the dimensions of self.
-Results tile(Build& build, const Node& node) {
+Results tiled(Build& build, const Node& node) {
   auto counts = integers(build, node, 1);
   if (!counts) return std::nullopt;
   while (int(counts->size()) < build.rank(value(node, 0))) counts->insert(counts->begin(), 1);
@@ -831,7 +831,7 @@ OP(atleast_3d_Sequence) = {.schema = "aten::atleast_3d.Sequence(Tensor[] tensors
 
 OP(repeat) = {.schema = "aten::repeat(Tensor self, SymInt[] repeats) -> Tensor",
               .out = "aten::repeat.out"};
-OP(tile) = {.schema = "aten::tile(Tensor self, SymInt[] dims) -> Tensor", .decompose = tile};
+OP(tile) = {.schema = "aten::tile(Tensor self, SymInt[] dims) -> Tensor", .decompose = tiled};
 OP(repeat_interleave_int) = {.schema = "aten::repeat_interleave.self_int(Tensor self, SymInt repeats, "
                                        "int? dim=None, *, SymInt? output_size=None) -> Tensor",
                              .decompose = repeat_interleave_int};

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "ops/conv/winograd.h"
+#include "ops/own_kernel.h"
 #include "ops/tile.h"
 #include "plan/plan.h"
 #include "targets/cpu/pack.h"
@@ -765,6 +766,8 @@ class Lowering : public Places {
   bool is_wanted(const std::string& name) override { return wanted_.count(name) > 0; }
 
   Result<void> lower_node(const Node& node) {
+    if (const tile::Kernel* own = own_kernel_of(program_, node))
+      return lower_own_kernel(node, *own);
     ValueId value = node.results[0];
     if (inlined_[size_t(value)] || padded_[size_t(value)]) return {};
     if (is_view(graph_, node)) {
@@ -797,6 +800,52 @@ class Lowering : public Places {
       }
     }
     return compute(node, anchor);
+  }
+
+  // A kernel that stands for an operator is a step of its own.
+  Result<void> lower_own_kernel(const Node& node, const tile::Kernel& kernel) {
+    tile::Kernel own = kernel;
+    own.stands_for = {};
+    tile::Step step{0, std::vector<Operand>(own.buffers.size()), node.source};
+    const auto& operands = std::get<std::vector<ValueRef>>(node.arguments[1]);
+    for (size_t i = 0; i < operands.size(); i++) {
+      size_t b = buffer_of_argument(kernel, i);
+      const tile::Buffer& buffer = own.buffers[b];
+      KernelOperand from;
+      if (buffer.is_packed()) {
+        tile::Builder unused("k");
+        KernelLowering l(program_, graph_, unused, *this);
+        std::vector<int> order;
+        std::vector<int64_t> sizes;
+        for (const SymInt& size : graph_.type(operands[i].id).tensor.sizes) {
+          order.push_back(int(order.size()));
+          sizes.push_back(size.value);
+        }
+        if (!l.panels(operands[i].id, sizes, order, buffer.panel_lead, 1))
+          return error(Code::internal, "a constant that cannot be packed");
+        from = l.operands[0];
+      } else {
+        auto view = place(operands[i].id);
+        if (!view) return error(Code::internal, "operand without a place");
+        from.view = *view;
+      }
+      step.operands[b] = operand_of(from, uint32_t(b), buffer.dtype);
+    }
+    for (size_t r = 0; r < node.results.size(); r++) {
+      size_t b = buffer_of_result(kernel, r);
+      step.operands[b] =
+          operand_of({make_place(node.results[r]), {}}, uint32_t(b), own.buffers[b].dtype);
+    }
+    own.name = "k";
+    auto [found, is_new] =
+        kernels_.emplace(tile::print(own), uint32_t(region_.program.kernels.size()));
+    step.kernel = found->second;
+    if (is_new) {
+      own.name = fmt::format("k{}", found->second);
+      region_.program.kernels.push_back(std::move(own));
+    }
+    region_.program.steps.push_back(std::move(step));
+    return {};
   }
 
   Result<void> compute(const Node& node, const Node* anchor) {
@@ -974,7 +1023,33 @@ class Lowering : public Places {
 
 }  // namespace
 
+std::optional<std::string> why_not_own_kernel(const Program& program, const Graph& graph,
+                                              const Node& node) {
+  const tile::Kernel& kernel = *own_kernel_of(program, node);
+  std::optional<std::string> why;
+  auto of_known_sizes = [&](ValueId id, size_t b) {
+    if (!why && !(graph.type(id).is_tensor() && is_static(graph.type(id).tensor)))
+      why = fmt::format("sizes of {} are known only when it runs", kernel.buffers[b].name);
+  };
+  const auto& operands = std::get<std::vector<ValueRef>>(node.arguments[1]);
+  for (size_t i = 0; i < operands.size(); i++) {
+    size_t b = buffer_of_argument(kernel, i);
+    const tile::Buffer& buffer = kernel.buffers[b];
+    of_known_sizes(operands[i].id, b);
+    if (!buffer.is_packed()) continue;
+    if (graph.values[size_t(operands[i].id)].origin != Origin::constant)
+      why = fmt::format("{} is packed, so it has to be a constant of the model", buffer.name);
+    else if (buffer.layout != tile::Layout::panels ||
+             (buffer.dtype != DType::f32 && buffer.dtype != DType::i8))
+      why = fmt::format("{} is packed in another way than panels of f32 or i8", buffer.name);
+  }
+  for (size_t r = 0; r < node.results.size(); r++)
+    of_known_sizes(node.results[r], buffer_of_result(kernel, r));
+  return why;
+}
+
 bool can_lower(Program& program, const Graph& graph, const Node& node) {
+  if (node.op == kOwnKernel) return !why_not_own_kernel(program, graph, node);
   if (node.results.empty()) return false;
   bool fits = true, is_renamed = is_view(graph, node);
   auto check = [&](ValueId id) {

@@ -32,6 +32,10 @@ struct LoweredRegion {
 // below.
 bool can_lower(Program& program, const Graph& graph, const Node& node);
 
+// Why a node "kernel" cannot be part of a region; nothing when it can.
+std::optional<std::string> why_not_own_kernel(const Program& program, const Graph& graph,
+                                              const Node& node);
+
 // A region: nodes in the order of execution, each of which can_lower(). Values used outside it are
 // its outputs. Inputs of the graph are added to the region's when sizes of theirs are needed.
 // Code::unsupported: what the region's sizes follow from is no size of any input, or they are too

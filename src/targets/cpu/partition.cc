@@ -4,6 +4,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "ops/own_kernel.h"
 #include "ops/tile.h"
 #include "targets/content_name.h"
 #include "targets/cpu/lower.h"
@@ -15,7 +16,8 @@ namespace {
 
 bool is_worth_it(const Graph& graph, const std::vector<NodeId>& nodes) {
   return std::any_of(nodes.begin(), nodes.end(), [&](NodeId id) {
-    return find_tile_rule(graph.nodes[size_t(id)].op) != nullptr;
+    const std::string& op = graph.nodes[size_t(id)].op;
+    return op == kOwnKernel || find_tile_rule(op) != nullptr;
   });
 }
 
@@ -91,6 +93,14 @@ void remove_unused_integers(Graph& graph) {
 
 Result<void> partition_for_cpu(Program& program, Graph& graph) {
   for (auto& inner : graph.subgraphs) TRY_VOID(partition_for_cpu(program, *inner));
+  for (NodeId id : graph.order) {
+    const Node& node = graph.nodes[size_t(id)];
+    if (node.op != kOwnKernel) continue;
+    const tile::Kernel& kernel = *own_kernel_of(program, node);
+    if (auto why = why_not_own_kernel(program, graph, node))
+      return error(Code::unsupported, "{}{}: kernel {} cannot run: {}", kernel.stands_for.name,
+                   node.source.empty() ? "" : " at " + node.source, kernel.name, *why);
+  }
   std::vector<bool> taken(graph.nodes.size(), false);
   for (NodeId id : graph.order)
     taken[size_t(id)] = can_lower(program, graph, graph.nodes[size_t(id)]);
