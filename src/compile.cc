@@ -220,6 +220,12 @@ Result<Compiled> compile(const std::vector<CompileInput>& inputs,
     for (const Part& part : parts)
       if (part.program) options.print(print(*part.program));
 
+  bool is_any_exported =
+      std::any_of(parts.begin(), parts.end(), [](const Part& part) { return !part.from_pte; });
+  if (!kernels.empty() && !is_any_exported)
+    return error(Code::invalid_argument,
+                 "{}: kernels stand for operators of exported models; no input is a .pt2",
+                 options.kernel_files[0]);
   stages.end();
   TRY_VOID(finish(compiled, target, constants, options, "", report));
   return compiled;

@@ -132,10 +132,10 @@ TEST(CpuBackend, a_table_that_is_also_a_weight_is_stored_once) {
 struct Embedded {
   CompiledForTest made;
   Program program;
-  Method method;
   Diagnostic diagnostic;
   std::vector<uint64_t> arena, memory;
   PlannedMemory planned;
+  Method method;  // last: it lies in the arena until its end
 
   explicit Embedded(const std::string& text) : made(compile_for_cpu(text)) {
     EXPECT_TRUE(Program::load(Bytes(made.file), &program, &diagnostic).ok()) << diagnostic.text;

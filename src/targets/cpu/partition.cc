@@ -60,7 +60,12 @@ Result<std::optional<LoweredRegion>> lower_if_worth_it(Program& program, const G
   if (!is_worth_it(graph, nodes)) return std::optional<LoweredRegion>();
   Result<LoweredRegion> lowered = lower(program, graph, nodes);
   if (lowered.ok()) return std::optional(std::move(*lowered));
-  if (lowered.error().code == Code::unsupported) return std::optional<LoweredRegion>();
+  // What is left runs on the plain kernels; a kernel of one's own has none.
+  bool has_plain_kernels = std::none_of(nodes.begin(), nodes.end(), [&](NodeId id) {
+    return graph.nodes[size_t(id)].op == kOwnKernel;
+  });
+  if (lowered.error().code == Code::unsupported && has_plain_kernels)
+    return std::optional<LoweredRegion>();
   return std::move(lowered.error());
 }
 

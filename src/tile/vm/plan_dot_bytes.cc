@@ -16,7 +16,9 @@ class BytesMatch : public Following {
 
   // False when something else becomes of them.
   bool match(bool may_add) {
-    if (!cast_to(DType::f32) || !scaled() || !limit(&found.to)) return false;
+    if (!cast_to(DType::f32) || !times_scale(&found.scale, &found.scale_number) ||
+        !limit(&found.to))
+      return false;
     if (stored()) return true;
     return again(may_add) && limit(&found.again.to) && stored();
   }
@@ -25,24 +27,6 @@ class BytesMatch : public Following {
 
  private:
   static bool is_whole(double x) { return x == std::rint(x) && std::fabs(x) <= 1024; }
-
-  // Times a scale, a constant or one by column.
-  bool scaled() {
-    const Instruction* i = user(Binary::mul);
-    if (!i) return false;
-    ValueId scale = other_operand(*i);
-    double number = 1;
-    if (is_constant(scale, &number)) {
-      found.scale_number = float(number);
-    } else if (is_by_column(scale)) {
-      found.scale = s_.values[size_t(scale)].producer;
-      take_load(scale);
-    } else {
-      return false;
-    }
-    go_on();
-    return true;
-  }
 
   // x > low ? x : low; at most high; rounded; a zero point added; i32.
   bool limit(LimitI8* to) {

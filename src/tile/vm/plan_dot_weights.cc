@@ -3,6 +3,7 @@
 // forms.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "tile/vm/plan_follow.h"
 
@@ -26,21 +27,9 @@ class WeightsMatch : public Following {
   // Bytes of own range by panels of i8: exact sums.
   bool match_bytes() {
     if (!has_columns(Layout::panels, dot_.axes, columns_) || !is_zero(dot_.operands[0]) ||
-        !centered() || !own_rows(depth()) || !cast_to(DType::f32) || !times_row_scale())
+        !centered() || !own_rows(depth()) || !cast_to(DType::f32) || !times_row_scale() ||
+        !times_scale(&found.scale, &found.scale_number))
       return false;
-    const Instruction* scaled = user(Binary::mul);
-    if (!scaled) return false;
-    ValueId scale = other_operand(*scaled);
-    double number = 1;
-    if (is_constant(scale, &number)) {
-      found.scale_number = float(number);
-    } else if (is_by_column(scale)) {
-      found.scale = s_.values[size_t(scale)].producer;
-      take_load(scale);
-    } else {
-      return false;
-    }
-    go_on();
     return ends();
   }
 
@@ -150,23 +139,29 @@ class WeightsMatch : public Following {
     return true;
   }
 
-  // t > low ? t : low, then at most high; passed from its end, nothing else uses what is between.
-  bool limited(ValueId v, double* low, double* high, ValueId* inner) {
-    auto alone = [&](ValueId x) { return s_.users[size_t(x)].size() == 1; };
+  // v = min(t > low ? t : low, high), which is no NaN.
+  struct Limited {
+    double low = 0, high = 0;
+    ValueId t = kNone, select = kNone, compare = kNone;
+  };
+  std::optional<Limited> limited(ValueId v) const {
+    Limited l;
     const Instruction& least = s_.producer(v);
     if (least.op != Op::binary || Binary(least.function) != Binary::min ||
-        !is_constant(least.operands[1], high) || !alone(least.operands[0]))
-      return false;
-    const Instruction& select = s_.producer(least.operands[0]);
-    double again = 0;
-    if (select.op != Op::select || !is_constant(select.operands[2], low) ||
-        !alone(select.operands[0]))
-      return false;
-    *inner = select.operands[1];
-    const Instruction& compare = s_.producer(select.operands[0]);
-    return compare.op == Op::binary && Binary(compare.function) == Binary::gt &&
-           compare.operands[0] == *inner && is_constant(compare.operands[1], &again) &&
-           again == *low && *low <= *high && s_.users[size_t(*inner)].size() == 2;
+        !is_constant(least.operands[1], &l.high))
+      return std::nullopt;
+    l.select = least.operands[0];
+    const Instruction& select = s_.producer(l.select);
+    if (select.op != Op::select || !is_constant(select.operands[2], &l.low)) return std::nullopt;
+    l.compare = select.operands[0];
+    l.t = select.operands[1];
+    const Instruction& compare = s_.producer(l.compare);
+    double low = 0;
+    if (compare.op != Op::binary || Binary(compare.function) != Binary::gt ||
+        compare.operands[0] != l.t || !is_constant(compare.operands[1], &low) || low != l.low ||
+        !(l.low <= l.high))
+      return std::nullopt;
+    return l;
   }
 
   // Numbers times a number of their row, rounded, a whole number of their row added, limited to
@@ -177,15 +172,16 @@ class WeightsMatch : public Following {
     auto binary_of = [&](ValueId v, Binary f) {
       return s_.producer(v).op == Op::binary && Binary(s_.producer(v).function) == f;
     };
-    ValueId q = found.quantized, sum = kNone;
-    double low = 0, high = 0;
+    ValueId q = found.quantized;
     if (s_.producer(q).op != Op::cast || !alone(q) || s_.axes_of(q) != (row_set() | depth))
       return false;
     ValueId limit = s_.producer(q).operands[0];
-    if (s_.values[size_t(limit)].dtype != DType::f32 || !alone(limit) ||
-        !limited(limit, &low, &high, &sum) || !is_byte(low) || !is_byte(high) ||
-        !binary_of(sum, Binary::add))
+    if (s_.values[size_t(limit)].dtype != DType::f32 || !alone(limit)) return false;
+    auto l = limited(limit);
+    if (!l || !is_byte(l->low) || !is_byte(l->high) || !alone(l->select) || !alone(l->compare))
       return false;
+    ValueId sum = l->t;
+    if (s_.users[size_t(sum)].size() != 2 || !binary_of(sum, Binary::add)) return false;
     ValueId rounded = s_.producer(sum).operands[0];
     found.zero = s_.producer(sum).operands[1];
     if (!alone(rounded) || s_.producer(rounded).op != Op::unary ||
@@ -199,30 +195,17 @@ class WeightsMatch : public Following {
     if (!is_by_row(found.inverse) || s_.values[size_t(found.x)].dtype != DType::f32 ||
         s_.axes_of(found.x) != (row_set() | depth))
       return false;
-    const Instruction& select = s_.producer(s_.producer(limit).operands[0]);
-    for (ValueId v :
-         {q, limit, s_.producer(limit).operands[0], select.operands[0], sum, rounded, scaled})
-      take(v);
-    found.low = int32_t(low);
-    found.high = int32_t(high);
+    for (ValueId v : {q, limit, l->select, l->compare, sum, rounded, scaled}) take(v);
+    found.low = int32_t(l->low);
+    found.high = int32_t(l->high);
     return true;
   }
   // Rounded, and never NaN nor large.
-  bool is_whole_number(ValueId v) {
+  bool is_whole_number(ValueId v) const {
     const Instruction& round = s_.producer(v);
     if (round.op != Op::unary || Unary(round.function) != Unary::round) return false;
-    const Instruction& least = s_.producer(round.operands[0]);
-    double low = 0, high = 0;
-    if (least.op != Op::binary || Binary(least.function) != Binary::min ||
-        !is_constant(least.operands[1], &high))
-      return false;
-    const Instruction& select = s_.producer(least.operands[0]);
-    if (select.op != Op::select || !is_constant(select.operands[2], &low)) return false;
-    const Instruction& compare = s_.producer(select.operands[0]);
-    double again = 0;
-    return compare.op == Op::binary && Binary(compare.function) == Binary::gt &&
-           compare.operands[0] == select.operands[1] && is_constant(compare.operands[1], &again) &&
-           again == low && std::fabs(low) <= 1 << 20 && std::fabs(high) <= 1 << 20;
+    auto l = limited(round.operands[0]);
+    return l && std::fabs(l->low) <= 1 << 20 && std::fabs(l->high) <= 1 << 20;
   }
 
   bool times_row_scale() {
@@ -296,6 +279,8 @@ bool Plan::State::plan_weights(size_t n) {
       for (AxisId a : values[size_t(plan.result)].axes)
         if (a != plan.column) plan.rows.push_back(a);
       plan.rows_copied = plan.weights.is_own() || !lies_in_rows(plan.weights.x, plan.depth);
+      if (!plan.rows_copied && is_known_load(plan.weights.x, DType::f32))
+        values[size_t(plan.weights.x)].home = Home::folded;
       // What is read when the dot runs is there until then.
       for (ValueId v : {plan.weights.x, plan.weights.inverse, plan.weights.zero,
                         plan.weights.subtracted, plan.weights.row_scale})

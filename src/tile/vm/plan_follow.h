@@ -68,6 +68,24 @@ class Following {
            s_.always_inside(s_.producer(v)) && along_columns(s_.producer(v));
   }
 
+  // Times a scale: a constant, or one for each column, of which `load` is the instruction.
+  bool times_scale(int32_t* load, float* number) {
+    const Instruction* i = user(Binary::mul);
+    if (!i) return false;
+    ValueId scale = other_operand(*i);
+    double constant = 1;
+    if (is_constant(scale, &constant)) {
+      *number = float(constant);
+    } else if (is_by_column(scale)) {
+      *load = s_.values[size_t(scale)].producer;
+      take_load(scale);
+    } else {
+      return false;
+    }
+    go_on();
+    return true;
+  }
+
   const Plan::State& s_;
   const AxisId column_;
   ValueId at_;
