@@ -18,7 +18,7 @@ bool is_byte(double x) { return x == std::rint(x) && x >= -128 && x <= 127; }
 class WeightsMatch : public Following {
  public:
   WeightsMatch(const Plan::State& state, size_t n, bool swapped)
-      : Following(state, kernel_of(state).body[n].results[0], column_of(state, n, swapped)),
+      : Following(state, state.kernel.body[n].results[0], column_of(state, n, swapped)),
         n_(n),
         dot_(state.kernel.body[n]),
         rows_(dot_.operands[swapped ? 2 : 1]),
@@ -74,7 +74,6 @@ class WeightsMatch : public Following {
   ValueId result() const { return at_; }
 
  private:
-  static const Kernel& kernel_of(const Plan::State& s) { return s.kernel; }
   // The last index of the load that the columns come from.
   static AxisId column_of(const Plan::State& s, size_t n, bool swapped) {
     ValueId v = s.kernel.body[n].operands[swapped ? 1 : 2];

@@ -63,109 +63,137 @@ Worker::OwnRows Worker::own_rows(const DotPlan& plan) {
   return {scales, zeros, sums, groups};
 }
 
-Result<void> Worker::dot_weights(const DotPlan& plan) {
-  const WeightsPlan& w = plan.weights;
-  const int64_t columns = length_[plan.column], depth = count_of(plan.depth);
-  const int64_t row_count = count_of(plan.rows);
-  if (row_count == 0 || columns == 0) return {};
-  const Ref& to = ref(plan.result);
-  auto load_at = [&](int32_t n) -> const Instruction& { return k_.body[size_t(n)]; };
-  auto by_column = [&](int32_t n) { return n == kNone ? nullptr : floats(buffer_ref(load_at(n))); };
-  auto at_column = [](const float* list, int64_t column) { return list ? list + column : nullptr; };
-  const Instruction& weights = load_at(w.weights);
-  const uint8_t* panels = panels_of(weights);
-  const int64_t panel_bytes = p_.panels[size_t(weights.buffer)].panel_bytes;
-  const float *bias = by_column(w.bias), *moved = by_column(w.moved), *scales = nullptr;
+// What all of these block kernels are told alike: of the whole dot, and of a tile of it.
+struct Worker::WeightedColumns {
+  const DotPlan& plan;
+  Ref to;
+  int64_t columns, depth;
+  const uint8_t* panels;
+  int64_t panel_bytes;
+  const float *bias, *moved;  // by column, or null
+  const float* scales;        // by column; with groups: panels of them, so many apart
   int64_t scales_panel = 0;
-  if (w.group > 0) {
-    scales = reinterpret_cast<const float*>(panels_of(load_at(w.scale)));
-    scales_panel = p_.panels[size_t(load_at(w.scale).buffer)].panel_bytes / 4;
-  }
 
-  if (w.is_own()) {
-    const OwnRows own = own_rows(plan);
-    DotRows<int8_t> rows;
-    rows.at = copied_rows(plan);
-    const RowTable<int8_t> table = row_table(plan, rows, to, Ref());
-    if (w.halves) {
-      DotI4 call = {};
-      call.k = depth;
-      call.group = w.group;
-      call.panel_stride = panel_bytes;
-      call.scales_panel = scales_panel;
-      call.group_sums_row = own.groups;
-      call.lo = plan.lo;
-      call.hi = plan.hi;
-      each_block(table, table_.dot_i4, columns, depth, [&](const RowBlock& b) {
-        call.rows = table.pointers + b.row;
-        call.b = panels + b.panel * panel_bytes;
-        call.scales = scales + b.panel * scales_panel;
-        call.group_sums = own.sums + b.row * own.groups;
-        call.row_scale = own.scales + b.row;
-        call.zero = own.zeros + b.row;
-        call.weight_sums = moved + b.column;
-        call.bias = at_column(bias, b.column);
-        call.c = floats(to) + table.c_offset[b.row] + b.column;
-        call.c_stride = b.c_stride;
-        call.columns = b.columns;
-        table_.dot_i4.kernel[b.rows - 1][b.panels - 1](call);
-      });
-      return {};
-    }
-    const float* scale = w.scale == kNone ? &w.scale_number : by_column(w.scale);
-    DotI8 call = {};
-    call.segment_rows = table.rows;
-    call.a_signed = true;
+  template <class Call>
+  void begin(Call& call) const {
     call.panel_stride = panel_bytes;
-    call.segments = 1;
-    call.length = depth;
-    call.zero_step = 1;
-    call.finish = DotI8Finish::f32;
-    call.scale_step = w.scale == kNone ? 0 : 1;
     call.lo = plan.lo;
     call.hi = plan.hi;
-    each_block(table, table_.dot_i8, columns, depth, [&](const RowBlock& b) {
-      call.rows = table.pointers + b.row;
-      call.b = reinterpret_cast<const int8_t*>(panels) + b.panel * panel_bytes;
-      call.columns = b.columns;
-      call.zero = w.subtracted == kNone ? nullptr : own.zeros + b.row;
-      call.scale = scale + b.column * call.scale_step;
-      call.row_scale = own.scales + b.row;
-      call.bias_f32 = at_column(bias, b.column);
-      call.c = floats(to) + table.c_offset[b.row] + b.column;
-      call.c_stride = b.c_stride;
-      table_.dot_i8.kernel[b.rows - 1][b.panels - 1](call);
-    });
-    return {};
+    if constexpr (requires { call.group; }) {
+      call.k = depth;
+      call.group = plan.weights.group;
+      call.scales_panel = scales_panel;
+    }
   }
+  template <class Call, class T>
+  void at(Call& call, const RowTable<T>& table, const RowBlock& b) const {
+    call.rows = table.pointers + b.row;
+    call.b = reinterpret_cast<decltype(call.b)>(panels + b.panel * panel_bytes);
+    call.c = reinterpret_cast<float*>(to.data) + table.c_offset[b.row] + b.column;
+    call.c_stride = b.c_stride;
+    call.columns = b.columns;
+    const float* own_bias = bias ? bias + b.column : nullptr;
+    if constexpr (requires { call.group; }) {
+      call.scales = scales + b.panel * scales_panel;
+      call.bias = own_bias;
+    } else {
+      call.bias_f32 = own_bias;
+    }
+  }
+};
 
+Result<void> Worker::dot_weights(const DotPlan& plan) {
+  const WeightsPlan& w = plan.weights;
+  if (count_of(plan.rows) == 0 || length_[plan.column] == 0) return {};
+  auto load_at = [&](int32_t n) -> const Instruction& { return k_.body[size_t(n)]; };
+  auto by_column = [&](int32_t n) { return n == kNone ? nullptr : floats(buffer_ref(load_at(n))); };
+  const Instruction& weights = load_at(w.weights);
+  WeightedColumns columns{plan,
+                          ref(plan.result),
+                          length_[plan.column],
+                          count_of(plan.depth),
+                          panels_of(weights),
+                          p_.panels[size_t(weights.buffer)].panel_bytes,
+                          by_column(w.bias),
+                          by_column(w.moved),
+                          nullptr};
+  if (w.group > 0) {
+    const Instruction& scales = load_at(w.scale);
+    columns.scales = reinterpret_cast<const float*>(panels_of(scales));
+    columns.scales_panel = p_.panels[size_t(scales.buffer)].panel_bytes / 4;
+  } else {
+    columns.scales = w.scale == kNone ? &w.scale_number : by_column(w.scale);
+  }
+  if (!w.is_own())
+    dot_numbers(columns);
+  else if (w.halves)
+    dot_own_by_nibbles(columns);
+  else
+    dot_own_by_bytes(columns);
+  return {};
+}
+
+// Numbers as they are.
+void Worker::dot_numbers(const WeightedColumns& columns) {
+  const DotPlan& plan = columns.plan;
   DotRows<float> rows;
   if (plan.rows_copied) {
     rows.at = copied_rows(plan);
-    copy(plan.rows_and_depth, rows.at, ref(w.x), 4);
+    copy(plan.rows_and_depth, rows.at, ref(plan.weights.x), 4);
   } else {
-    rows.at = buffer_ref(p_.producer(w.x));
+    rows.at = buffer_ref(p_.producer(plan.weights.x));
   }
-  const RowTable<float> table = row_table(plan, rows, to, Ref());
-  const DotWeightsKernels& kernels = w.halves ? table_.dot_weights_i4 : table_.dot_weights_i8;
+  const RowTable<float> table = row_table(plan, rows, columns.to, Ref());
+  const DotWeightsKernels& kernels =
+      plan.weights.halves ? table_.dot_weights_i4 : table_.dot_weights_i8;
   DotWeights call = {};
-  call.k = depth;
-  call.group = w.group;
-  call.panel_stride = panel_bytes;
-  call.scales_panel = scales_panel;
-  call.lo = plan.lo;
-  call.hi = plan.hi;
-  each_block(table, kernels, columns, depth, [&](const RowBlock& b) {
-    call.rows = table.pointers + b.row;
-    call.b = panels + b.panel * panel_bytes;
-    call.scales = scales + b.panel * scales_panel;
-    call.bias = at_column(bias, b.column);
-    call.c = floats(to) + table.c_offset[b.row] + b.column;
-    call.c_stride = b.c_stride;
-    call.columns = b.columns;
+  columns.begin(call);
+  each_block(table, kernels, columns.columns, columns.depth, [&](const RowBlock& b) {
+    columns.at(call, table, b);
     kernels.kernel[b.rows - 1][b.panels - 1](call);
   });
-  return {};
+}
+
+void Worker::dot_own_by_nibbles(const WeightedColumns& columns) {
+  const OwnRows own = own_rows(columns.plan);
+  DotRows<int8_t> rows;
+  rows.at = copied_rows(columns.plan);
+  const RowTable<int8_t> table = row_table(columns.plan, rows, columns.to, Ref());
+  DotI4 call = {};
+  columns.begin(call);
+  call.group_sums_row = own.groups;
+  each_block(table, table_.dot_i4, columns.columns, columns.depth, [&](const RowBlock& b) {
+    columns.at(call, table, b);
+    call.group_sums = own.sums + b.row * own.groups;
+    call.row_scale = own.scales + b.row;
+    call.zero = own.zeros + b.row;
+    call.weight_sums = columns.moved + b.column;
+    table_.dot_i4.kernel[b.rows - 1][b.panels - 1](call);
+  });
+}
+
+void Worker::dot_own_by_bytes(const WeightedColumns& columns) {
+  const WeightsPlan& w = columns.plan.weights;
+  const OwnRows own = own_rows(columns.plan);
+  DotRows<int8_t> rows;
+  rows.at = copied_rows(columns.plan);
+  const RowTable<int8_t> table = row_table(columns.plan, rows, columns.to, Ref());
+  DotI8 call = {};
+  columns.begin(call);
+  call.segment_rows = table.rows;
+  call.a_signed = true;
+  call.segments = 1;
+  call.length = columns.depth;
+  call.zero_step = 1;
+  call.finish = DotI8Finish::f32;
+  call.scale_step = w.scale == kNone ? 0 : 1;
+  each_block(table, table_.dot_i8, columns.columns, columns.depth, [&](const RowBlock& b) {
+    columns.at(call, table, b);
+    call.zero = w.subtracted == kNone ? nullptr : own.zeros + b.row;
+    call.scale = columns.scales + b.column * call.scale_step;
+    call.row_scale = own.scales + b.row;
+    table_.dot_i8.kernel[b.rows - 1][b.panels - 1](call);
+  });
 }
 
 }  // namespace sconce::tile

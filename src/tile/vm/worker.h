@@ -146,7 +146,11 @@ class Worker {
     const int32_t *zeros, *sums;  // [row], [row][group]
     int64_t groups;
   };
+  struct WeightedColumns;
   Result<void> dot_weights(const DotPlan& plan);
+  void dot_numbers(const WeightedColumns& columns);
+  void dot_own_by_nibbles(const WeightedColumns& columns);
+  void dot_own_by_bytes(const WeightedColumns& columns);
   OwnRows own_rows(const DotPlan& plan);
   void quantize_rows(const DotPlan& plan, int8_t* q);
 
