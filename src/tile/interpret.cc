@@ -123,7 +123,7 @@ class Interpreter {
     const Buffer& buffer = kernel_.buffers[size_t(i.buffer)];
     const BufferView& view = buffers_[size_t(i.buffer)];
     int64_t offset = 0;
-    int64_t lead = 0, row = 0, k = 0, packed = 0;
+    PackedIndex packed;
     for (size_t d = 0; d < i.index.size(); d++) {
       const Index& index = i.index[d];
       int64_t position = index.offset;
@@ -139,22 +139,16 @@ class Interpreter {
         *outside = position;
         return false;
       }
-      if (buffer.layout == Layout::strided) {
+      if (buffer.is_packed())
+        packed.tell(buffer, d, view.sizes[d], position);
+      else
         offset += position * view.strides[d];
-      } else if (d < size_t(buffer.panel_lead)) {
-        lead = lead * view.sizes[d] + position;
-      } else if (d + 2 < i.index.size()) {
-        row = row * view.sizes[d] + position;
-      } else if (d + 1 < i.index.size()) {
-        k = position;
-      } else {
-        packed = panel_shape(buffer, {view.sizes.data(), view.sizes.size()})
-                     ->offset(lead, row, k, position);
-      }
     }
-    *step = k;
-    *data = static_cast<const uint8_t*>(view.data) + packed +
-            offset * int64_t(dtype_bytes(buffer.dtype));
+    offset = buffer.is_packed()
+                 ? panel_shape(buffer, {view.sizes.data(), view.sizes.size()})->offset(packed)
+                 : offset * int64_t(dtype_bytes(buffer.dtype));
+    *step = packed.k;
+    *data = static_cast<const uint8_t*>(view.data) + offset;
     return true;
   }
 

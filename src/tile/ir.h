@@ -98,6 +98,19 @@ struct Index {
   bool operator==(const Index&) const = default;
 };
 
+// Where an index into a packed buffer points; its dims are told in order.
+struct PackedIndex {
+  int64_t lead = 0, row = 0, k = 0, column = 0;
+  void tell(const Buffer& buffer, size_t d, int64_t size, int64_t position) {
+    if (d < size_t(buffer.panel_lead))
+      lead = lead * size + position;
+    else if (d + 2 < buffer.dims.size())
+      row = row * size + position;
+    else
+      (d + 1 < buffer.dims.size() ? k : column) = position;
+  }
+};
+
 // Where the elements of a packed buffer lie.
 struct PanelShape {
   int64_t panels = 0;         // of one lead
@@ -119,6 +132,7 @@ struct PanelShape {
             : (k * kPanelColumns + column % kPanelColumns) * element_bytes;
     return panel(lead, column) + row * row_bytes + within;
   }
+  int64_t offset(const PackedIndex& at) const { return offset(at.lead, at.row, at.k, at.column); }
   // Nibbles: the element at step k that is in this byte.
   static int8_t half(uint8_t byte, int64_t k) {
     return int8_t((k % kNibbles < kQuad ? byte & 15 : byte >> 4) - 8);

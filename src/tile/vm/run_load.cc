@@ -23,7 +23,8 @@ Result<void> Worker::load_element(const Instruction& i, const int64_t* at, const
                                   DType dtype, int64_t to) {
   const Buffer& buffer = k_.buffers[size_t(i.buffer)];
   const BufferView& shape = p_.shapes[size_t(i.buffer)];
-  int64_t offset = 0, lead = 0, row = 0, k = 0, packed = 0;
+  int64_t offset = 0;
+  PackedIndex packed;
   for (size_t d = 0; d < i.index.size(); d++) {
     int64_t position = position_at(i.index[d], at);
     if (position < 0 || position >= shape.sizes[d]) {
@@ -37,20 +38,14 @@ Result<void> Worker::load_element(const Instruction& i, const int64_t* at, const
         write_integer(out, dtype, to, int64_t(i.number));
       return {};
     }
-    if (buffer.layout == Layout::strided) {
+    if (buffer.is_packed())
+      packed.tell(buffer, d, shape.sizes[d], position);
+    else
       offset += position * shape.strides[d];
-    } else if (d < size_t(buffer.panel_lead)) {
-      lead = lead * shape.sizes[d] + position;
-    } else if (d + 2 < i.index.size()) {
-      row = row * shape.sizes[d] + position;
-    } else if (d + 1 < i.index.size()) {
-      k = position;
-    } else {
-      packed = p_.panels[size_t(i.buffer)].offset(lead, row, k, position);
-    }
   }
   const uint8_t* from =
-      data_[size_t(i.buffer)] + packed + offset * int64_t(dtype_bytes(buffer.dtype));
+      data_[size_t(i.buffer)] + (buffer.is_packed() ? p_.panels[size_t(i.buffer)].offset(packed)
+                                                    : offset * int64_t(dtype_bytes(buffer.dtype)));
   auto read = [&](auto value) {
     memcpy(&value, from, sizeof(value));
     return value;
@@ -60,8 +55,9 @@ Result<void> Worker::load_element(const Instruction& i, const int64_t* at, const
     case DType::f16: floats(out)[to] = to_float(read(f16_t())); break;
     case DType::bf16: floats(out)[to] = to_float(read(bf16_t())); break;
     case DType::i8:
-      write_integer(out, dtype, to,
-                    buffer.layout == Layout::nibbles ? PanelShape::half(*from, k) : read(int8_t()));
+      write_integer(
+          out, dtype, to,
+          buffer.layout == Layout::nibbles ? PanelShape::half(*from, packed.k) : read(int8_t()));
       break;
     case DType::u8:
     case DType::b8: write_integer(out, dtype, to, read(uint8_t())); break;
@@ -93,14 +89,13 @@ Result<void> Worker::load_panel_columns(const Instruction& i, const Ref& out,
   AxisId run = axes.back();
   Span<const AxisId> outer(axes.data(), axes.size() - 1);
   size_t along = i.index.size() - 2;
-  const PanelShape& packed = p_.panels[size_t(i.buffer)];
   Result<void> done;
   each(outer, [&](const int64_t* outer_at) {
     if (!done.ok()) return;
     int64_t at[kAxesMax], begin = 0, end = length_[run];
     for (AxisId a : outer) at[a] = outer_at[a];
     at[run] = 0;
-    int64_t lead = 0, row = 0, k = 0, column = 0;
+    PackedIndex packed;
     for (size_t d = 0; d < i.index.size(); d++) {
       int64_t position = position_at(i.index[d], at);
       if (d == along) {
@@ -110,14 +105,7 @@ Result<void> Worker::load_panel_columns(const Instruction& i, const Ref& out,
         begin = end = 0;
         position = 0;
       }
-      if (d < size_t(buffer.panel_lead))
-        lead = lead * shape.sizes[d] + position;
-      else if (d < along)
-        row = row * shape.sizes[d] + position;
-      else if (d == along)
-        k = position;
-      else
-        column = position;
+      packed.tell(buffer, d, shape.sizes[d], position);
     }
     float* to = floats(out) + offset_at(out, outer, at);
     if (begin > 0 || end < length_[run]) {  // partly outside: one by one
@@ -130,7 +118,7 @@ Result<void> Worker::load_panel_columns(const Instruction& i, const Ref& out,
       return;
     }
     const float* from = reinterpret_cast<const float*>(data_[size_t(i.buffer)] +
-                                                       packed.offset(lead, row, k, column));
+                                                       p_.panels[size_t(i.buffer)].offset(packed));
     for (int64_t x = 0; x < end; x++) to[x] = from[x * kPanelColumns];
   });
   return done;
