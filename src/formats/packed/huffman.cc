@@ -17,10 +17,13 @@ static_assert(std::endian::native == std::endian::little, "entries of the table 
 constexpr size_t kTableSize = size_t(1) << kHuffmanBitsMax;
 constexpr int kSymbolsMax = 6;  // in one entry of the table
 
-// Symbols of an entry in bytes 0 to 5, the bits that they take in byte 6, their count in byte 7.
+// The bits that its symbols take in byte 0 of an entry, where a shift finds them; their count in
+// byte 1; symbols in bytes 2 to 7.
 using Entry = uint64_t;
+constexpr int kSymbolsShift = 16;
+constexpr Entry kSymbolsMask = ~Entry(0) << kSymbolsShift;
 constexpr Entry entry_of(uint8_t symbol, int bits) {
-  return Entry(symbol) | Entry(bits) << 48 | Entry(1) << 56;
+  return Entry(symbol) << kSymbolsShift | Entry(1) << 8 | Entry(bits);
 }
 
 uint64_t load_big_endian(const uint8_t* from) {
@@ -103,7 +106,7 @@ struct Tables {
 __attribute__((always_inline)) inline void prepend(const Entry* rest, size_t count, Entry symbol,
                                                    Entry* out) {
   for (size_t i = 0; i < count; ++i)
-    out[i] = ((rest[i] & 0xFF'FFFF'FFFF) << 8) + (rest[i] & 0xFFFF'0000'0000'0000) + symbol;
+    out[i] = ((rest[i] & kSymbolsMask) << 8) + (rest[i] & ~kSymbolsMask) + symbol;
 }
 
 __attribute__((always_inline)) inline void build_tables(const uint8_t (&bits)[256],
@@ -158,10 +161,10 @@ __attribute__((always_inline)) inline uint64_t refill(const uint8_t* in, uint32_
 __attribute__((always_inline)) inline void look_up(const Entry* table, uint64_t& bits,
                                                    uint8_t*& out) {
   Entry entry = table[bits >> (64 - kHuffmanBitsMax)];
-  memcpy(out, &entry, 8);
-  uint64_t taken = entry >> 48;
-  bits <<= taken & 63;
-  out += taken >> 8;
+  Entry symbols = entry >> kSymbolsShift;
+  memcpy(out, &symbols, 8);
+  bits <<= entry & 63;
+  out += uint8_t(entry >> 8);
 }
 
 __attribute__((always_inline)) inline void advance(uint64_t bits, const uint8_t*& in,
@@ -256,7 +259,7 @@ Result<void> decode_rest(const Entry* table, const uint8_t (&lengths)[256], size
   };
   for (uint8_t* out = cursor.out; out < cursor.out_end; ++out) {
     uint64_t bits = window(position / 8) << (position % 8);
-    uint8_t symbol = uint8_t(table[bits >> (64 - kHuffmanBitsMax)]);
+    uint8_t symbol = uint8_t(table[bits >> (64 - kHuffmanBitsMax)] >> kSymbolsShift);
     position += lengths[symbol];
     if (position > 8 * bytes)
       return error(Code::invalid_file, "Huffman stream {} ends {} symbols early", stream,
