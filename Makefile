@@ -9,7 +9,8 @@ REQUIREMENTS := tests/python/requirements.txt tests/python/requirements-weights.
 
 # Debian packages by what needs them; a C++20 compiler is expected to be there.
 PACKAGES_BUILD := cmake ninja-build libfmt-dev libflatbuffers-dev flatbuffers-compiler libsimdjson-dev \
-                  libcli11-dev libdeflate-dev libssl-dev libzstd-dev libxxhash-dev
+                  libcli11-dev libdeflate-dev libssl-dev libzstd-dev libxxhash-dev \
+                  libeigen3-dev
 PACKAGES_TEST := libgtest-dev libbenchmark-dev python3-venv python3-dev gcc-arm-none-eabi libnewlib-arm-none-eabi \
                  libstdc++-arm-none-eabi-newlib qemu-system-arm g++-aarch64-linux-gnu qemu-user
 

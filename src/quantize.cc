@@ -71,6 +71,7 @@ class Quantizer {
   Result<std::vector<uint8_t>> run(const CompileInput& input,
                                    const std::vector<CalibrationFile>& files) {
     TRY_VOID(check_options(options_));
+    threads_.emplace(options_.threads);
     TRY(scheme_, find_scheme(options_.scheme));
     TRY(observer_, find_observer(options_.observer));
     TRY(target_, known_target(options_.target));
@@ -247,11 +248,17 @@ class Quantizer {
       products = &found->second;
     int64_t group =
         layer.scheme.bits == 4 && layer.kind != Layer::Kind::convolution ? layer.scheme.group : 0;
-    if (!products) {
+    if (products && shares_of_ != layer.x) {  // layers that read the same value follow each other
+      shares_ = column_shares(*products);
+      shares_of_ = layer.x;
+    }
+    if (products && shares_) {
+      made.weight = round_rows_for_inputs(weight, layer.outputs, layer.columns, layer.scheme.bits,
+                                          group, *shares_, *threads_);
+    } else {
+      if (products)
+        note("\"{}\" is rounded to the nearest: its inputs tell too little", layer.name);
       made.weight = round_rows(weight, layer.outputs, layer.columns, layer.scheme.bits, group);
-    } else if (!round_rows_for_inputs(weight, layer.outputs, layer.columns, layer.scheme.bits,
-                                      group, *products, &made.weight)) {
-      note("\"{}\" is rounded to the nearest: its inputs tell too little", layer.name);
     }
     correct_bias(layer, weight, &made);
     return made;
@@ -606,6 +613,9 @@ class Quantizer {
   std::vector<Layer> layers_;
   IntegerRegion region_;
   Statistics statistics_;
+  std::optional<ThreadPool> threads_;
+  ValueId shares_of_ = kNoValue;
+  std::optional<ColumnShares> shares_;  // of the inputs in shares_of_
   std::map<ValueId, Range> ranges_;
   std::vector<LayerIntegers> integers_;
   std::vector<std::pair<double, double>> sqnr_;  // alone, and among the others

@@ -1,8 +1,12 @@
 #include "quantize/round.h"
 
+#include <Eigen/Cholesky>
+#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+
+#include "base/status.h"
 
 namespace sconce {
 namespace {
@@ -43,16 +47,10 @@ float scale_of(const float* x, int64_t count, int bits) {
   return best;
 }
 
-double dot(const double* a, const double* b, int64_t count) {
-  double sums[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8)
-    for (int k = 0; k < 8; k++) sums[k] += a[i + k] * b[i + k];
-  double sum = 0;
-  for (; i < count; i++) sum += a[i] * b[i];
-  for (double s : sums) sum += s;
-  return sum;
-}
+template <class T>
+using RowMajor = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+template <class T>
+using RowsView = Eigen::Map<const RowMajor<T>, 0, Eigen::OuterStride<>>;
 
 }  // namespace
 
@@ -78,81 +76,120 @@ void InputProducts::add(Span<const float> rows) {
   sums.resize(k * k);
   size_t many = rows.size() / k;
   many = size_t(std::min<uint64_t>(many, kRowsMax - std::min(count, kRowsMax)));
-  // A few rows at a time in f32, which is exact enough for so few, then in f64.
-  constexpr size_t kBlock = 16;
-  std::vector<float> part(k);
+  // Some rows at a time in f32, which is exact enough for so few, then in f64. The upper half by
+  // rows is the lower half by columns.
+  constexpr size_t kBlock = 128;
+  Eigen::MatrixXf part(k, k);
+  Eigen::Map<Eigen::MatrixXd> all(sums.data(), columns, columns);
   for (size_t first = 0; first < many; first += kBlock) {
-    size_t last = std::min(many, first + kBlock);
-    for (size_t i = 0; i < k; i++) {
-      std::fill(part.begin() + ptrdiff_t(i), part.end(), 0.0f);
-      for (size_t r = first; r < last; r++) {
-        const float* row = &rows[r * k];
-        float x = row[i];
-        if (x == 0) continue;
-        for (size_t j = i; j < k; j++) part[j] += x * row[j];
-      }
-      double* sum = &sums[i * k];
-      for (size_t j = i; j < k; j++) sum[j] += double(part[j]);
-    }
+    RowsView<float> block(&rows[first * k], Eigen::Index(std::min(kBlock, many - first)), columns,
+                          Eigen::OuterStride<>(columns));
+    part.triangularView<Eigen::Lower>().setZero();
+    part.selfadjointView<Eigen::Lower>().rankUpdate(block.transpose());
+    all.triangularView<Eigen::Lower>() += part.cast<double>();
   }
   count += many;
 }
 
-bool round_rows_for_inputs(Span<const float> weights, int64_t rows, int64_t columns, int bits,
-                           int64_t group, const InputProducts& products, RoundedRows* out) {
-  *out = round_rows(weights, rows, columns, bits, group);
-  size_t k = size_t(columns);
-  if (products.count == 0 || products.columns != columns || products.sums.size() != k * k)
-    return false;
-  // H = R R' with R upper triangular; then the upper triangle U with H^-1 = U' U is R^-1.
-  std::vector<double> h = products.sums;
+std::optional<ColumnShares> column_shares(const InputProducts& products) {
+  int64_t k = products.columns;
+  if (products.count == 0 || k < 1 || products.sums.size() != size_t(k * k)) return std::nullopt;
+  const double* sums = products.sums.data();
   double mean = 0;
-  for (size_t i = 0; i < k; i++) mean += h[i * k + i] / double(k);
-  if (!(mean > 0) || !std::isfinite(mean)) return false;
-  for (size_t i = 0; i < k; i++) h[i * k + i] += 0.01 * mean;
-  for (size_t j = k; j-- > 0;) {
-    double* row_j = &h[j * k];
-    double pivot = row_j[j] - dot(row_j + j + 1, row_j + j + 1, int64_t(k - j - 1));
-    if (!(pivot > 0)) return false;
-    row_j[j] = std::sqrt(pivot);
-    for (size_t i = 0; i < j; i++) {
-      double* row_i = &h[i * k];
-      row_i[j] = (row_i[j] - dot(row_i + j + 1, row_j + j + 1, int64_t(k - j - 1))) / row_j[j];
+  for (int64_t i = 0; i < k; i++) mean += sums[i * k + i] / double(k);
+  if (!(mean > 0) || !std::isfinite(mean)) return std::nullopt;
+  // The order of columns turned round, R is the usual lower triangle.
+  Eigen::MatrixXd lower(k, k);
+  for (int64_t j = 0; j < k; j++) {
+    for (int64_t i = j; i < k; i++) lower(i, j) = sums[(k - 1 - i) * k + (k - 1 - j)];
+    lower(j, j) += 0.01 * mean;
+  }
+  Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> factor(lower);
+  if (factor.info() != Eigen::Success || !std::isfinite(lower(k - 1, k - 1))) return std::nullopt;
+  ColumnShares out{k, std::vector<float>(size_t(k * k))};
+  for (int64_t i = 0; i < k; i++) {
+    double pivot = lower(k - 1 - i, k - 1 - i);
+    for (int64_t j = 0; j < i; j++)
+      out.shares[size_t(j * k + i)] = float(lower(k - 1 - j, k - 1 - i) / pivot);
+  }
+  return out;
+}
+
+namespace {
+
+// One row within a block of columns [first, first + count).
+struct RowBlock {
+  const ColumnShares& shares;
+  int64_t first, count, group;  // group: columns that share a scale within the block, 0 for none
+  int bits;
+  float* wanted;  // weights with what earlier blocks left to them
+  const float* weights;
+  float* errors;
+  int8_t* q;
+  float* scales;  // of the block's groups, or of the row
+
+  // The scale for columns from `at`: of the numbers that would suit best were they not to be
+  // rounded.
+  float group_scale(int64_t at, std::vector<float>& best) const {
+    best.assign(wanted + at, wanted + at + group);
+    for (int64_t i = 0; i + 1 < group; i++) {
+      float error = weights[at + i] - best[size_t(i)];
+      const float* share = &shares.shares[size_t((first + at + i) * shares.columns + first + at)];
+      for (int64_t j = i + 1; j < group; j++) best[size_t(j)] += error * share[j];
+    }
+    return scale_of(best.data(), group, bits);
+  }
+
+  void round(std::vector<float>& scratch) const {
+    for (int64_t i = 0; i < count; i++) {
+      float& scale = scales[group ? i / group : 0];
+      if (group && i % group == 0) scale = group_scale(i, scratch);
+      q[i] = rounded(wanted[i], 1 / scale, bits);
+      float error = errors[i] = weights[i] - float(q[i]) * scale;
+      const float* share = &shares.shares[size_t((first + i) * shares.columns + first)];
+      for (int64_t j = i + 1; j < count; j++) wanted[j] += error * share[j];
     }
   }
-  std::vector<double> inverse(k * k, 0);
-  for (size_t i = k; i-- > 0;) {
-    double* row = &inverse[i * k];
-    double per = 1 / h[i * k + i];
-    for (size_t m = i + 1; m < k; m++) {
-      double factor = h[i * k + m];
-      if (factor == 0) continue;
-      const double* from = &inverse[m * k];
-      for (size_t j = m; j < k; j++) row[j] += factor * from[j];
+};
+
+}  // namespace
+
+RoundedRows round_rows_for_inputs(Span<const float> weights, int64_t rows, int64_t columns,
+                                  int bits, int64_t group, const ColumnShares& shares,
+                                  ThreadPool& threads) {
+  CHECK(shares.columns == columns);
+  constexpr int64_t kColumns = 128, kRows = 64;  // of a block, about; of a task
+  RoundedRows out = round_rows(weights, rows, columns, bits, group);
+  int64_t width = group ? group * std::max<int64_t>(1, kColumns / group) : kColumns;
+  int64_t groups = group ? columns / group : 1;
+  threads.parallel_for((rows + kRows - 1) / kRows, [&](int64_t task, int) {
+    int64_t top = task * kRows, height = std::min(kRows, rows - top);
+    RowMajor<float> errors(height, columns), wanted;
+    std::vector<float> scratch;
+    for (int64_t first = 0; first < columns; first += width) {
+      int64_t count = std::min(width, columns - first);
+      const float* from = &weights[size_t(top * columns + first)];
+      wanted = RowsView<float>(from, height, count, Eigen::OuterStride<>(columns));
+      wanted.noalias() +=
+          errors.leftCols(first) * RowsView<float>(&shares.shares[size_t(first)], first, count,
+                                                   Eigen::OuterStride<>(columns));
+      for (int64_t r = 0; r < height; r++) {
+        int64_t at = (top + r) * columns + first;
+        RowBlock{shares,
+                 first,
+                 count,
+                 group,
+                 bits,
+                 &wanted(r, 0),
+                 from + r * columns,
+                 &errors(r, first),
+                 &out.q[size_t(at)],
+                 &out.scales[size_t((top + r) * groups + (group ? first / group : 0))]}
+            .round(scratch);
+      }
     }
-    for (size_t j = i + 1; j < k; j++) row[j] *= -per;
-    row[i] = per;
-  }
-  std::vector<float> shares(k * k);  // of an error at column i that goes to column j
-  for (size_t i = 0; i < k; i++)
-    for (size_t j = i + 1; j < k; j++)
-      shares[i * k + j] = float(inverse[i * k + j] / inverse[i * k + i]);
-  size_t size = size_t(group ? group : columns), groups = k / size;
-  std::vector<float> w(k);
-  for (size_t r = 0; r < size_t(rows); r++) {
-    std::copy_n(&weights[r * k], k, w.begin());
-    for (size_t i = 0; i < k; i++) {
-      float& scale = out->scales[r * groups + i / size];
-      if (group && i % size == 0) scale = scale_of(&w[i], int64_t(size), bits);
-      int8_t q = rounded(w[i], 1 / scale, bits);
-      out->q[r * k + i] = q;
-      float error = w[i] - float(q) * scale;
-      if (error == 0) continue;
-      const float* share = &shares[i * k];
-      for (size_t j = i + 1; j < k; j++) w[j] -= error * share[j];
-    }
-  }
-  return true;
+  });
+  return out;
 }
 
 }  // namespace sconce

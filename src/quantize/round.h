@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/span.h"
+#include "platform/threads.h"
 
 namespace sconce {
 
@@ -37,11 +39,26 @@ struct InputProducts {
   static constexpr uint64_t kRowsMax = 8192;
 };
 
+// By how much an error in one column is best made up for in each later one, for given inputs: the
+// error of column j (weight less rounded weight) times of(j, i) is added to column i, j < i, before
+// that is rounded. With sums + damping = R R', R upper triangular, that is R(j, i) / R(i, i):
+// column i of (w - q) R is then what is left of rounding column i itself. It gives what GPTQ gives
+// (arXiv 2210.17323), without an inverse.
+struct ColumnShares {
+  int64_t columns = 0;
+  std::vector<float> shares;  // [columns][columns], above the diagonal
+  float of(int64_t j, int64_t i) const { return shares[size_t(j * columns + i)]; }
+};
+
+// Nothing when the products do not allow it: no rows, or not positive definite even when damped.
+// Takes columns^3 / 3 multiplications: layers that read the same value share one.
+std::optional<ColumnShares> column_shares(const InputProducts& products);
+
 // Rounded one column after the other, each error taken up by the columns after it, so that the
-// layer's results on those inputs change least (GPTQ, arXiv 2210.17323). False when the products do
-// not allow that (no rows, or not positive definite even when damped); `out` is as round_rows()
-// then.
-bool round_rows_for_inputs(Span<const float> weights, int64_t rows, int64_t columns, int bits,
-                           int64_t group, const InputProducts& products, RoundedRows* out);
+// layer's results on those inputs change least. Rows are divided among the threads; results do not
+// depend on them.
+RoundedRows round_rows_for_inputs(Span<const float> weights, int64_t rows, int64_t columns,
+                                  int bits, int64_t group, const ColumnShares& shares,
+                                  ThreadPool& threads);
 
 }  // namespace sconce
