@@ -14,6 +14,7 @@
 #include "quantize/measure.h"
 #include "quantize/migrate.h"
 #include "quantize/place.h"
+#include "quantize/widen.h"
 #include "run_samples.h"
 
 namespace sconce {
@@ -119,6 +120,10 @@ class Quantizer {
   Result<void> load(const CompileInput& input) {
     tell("import", 0);
     TRY(program_, import_pt2(input.path, input.method.empty() ? "forward" : input.method));
+    TRY(std::string widened, widen_floats(*program_));
+    if (!widened.empty())
+      note("the model is of {}: it is quantised, and what stays float computed, as one of f32",
+           widened);
     PipelineOptions pipeline_options;
     pipeline_options.stop_after = kNormalized;
     TRY_VOID(run_pipeline(*program_, {target_->has_node, target_->quantized}, pipeline_options));

@@ -43,7 +43,7 @@ std::string describe(const Program& program, const Graph& graph, Layer& layer) {
   const Node& node = graph.nodes[size_t(layer.node)];
   const TensorType& weight = graph.type(layer.weight).tensor;
   if (weight.dtype != DType::f32)
-    return fmt::format("its weights are {}, f32 can be quantised", dtype_name(weight.dtype));
+    return fmt::format("its weights are {}; f32, f16 and bf16 can be quantised", dtype_name(weight.dtype));
   size_t rank = weight.sizes.size();
   if (rank < 2) return fmt::format("its weights have rank {}", rank);
   if (layer.kind == Layer::Kind::convolution) {

@@ -70,6 +70,9 @@ SAMPLES = {
     "text": (Text, lambda: torch.randint(0, 50, (1, 12))),
     "counted": (Counted, lambda: torch.randn(1, 32)),
 }
+SHORT = {f"{name} in {dtype}": (lambda kind=kind, dtype=dtype: kind().to(dtype), draw if name == "text" else
+                                lambda draw=draw, dtype=dtype: draw().to(dtype))
+         for name, (kind, draw) in SAMPLES.items() for dtype in (torch.float16, torch.bfloat16)}
 
 
 @pytest.fixture(scope="module", params=SAMPLES)
@@ -85,13 +88,13 @@ def picture(tmp_path_factory):
 
 def exported(name: str, folder: pathlib.Path) -> pathlib.Path:
     torch.manual_seed(0)
-    kind, draw = SAMPLES[name]
+    kind, draw = (SAMPLES | SHORT)[name]
     module = kind().eval().requires_grad_(False)
     x = draw()
     torch.export.save(torch.export.export(module, (x,)), folder / "model.pt2")
     save_file({"input.0": torch.cat([draw() for _ in range(16)])}, folder / "samples.safetensors")
     save_file({"input.0": x}, folder / "inputs.safetensors")
-    if name == "counted":
+    if name.startswith("counted"):
         module.sum.zero_()
     save_file({"output.0": module(x).contiguous()}, folder / "expected.safetensors")
     return folder
@@ -129,6 +132,17 @@ def test_answers_like_the_float_model(model, target, sconce):
         for layer in report["layers"]:
             assert layer["why_float"] or layer["bits"] in (8, 4)
             assert layer["why_float"] or layer["sqnr_alone_db"] > 8
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_models_of_16_bits_are_quantised_as_those_of_f32(name, sconce, tmp_path):
+    folder = exported(name, tmp_path)
+    for scheme, target in [("int8", "cpu"), ("int8-dynamic", "xnnpack"), ("int4w-g32", "portable")]:
+        done = quantize(sconce, folder, "--scheme", scheme, "--target", target)
+        assert done.returncode == 0, done.stderr
+        assert load_file(folder / "inputs.safetensors")["input.0"].dtype != torch.float32
+        assert relative_error(sconce, folder) < LIMITS[scheme], (scheme, target)
+        assert any("as one of f32" in note for note in json.loads(done.stdout)["notes"])
 
 
 @pytest.mark.parametrize("observer", ["min-max", "moving-average", "percentile", "kl", "mse"])
