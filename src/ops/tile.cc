@@ -93,6 +93,14 @@ std::optional<tile::ValueId> TileLowering::operand(const Argument& argument, DTy
   return std::nullopt;
 }
 
+const TensorType& TileLowering::type(ValueId id) const {
+  const TensorType& own = graph.type(id).tensor;
+  if (own.dtype != DType::f16 && own.dtype != DType::bf16) return own;
+  auto [found, is_new] = widened_.emplace(id, own);
+  if (is_new) found->second.dtype = DType::f32;
+  return found->second;
+}
+
 std::vector<int64_t> TileLowering::sizes(ValueId id) const {
   std::vector<int64_t> known;
   for (const SymInt& size : type(id).sizes) known.push_back(number(size));

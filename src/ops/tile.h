@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "ops/def.h"
@@ -36,17 +37,22 @@ class TileLowering {
   // As above; the index of an element that is not there is an error at run time.
   virtual std::optional<tile::ValueId> at_strict(ValueId tensor, const TileIndex& index) = 0;
   // A constant seen as `sizes`, its dimensions then in the order of `permutation`; nothing when the
-  // tensor is not a constant of f32 or i8. weights(): in memory in that order. panels(): packed for
-  // dot, the first `lead` dimensions apart, the last one that of the columns; the `run` dimensions
-  // before it are one of the buffer.
+  // tensor is not a constant of floats or i8. weights(): in memory in that order. panels(): packed
+  // for dot, the first `lead` dimensions apart, the last one that of the columns; the `run`
+  // dimensions before it are one of the buffer.
   virtual std::optional<int32_t> weights(ValueId tensor, const std::vector<int64_t>& sizes,
                                          const std::vector<int>& permutation) = 0;
   virtual std::optional<int32_t> panels(ValueId tensor, const std::vector<int64_t>& sizes,
                                         const std::vector<int>& permutation, int32_t lead,
                                         int run = 1) = 0;
+  // Elements of a constant of floats from one of them on, by strides: as weights() when lead is -1,
+  // else as panels().
+  virtual std::optional<int32_t> part(ValueId tensor, int64_t offset, std::vector<int64_t> sizes,
+                                      std::vector<int64_t> strides, int32_t lead) = 0;
   // A constant i8 [columns, steps] of -8 to 7 as nibbles [steps, columns] for dot.
   virtual std::optional<int32_t> nibbles(ValueId tensor) = 0;
-  // The index of a constant in the program, and its bytes; nothing for other tensors.
+  // The index of a constant in the program, and its bytes; nothing for other tensors, and for those
+  // of 16-bit floats, whose bytes are not what type() says.
   virtual std::optional<int32_t> constant_index(ValueId tensor) const = 0;
   virtual Bytes constant_bytes(ValueId tensor) const = 0;
   // A constant of one dimension that `make` computes from those of the model; equal names are equal
@@ -72,12 +78,13 @@ class TileLowering {
   std::optional<tile::ValueId> operand(const Argument& argument, DType dtype,
                                        const TileIndex& index);
 
-  const TensorType& type(ValueId id) const { return graph.type(id).tensor; }
-  const std::vector<SymInt>& shape(ValueId id) const { return type(id).sizes; }
-  SymInt shape(ValueId id, int dim) const { return type(id).sizes[size_t(dim)]; }
+  // As kernels see it: 16-bit floats are f32, since loads widen and stores round.
+  const TensorType& type(ValueId id) const;
+  const std::vector<SymInt>& shape(ValueId id) const { return graph.type(id).tensor.sizes; }
+  SymInt shape(ValueId id, int dim) const { return shape(id)[size_t(dim)]; }
   std::vector<int64_t> sizes(ValueId id) const;
   int64_t size(ValueId id, int dim) const { return number(shape(id, dim)); }
-  int rank(ValueId id) const { return int(type(id).sizes.size()); }
+  int rank(ValueId id) const { return int(shape(id).size()); }
   // A size as a number. What is not known is 1, and is_refused() from then on.
   int64_t number(SymInt size) const;
   bool is_refused() const { return is_refused_; }
@@ -93,6 +100,7 @@ class TileLowering {
 
  private:
   std::vector<std::pair<ExprId, tile::Extent>> dims_;  // of the kernel
+  mutable std::unordered_map<ValueId, TensorType> widened_;
   mutable bool is_refused_ = false;
 };
 

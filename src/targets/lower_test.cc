@@ -1,5 +1,5 @@
 // Tile programs made of graphs give what the reference kernels give.
-#include "targets/cpu/lower.h"
+#include "targets/lower_test.h"
 
 #include <fmt/ranges.h>
 
@@ -8,50 +8,11 @@
 #include "passes/pass_test.h"
 #include "platform/cpu.h"
 #include "tile/interpret.h"
-#include "tile/vm.h"
 
 namespace sconce {
 namespace {
 
 std::vector<NodeId> all_nodes(const Graph& graph) { return graph.order; }
-
-// Runs the steps of a program on the block kernels of a set.
-void run_on(Isa isa, const LoweredRegion& region, const std::vector<const void*>& in,
-            const std::vector<void*>& out) {
-  const tile::Program& program = region.program;
-  std::vector<uint8_t> memory(program.arena_bytes + 64);
-  auto* arena = reinterpret_cast<uint8_t*>((uintptr_t(memory.data()) + 63) / 64 * 64);
-  std::vector<uint8_t*> storages;
-  for (const tile::Storage& storage : program.storages) {
-    const void* at = nullptr;
-    switch (storage.kind) {
-      case tile::Storage::Kind::input: at = in[storage.index]; break;
-      case tile::Storage::Kind::output: at = out[storage.index]; break;
-      case tile::Storage::Kind::temporary: at = arena + storage.offset; break;
-      case tile::Storage::Kind::constant:
-        for (const TileConstant& constant : region.constants)
-          if (constant.name == storage.name) at = constant.bytes.data();
-    }
-    storages.push_back(static_cast<uint8_t*>(const_cast<void*>(at)));
-  }
-  ThreadPool pool(2);
-  for (const tile::Step& step : program.steps) {
-    std::vector<tile::BufferView> shapes;
-    std::vector<uint8_t*> data;
-    for (const tile::Operand& x : step.operands) {
-      shapes.push_back(
-          {nullptr, x.sizes, x.strides, int64_t(program.storages[x.storage].bytes - x.offset)});
-      data.push_back(storages[x.storage] + x.offset);
-    }
-    Result<tile::Plan> plan =
-        tile::Plan::make(program.kernels[step.kernel], shapes, tile::kernels_for(isa), 2);
-    ASSERT_TRUE(plan.ok()) << plan.error().text;
-    std::vector<uint8_t> scratch(plan->scratch_bytes() * 2 + 64);
-    auto* aligned = reinterpret_cast<uint8_t*>((uintptr_t(scratch.data()) + 63) / 64 * 64);
-    Result<void> done = plan->run(data, aligned, pool);
-    ASSERT_TRUE(done.ok()) << done.error().text;
-  }
-}
 
 bool has_bytes(const tile::Program& program) {
   for (const tile::Kernel& kernel : program.kernels)
@@ -96,9 +57,14 @@ LoweredRegion compare_with_eval(const std::string& text, double tolerance = 2e-6
   });
   EXPECT_TRUE(done.ok()) << done.error().text;
   std::vector<Isa> isas;
-  if (has_bytes(lowered->program)) isas = runnable_isas();
-  bool numbers = std::any_of(lowered->program.outputs.begin(), lowered->program.outputs.end(),
-                             [](const tile::Argument& a) { return a.dtype == DType::f32; });
+  bool all_sets = has_bytes(lowered->program);
+  for (const tile::Kernel& kernel : lowered->program.kernels)
+    for (const tile::Buffer& buffer : kernel.buffers)
+      all_sets |= tile::value_dtype(buffer.dtype) == DType::f32 && buffer.dtype != DType::f32;
+  if (all_sets) isas = runnable_isas();
+  bool numbers =
+      std::any_of(lowered->program.outputs.begin(), lowered->program.outputs.end(),
+                  [](const tile::Argument& a) { return tile::value_dtype(a.dtype) == DType::f32; });
   for (Isa isa : isas) {
     if (numbers && isa == Isa::sse2) continue;
     std::vector<std::vector<uint8_t>> own = results;
@@ -107,13 +73,24 @@ LoweredRegion compare_with_eval(const std::string& text, double tolerance = 2e-6
       std::fill(result.begin(), result.end(), uint8_t(0x55));
       own_out.push_back(result.data());
     }
-    run_on(isa, *lowered, in, own_out);
+    Result<void> ran = run_region(isa, *lowered, in, own_out);
+    EXPECT_TRUE(ran.ok()) << ran.error().text;
     EXPECT_EQ(own, results) << isa_name(isa);
   }
   for (size_t o = 0; o < graph.outputs.size(); o++) {
     const EvalTensor& right = std::get<EvalTensor>((*wanted)[o]);
     for (size_t r = 0; r < lowered->outputs.size(); r++) {
       if (lowered->outputs[r] != graph.outputs[o]) continue;
+      if (right.dtype == DType::f16 || right.dtype == DType::bf16) {
+        EvalTensor found = right;
+        found.data = results[r].data();
+        std::vector<double> x = elements(right), y = elements(found);
+        double unit = right.dtype == DType::f16 ? 0x1p-10 : 0x1p-7;
+        // The evaluator rounds between nodes, which is what the differences come from.
+        for (size_t i = 0; i < x.size(); i++)
+          EXPECT_NEAR(x[i], y[i], 4 * unit * std::max(1.0, std::fabs(x[i]))) << i;
+        continue;
+      }
       if (right.dtype != DType::f32) {
         EXPECT_EQ(memcmp(right.data, results[r].data(), right.bytes), 0);
         continue;
@@ -191,6 +168,58 @@ TEST(LowerForCpu, pools_reductions_and_softmax) {
       %g: f32[2, 3, 3, 3] = aten::group_norm(%p, 1)
       return %a, %m, %s, %t, %g
     })");
+}
+
+// Inputs, outputs, weights and what the model rounds itself are of 16 bits; what lies between is
+// f32.
+TEST(LowerForCpu, floats_of_16_bits_are_computed_in_f32) {
+  for (std::string half : {"f16", "bf16"}) {
+    std::string text = R"(
+      constant @w: HALF[20, 6] = {WEIGHTS}
+      constant @b: HALF[20] = {BIAS}
+      constant @c: HALF[4, 3, 3, 3] = {WINDOWS}
+      constant @d: HALF[4, 1, 3, 3] = {DEPTHWISE}
+      method forward(%x: HALF[2, 5, 6] as x, %i: HALF[2, 3, 7, 6] as i, %f: f32[2, 5, 20] as f) {
+        %w = constant @w
+        %b = constant @b
+        %c = constant @c
+        %d = constant @d
+        %y: HALF[2, 5, 20] = aten::linear(%x, %w, %b)
+        %g: HALF[2, 5, 20] = aten::gelu(%y)
+        %n: HALF[2, 5, 20] = aten::layer_norm(%g, [20], %b, none)
+        %r: HALF[2, 5, 20] = aten::_to_copy(%f, CODE)
+        %s: f32[2, 5, 20] = aten::_to_copy(%r, 6)
+        %t: f32[2, 5, 20] = aten::sub.Tensor(%f, %s)
+        %k: HALF[2, 5, 40] = aten::cat({%n, %r}, 2)
+        %p: HALF[2, 4, 4, 3] = aten::convolution(%i, %c, none, [2, 2], [1, 1], [1, 1], false, [0, 0], 1)
+        %q: HALF[2, 4, 4, 3] = aten::convolution(%p, %d, none, [1, 1], [1, 1], [1, 1], false, [0, 0], 4)
+        %m: HALF[2, 4] = aten::mean.dim(%q, [2, 3])
+        %v: HALF[2, 6, 5] = aten::transpose.int(%x, 1, 2)
+        %u: HALF[2, 6, 6] = aten::bmm(%v, %x)
+        return %y, %n, %t, %k, %q, %m, %u
+      })";
+    auto put = [&](const std::string& what, const std::string& by) {
+      for (size_t at; (at = text.find(what)) != std::string::npos;)
+        text.replace(at, what.size(), by);
+    };
+    auto numbers = [](int count) {
+      std::string all;
+      for (int i = 0; i < count; i++)
+        all += fmt::format("{}{}", i ? ", " : "", double((i * 7 + i * i % 11) % 32 - 16) / 16);
+      return all;
+    };
+    put("HALF", half);
+    put("CODE", half == "f16" ? "5" : "15");
+    put("WEIGHTS", numbers(120));
+    put("BIAS", numbers(20));
+    put("WINDOWS", numbers(108));
+    put("DEPTHWISE", numbers(36));
+    LoweredRegion region = compare_with_eval(text);
+    // Weights of products take two bytes each, and panels are whole.
+    size_t bytes = 0;
+    for (const TileConstant& constant : region.constants) bytes += constant.bytes.size();
+    EXPECT_EQ(bytes, 2 * (32 * 6 + 20 + 16 * 27) + 4 * 36u);
+  }
 }
 
 TEST(LowerForCpu, parts_of_a_concatenation_are_written_in_place) {

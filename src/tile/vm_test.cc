@@ -7,6 +7,7 @@
 #include <random>
 
 #include "platform/cpu.h"
+#include "tensor/half.h"
 #include "tile/interpret.h"
 
 namespace sconce::tile {
@@ -40,6 +41,12 @@ struct Data {
         for (int64_t i = 0; i < count; i++) {
           float x = uniform(random);
           memcpy(&bytes.back()[size_t(i) * 4], &x, 4);
+        }
+      if ((buffer.dtype == DType::f16 || buffer.dtype == DType::bf16) && !buffer.output)
+        for (int64_t i = 0; i < count; i++) {
+          float x = uniform(random);
+          uint16_t bits = buffer.dtype == DType::f16 ? to_f16(x).bits : to_bf16(x).bits;
+          memcpy(&bytes.back()[size_t(i) * 2], &bits, 2);
         }
       if (buffer.dtype == DType::i64)
         for (int64_t i = 0; i < count; i++) {
@@ -105,6 +112,73 @@ void expect_same(const char* text, const std::vector<std::vector<int64_t>>& size
               << isa_name(isa) << ", " << threads << " threads, tile " << tile;
         }
       }
+  }
+}
+
+TEST(TileVm, floats_of_16_bits_are_widened_and_rounded) {
+  for (std::string half : {"f16", "bf16"}) {
+    auto with = [&](std::string text) {
+      for (size_t at; (at = text.find("HALF")) != std::string::npos;) text.replace(at, 4, half);
+      return text;
+    };
+    std::string linear = with(R"(kernel linear(M, K, N) {
+        in x HALF[M, K]
+        in w HALF[K, N] panels 0
+        in b HALF[N]
+        in r HALF[M, N]
+        out y HALF[M, N]
+        out t HALF[N, M]
+        parallel m : M
+        parallel n : N
+        span k : K
+        %0 = load b[n]
+        %1 = load x[m, k]
+        %2 = load w[k, n]
+        %3 = dot %0, %1, %2 over k
+        %4 = load r[m, n]
+        %5 = add %3, %4
+        store y[m, n], %5
+        store t[n, m], %5
+      })");
+    for (auto [m, k, n] : {std::array<int64_t, 3>{1, 7, 5}, {13, 520, 33}, {30, 3, 100}}) {
+      expect_same(linear.c_str(), {{m, k}, {k, n}, {n}, {m, n}, {m, n}, {n, m}});
+      expect_same(linear.c_str(), {{m, k}, {k, n}, {n}, {m, n}, {m, n}, {n, m}},
+                  {{1, 0}, {}, {}, {1, 0}, {1, 0}, {}});
+    }
+    // A window of the file's own panels, a table's rows, and rows that are partly outside.
+    expect_same(with(R"(kernel window(H, W, C, N) {
+        in x HALF[H, W, C]
+        in w HALF[3, 3, C, N] panels 0
+        out y f32[H, W, N]
+        parallel i : H
+        parallel j : W
+        parallel n : N
+        span p : 3
+        span q : 3
+        span c : C
+        %0 = constant f32 0
+        %1 = load x[i + p - 1, j + q - 1, c]
+        %2 = load w[p, q, c, n]
+        %3 = dot %0, %1, %2 over p, q, c
+        store y[i, j, n], %3
+      })")
+                    .c_str(),
+                {{5, 6, 18}, {3, 3, 18, 20}, {5, 6, 20}});
+    expect_same(with(R"(kernel rows(V, M, K) {
+        in i i64[M]
+        in table HALF[V, K]
+        in packed HALF[K, V] panels 0
+        out y f32[M, K]
+        parallel m : M
+        parallel k : K
+        %0 = load i[m]
+        %1 = load table[%0, k + 2] else -1.5
+        %2 = load packed[k, %0] strict
+        %3 = sub %1, %2
+        store y[m, k], %3
+      })")
+                    .c_str(),
+                {{6}, {4, 21}, {21, 4}, {6, 21}});
   }
 }
 

@@ -10,6 +10,8 @@
 #include "ops/build.h"
 #include "ops/call_arguments.h"
 #include "passes/pipeline.h"
+#include "platform/cpu.h"
+#include "targets/lower_test.h"
 #include "targets/target.h"
 
 namespace sconce {
@@ -40,6 +42,8 @@ struct OptestValue {
 };
 
 // kModePortable: compiled for stock ExecuTorch's kernels, as `--target portable` does.
+// kModeTiles: all but the first tensor are constants; compiled for tile kernels as `--target cpu`
+// does, and run by them on this processor.
 // kModeFunctional: results of the form without side effects, then what each changed argument holds.
 enum Mode : int32_t {
   kModeGraph = 0,
@@ -47,7 +51,8 @@ enum Mode : int32_t {
   kModeKernel = 2,
   kModeSymbolic = 3,
   kModeFunctional = 4,
-  kModePortable = 5
+  kModePortable = 5,
+  kModeTiles = 6
 };
 
 // Results live here until the next call of the thread.
@@ -73,7 +78,7 @@ struct Inputs {
   Program program;
   std::vector<EvalValue> values;
   std::vector<int64_t> symbol_values;
-  bool symbolic = false;
+  bool symbolic = false, has_constants = false;
   Graph& graph() { return program.methods[0].graph; }
 
   // With symbols, every size that is neither 0 nor 1 is one; equal sizes are the same symbol.
@@ -95,6 +100,18 @@ struct Inputs {
     TensorType type;
     type.dtype = DType(value.dtype);
     for (int32_t i = 0; i < value.count; i++) type.sizes.push_back(size(value.sizes[i]));
+    if (has_constants && !values.empty()) {
+      EvalTensor tensor = to_eval_tensor(value);
+      auto owned = std::make_shared<const std::vector<uint8_t>>(tensor.data, tensor.data + tensor.bytes);
+      program.constants.push_back({});
+      ConstantData& constant = program.constants.back();
+      constant.name = "c" + std::to_string(program.constants.size());
+      constant.type = type;
+      constant.bytes = *owned;
+      constant.owned = owned;
+      return ValueRef{graph().add_value(Type::of(std::move(type)), constant.name, Origin::constant,
+                                        int32_t(program.constants.size()) - 1, 0)};
+    }
     values.push_back(to_eval_tensor(value));
     return ValueRef{graph().add_input(Type::of(std::move(type)), "x")};
   }
@@ -133,9 +150,44 @@ struct Inputs {
   }
 };
 
+// The graph as tile kernels; unsupported when one of its nodes is left to others.
+Result<std::vector<EvalValue>> run_tiles(Inputs& inputs) {
+  Program& program = inputs.program;
+  Graph& graph = inputs.graph();
+  const Target* target = find_target("cpu");
+  TRY_VOID(run_pipeline(program, {target->has_node, target->quantized}, {.verify = true}));
+  for (NodeId id : graph.order)
+    if (!can_lower(program, graph, graph.nodes[size_t(id)]))
+      return error(Code::unsupported, "{} is no tile kernel", graph.nodes[size_t(id)].op);
+  if (graph.order.empty()) return error(Code::unsupported, "nothing is left to compute");
+  TRY(LoweredRegion region, lower(program, graph, graph.order));
+  std::vector<const void*> in;
+  for (ValueId id : region.inputs)
+    for (size_t i = 0; i < graph.inputs.size(); i++)
+      if (graph.inputs[i] == id) in.push_back(std::get<EvalTensor>(inputs.values[i]).data);
+  std::vector<EvalValue> outputs(graph.outputs.size());
+  std::vector<void*> out(region.outputs.size(), nullptr);
+  for (size_t o = 0; o < graph.outputs.size(); o++)
+    for (size_t r = 0; r < region.outputs.size(); r++) {
+      if (region.outputs[r] != graph.outputs[o]) continue;
+      const TensorType& type = graph.type(graph.outputs[o]).tensor;
+      std::vector<int64_t> sizes;
+      for (SymInt size : type.sizes) sizes.push_back(size.value);
+      EvalTensor tensor = make_eval_tensor(type.dtype, sizes);
+      out[r] = tensor.owner->data();
+      outputs[o] = std::move(tensor);
+    }
+  for (const EvalValue& output : outputs)
+    if (!std::holds_alternative<EvalTensor>(output) || !std::get<EvalTensor>(output).owner)
+      return error(Code::unsupported, "a result that nothing computes");
+  TRY_VOID(run_region(runnable_isas().back(), region, in, out));
+  return outputs;
+}
+
 Result<std::vector<EvalValue>> run_graph(const Op& op, Span<const OptestValue> values, int mode) {
   Inputs inputs;
   inputs.symbolic = mode == kModeSymbolic;
+  inputs.has_constants = mode == kModeTiles;
   inputs.program.methods.emplace_back().name = "forward";
   Graph& graph = inputs.graph();
   std::vector<Argument> arguments;
@@ -164,6 +216,7 @@ Result<std::vector<EvalValue>> run_graph(const Op& op, Span<const OptestValue> v
   }
   if (!build.status().ok()) return build.status().error();
   graph.outputs = results;
+  if (mode == kModeTiles) return run_tiles(inputs);
   if (mode == kModePortable) {
     const Target* target = find_target("portable");
     TRY_VOID(run_pipeline(inputs.program, {target->has_node, target->quantized}, {.verify = true}));

@@ -31,6 +31,8 @@ int winograd_tile(const TileLowering& l, const Convolution& c, ValueId result) {
       l.size(c.weight, 2) != kWinogradWindow || l.size(c.weight, 3) != kWinogradWindow ||
       l.graph.values[size_t(c.weight)].origin != Origin::constant)
     return 1;
+  // Of 16-bit weights it would make up to eight times as many bytes, as f32.
+  if (l.graph.type(c.weight).tensor.dtype != DType::f32) return 1;
   std::vector<int64_t> sizes;
   for (SymInt size : l.shape(result)) sizes.push_back(l.likely(size));
   // Costs in fused multiply-adds, from times measured on AVX-512 (docs/performance.md): reading a

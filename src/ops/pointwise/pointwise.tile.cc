@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "ops/tile.h"
+#include "tensor/half.h"
 
 namespace sconce {
 namespace {
@@ -39,12 +40,28 @@ Value of_numbers(TileLowering& l, const Node& node, const TileIndex& at) {
   return l.build.unary(function, *x);
 }
 
+// An argument as the reference kernels see it: beside tensors of 16-bit floats a number is one.
+Argument rounded_number(TileLowering& l, const Node& node, size_t i) {
+  auto number = number_argument(node, i);
+  if (!number || std::holds_alternative<bool>(node.arguments[i])) return node.arguments[i];
+  for (size_t k = 0; k < 2; k++)
+    if (const ValueId* tensor = tensor_argument(node, k)) {
+      DType dtype = l.graph.type(*tensor).tensor.dtype;
+      if (dtype == DType::f16) return double(to_float(to_f16(float(*number))));
+      if (dtype == DType::bf16) return double(to_float(to_bf16(float(*number))));
+    }
+  return node.arguments[i];
+}
+
 struct Operands {
   tile::ValueId x, y;
 };
 std::optional<Operands> operands(TileLowering& l, const Node& node, DType dtype,
-                                 const TileIndex& at) {
-  Value x = l.operand(node.arguments[0], dtype, at), y = l.operand(node.arguments[1], dtype, at);
+                                 const TileIndex& at, bool exact_numbers = false) {
+  auto operand = [&](size_t i) {
+    return l.operand(exact_numbers ? node.arguments[i] : rounded_number(l, node, i), dtype, at);
+  };
+  Value x = operand(0), y = operand(1);
   if (!x || !y) return std::nullopt;
   return Operands{*x, *y};
 }
@@ -59,7 +76,7 @@ Value arithmetic(TileLowering& l, const Node& node, const TileIndex& at) {
   if (!is_computed(dtype) ||
       ((function == Binary::div || function == Binary::pow) && dtype != DType::f32))
     return std::nullopt;
-  auto o = operands(l, node, dtype, at);
+  auto o = operands(l, node, dtype, at, function == Binary::mul || function == Binary::div);
   if (!o) return std::nullopt;
   return l.build.binary(function, o->x, o->y);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -59,11 +60,24 @@ bool is_concatenation(const Node& node) { return node.op == "aten::cat"; }
 bool is_stored(DType dtype) {
   switch (dtype) {
     case DType::f32:
+    case DType::f16:
+    case DType::bf16:
     case DType::i32:
     case DType::i64:
     case DType::b8: return true;
     default: return false;
   }
+}
+
+bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
+
+// True for a node that rounds to 16 bits because the model says so. Others compute in f32, and are
+// rounded where they leave a region.
+bool is_rounding(const Graph& graph, const Node& node) {
+  if (node.op != "aten::_to_copy") return false;
+  const ValueId* from = tensor_argument(node, 0);
+  DType to = graph.type(node.results[0]).tensor.dtype;
+  return from && is_half(to) && graph.type(*from).tensor.dtype != to;
 }
 
 // Integers of 8 bits are read and written by operators on them, where numbers come from and go to,
@@ -106,6 +120,8 @@ class Places {
  public:
   virtual ~Places() = default;
   virtual std::optional<ElementView> place(ValueId tensor) = 0;
+  // Of its elements there.
+  virtual DType stored(ValueId tensor, const ElementView& view) = 0;
   // Null when the tensor is not computed in the kernel that is being built.
   virtual const Node* inlined(ValueId tensor) = 0;
   // The pad that a tensor is, when it is read as its operand with the same around.
@@ -179,6 +195,12 @@ class KernelLowering : public TileLowering {
                                 int run) override {
     return prepared(tensor, sizes, permutation, lead, run);
   }
+  std::optional<int32_t> part(ValueId tensor, int64_t offset, std::vector<int64_t> sizes,
+                              std::vector<int64_t> strides, int32_t lead) override {
+    ConstantPart part{offset, std::move(sizes), std::move(strides)};
+    return floats(tensor, prepared_name(graph.values[size_t(tensor)].index, part, lead), part.sizes,
+                  part, lead);
+  }
   std::optional<int32_t> nibbles(ValueId tensor) override {
     int64_t columns = size(tensor, 0), steps = size(tensor, 1);
     std::string name = fmt::format("constant {} as nibbles", graph.values[size_t(tensor)].index);
@@ -187,7 +209,8 @@ class KernelLowering : public TileLowering {
   }
   std::optional<int32_t> constant_index(ValueId tensor) const override {
     const ValueInfo& info = graph.values[size_t(tensor)];
-    if (info.origin != Origin::constant) return std::nullopt;
+    if (info.origin != Origin::constant || is_half(graph.type(tensor).tensor.dtype))
+      return std::nullopt;
     return info.index;
   }
   Bytes constant_bytes(ValueId tensor) const override {
@@ -206,6 +229,7 @@ class KernelLowering : public TileLowering {
     int64_t columns = size(windows, 0), channels = size(windows, 1);
     int64_t points = winograd(tile).points();
     const ValueInfo& info = graph.values[size_t(windows)];
+    if (is_half(graph.type(windows).tensor.dtype)) return std::nullopt;
     return constant_made_of(
         windows, fmt::format("constant {} for Winograd's squares of {}", info.index, tile),
         {points * points, channels, columns}, tile::Layout::panels, 1,
@@ -235,7 +259,7 @@ class KernelLowering : public TileLowering {
     if (!view) return std::nullopt;
     std::vector<tile::Extent> dims;
     for (SymInt size : view->sizes) dims.push_back(extent(size));
-    int32_t id = build.input(type(tensor).dtype, dims);
+    int32_t id = build.input(places_.stored(tensor, *view), dims);
     operands.push_back({*view, {}});
     return buffers_[tensor] = id;
   }
@@ -243,7 +267,6 @@ class KernelLowering : public TileLowering {
   // A constant in another order, packed when lead >= 0.
   std::optional<int32_t> prepared(ValueId tensor, const std::vector<int64_t>& sizes,
                                   const std::vector<int>& permutation, int32_t lead, int run) {
-    bool bytes = type(tensor).dtype == DType::i8;
     std::vector<int64_t> ordered;
     for (int d : permutation) ordered.push_back(sizes[size_t(d)]);
     int32_t index = graph.values[size_t(tensor)].index;
@@ -252,23 +275,45 @@ class KernelLowering : public TileLowering {
       ordered[ordered.size() - 3] *= ordered[ordered.size() - 2];
       ordered.erase(ordered.end() - 2);
     }
+    if (type(tensor).dtype != DType::i8)
+      return floats(tensor, name, ordered, in_order(sizes, permutation), lead);
     int joined = int(permutation.size() - ordered.size()) + 1;
     tile::Layout layout = lead < 0 ? tile::Layout::strided : tile::Layout::panels;
     return constant_made_of(tensor, name, ordered, layout, lead, [&](Bytes data) {
-      return lead < 0 ? permuted(data, bytes ? 1 : 4, sizes, permutation)
-             : bytes  ? packed_panels_i8(data, sizes, permutation, lead, joined)
-                      : packed_panels_f32(data, sizes, permutation, lead);
+      return lead < 0 ? gathered(data, 1, in_order(sizes, permutation))
+                      : packed_panels_i8(data, sizes, permutation, lead, joined);
     });
+  }
+
+  // Elements of a constant of floats. Panels of 16-bit floats stay as they are; what is read by
+  // depth is small, and widened here.
+  std::optional<int32_t> floats(ValueId tensor, const std::string& name,
+                                const std::vector<int64_t>& sizes, const ConstantPart& part,
+                                int32_t lead) {
+    DType stored = graph.type(tensor).tensor.dtype;
+    if (lead >= 0)
+      return constant_made_of(tensor, name, sizes, tile::Layout::panels, lead, [&](Bytes data) {
+        return packed_panels(data, dtype_bytes(stored), part, lead);
+      });
+    if (!is_half(stored))
+      return constant_made_of(tensor, name, sizes, tile::Layout::strided, lead,
+                              [&](Bytes data) { return gathered(data, 4, part); });
+    if (graph.values[size_t(tensor)].origin != Origin::constant) return std::nullopt;
+    auto make = [&](Bytes data) { return widened(gathered(data, 2, part), stored); };
+    return constant_made_of(tensor, name + " widened", sizes, tile::Layout::strided, lead, make,
+                            DType::f32);
   }
 
   // A buffer of the bytes that `make` makes of a constant, once for each name.
   template <class Make>
   std::optional<int32_t> constant_made_of(ValueId tensor, const std::string& name,
                                           const std::vector<int64_t>& ordered, tile::Layout layout,
-                                          int32_t lead, Make make) {
+                                          int32_t lead, Make make,
+                                          std::optional<DType> made_dtype = std::nullopt) {
     const ValueInfo& info = graph.values[size_t(tensor)];
-    DType dtype = type(tensor).dtype;
-    if (info.origin != Origin::constant || (dtype != DType::f32 && dtype != DType::i8))
+    DType dtype = made_dtype.value_or(graph.type(tensor).tensor.dtype);
+    if (info.origin != Origin::constant ||
+        (dtype != DType::f32 && dtype != DType::i8 && !is_half(dtype)))
       return std::nullopt;
     const ConstantData& constant = program_.constants[size_t(info.index)];
     if (!places_.find_constant(name)) {
@@ -342,7 +387,7 @@ std::optional<MadeKernel> make_kernel(Program& program, const Graph& graph, Plac
     if (!computed) return std::nullopt;
     std::vector<tile::Extent> dims;
     for (SymInt size : part.sizes) dims.push_back(l.extent(size));
-    int32_t output = build.output(graph.type(value).tensor.dtype, dims);
+    int32_t output = build.output(places.stored(value, result), dims);
     l.operands.push_back({part, {}});
     build.store(output, loops, *computed);
   }
@@ -360,6 +405,9 @@ class PlainPlaces : public Places {
     if (!graph_.type(tensor).is_tensor()) return std::nullopt;
     const std::vector<SymInt>& sizes = sizes_of(graph_, tensor);
     return ElementView{tensor, 0, sizes, contiguous_strides(program_.symbols, sizes)};
+  }
+  DType stored(ValueId tensor, const ElementView&) override {
+    return graph_.type(tensor).tensor.dtype;
   }
   const Node* inlined(ValueId) override { return nullptr; }
   std::string add_constant(const std::string& name, Bytes,
@@ -507,7 +555,7 @@ class Lowering : public Places {
         const Node& producer = graph_.nodes[size_t(info.index)];
         const TileRule* producer_rule = find_tile_rule(producer.op);
         if (!in_region_[size_t(info.index)] || !producer_rule || is_view(graph_, producer) ||
-            is_concatenation(producer) ||
+            is_concatenation(producer) || is_rounding(graph_, producer) ||
             sizes_of(graph_, used) != sizes_of(graph_, node.results[0]))
           continue;
         const Node* inner = anchor_[size_t(info.index)];
@@ -585,7 +633,10 @@ class Lowering : public Places {
   }
 
   // The most bytes that a tensor can have.
-  uint64_t bytes_of(ValueId id) const { return *bytes_max(graph_.type(id).tensor, symbols_); }
+  uint64_t bytes_of(ValueId id, DType as) const {
+    const TensorType& type = graph_.type(id).tensor;
+    return *bytes_max(type, symbols_) / dtype_bytes(type.dtype) * dtype_bytes(as);
+  }
   static uint64_t bytes_of(const tile::Argument& argument) {
     uint64_t bytes = dtype_bytes(argument.dtype);
     for (int64_t size : argument.sizes) bytes *= uint64_t(size);
@@ -751,6 +802,10 @@ class Lowering : public Places {
     const std::vector<SymInt>& sizes = sizes_of(graph_, tensor);
     return places_[tensor] = ElementView{tensor, 0, sizes, contiguous_strides(symbols_, sizes)};
   }
+  DType stored(ValueId tensor, const ElementView& view) override {
+    auto found = dtypes_.find(view.root);
+    return found == dtypes_.end() ? graph_.type(tensor).tensor.dtype : found->second;
+  }
   const Node* inlined(ValueId tensor) override { return inlined_[size_t(tensor)]; }
   const Node* padded(ValueId tensor) override { return padded_[size_t(tensor)]; }
   std::string add_constant(const std::string& name, Bytes bytes,
@@ -776,7 +831,7 @@ class Lowering : public Places {
       if (!view) return error(Code::internal, "operand without a place");
       auto through = view_through(symbols_, graph_, node, *view);
       if (!through) {  // its memory lies otherwise: copy it first
-        TRY(ElementView copy, copied(operand, false));
+        TRY(ElementView copy, copied(operand, false, DType::f32));
         through = view_through(symbols_, graph_, node, copy);
         if (!through) return error(Code::internal, "no view of a contiguous tensor");
       }
@@ -785,21 +840,35 @@ class Lowering : public Places {
     }
     if (is_concatenation(node)) return concatenate(node);
     const Node* anchor = anchor_[size_t(graph_.values[size_t(value)].index)];
-    if (anchor && find_tile_rule(anchor->op)->channels_last) {
-      ValueId operand = *tensor_argument(*anchor, 0);
-      if (const Node* pad = padded_[size_t(operand)]) operand = *tensor_argument(*pad, 0);
+    if (!anchor) return compute(node, anchor);
+    const TileRule& rule = *find_tile_rule(anchor->op);
+    std::vector<std::pair<ValueId, ElementView>> before;  // what is read from copies
+    std::vector<ValueId> operands;
+    Graph::for_each_use(*anchor, [&](ValueId used) {
+      if (const Node* pad = padded_[size_t(used)]) used = *tensor_argument(*pad, 0);
+      if (graph_.values[size_t(used)].origin != Origin::constant && !inlined_[size_t(used)])
+        operands.push_back(used);
+    });
+    for (size_t i = 0; i < operands.size(); i++) {
+      ValueId operand = operands[i];
       auto view = place(operand);
-      if (view && view->sizes.size() >= 3 && view->sizes[1] != SymInt(0) &&
-          view->sizes[1] != SymInt(1) && view->strides[1] != SymInt(1)) {
-        TRY(ElementView copy, copied(operand, true));
-        ElementView before = places_[operand];
-        places_[operand] = copy;
-        Result<void> done = compute(node, anchor);
-        places_[operand] = before;
-        return done;
-      }
+      if (!view) continue;
+      // Block kernels read f32 where it lies.
+      bool widen = is_half(stored(operand, *view)) && !rule.in_step;
+      bool turn = rule.channels_last && i == 0 && view->sizes.size() >= 3 &&
+                  view->sizes[1] != SymInt(0) && view->sizes[1] != SymInt(1) &&
+                  view->strides[1] != SymInt(1);
+      if (!widen && !turn) continue;
+      TRY(ElementView copy, copied(operand, rule.channels_last && i == 0, DType::f32));
+      before.push_back({operand, places_[operand]});
+      places_[operand] = copy;
     }
-    return compute(node, anchor);
+    Result<void> done = compute(node, anchor);
+    while (!before.empty()) {
+      places_[before.back().first] = before.back().second;
+      before.pop_back();
+    }
+    return done;
   }
 
   // A kernel that stands for an operator is a step of its own.
@@ -828,13 +897,16 @@ class Lowering : public Places {
         auto view = place(operands[i].id);
         if (!view) return error(Code::internal, "operand without a place");
         from.view = *view;
+        if (stored(operands[i].id, *view) != buffer.dtype) {
+          TRY(from.view, copied(operands[i].id, false, buffer.dtype));
+        }
       }
       step.operands[b] = operand_of(from, uint32_t(b), buffer.dtype);
     }
     for (size_t r = 0; r < node.results.size(); r++) {
       size_t b = buffer_of_result(kernel, r);
       step.operands[b] =
-          operand_of({make_place(node.results[r]), {}}, uint32_t(b), own.buffers[b].dtype);
+          operand_of({make_place(node.results[r], true), {}}, uint32_t(b), own.buffers[b].dtype);
     }
     own.name = "k";
     auto [found, is_new] =
@@ -855,14 +927,14 @@ class Lowering : public Places {
   }
 
   // Where a tensor that is computed here goes: the output, its part of a concatenation, or memory
-  // of its own.
-  ElementView make_place(ValueId value) {
+  // of its own, as `exact` with the type that the graph says.
+  ElementView make_place(ValueId value, bool exact = false) {
     if (auto found = output_storage_.find(value); found != output_storage_.end()) {
       storage_of_[value] = found->second;
       return places_[value] = argument_view(value);
     }
     if (const Node* user = user_[size_t(value)];
-        user && uses_[size_t(value)] == 1 && is_concatenation(*user)) {
+        user && uses_[size_t(value)] == 1 && is_concatenation(*user) && !exact) {
       ElementView whole = concatenation_place(*user);
       SymInt offset;
       size_t dim = *concatenated_dim(graph_, *user);
@@ -874,10 +946,22 @@ class Lowering : public Places {
       whole.sizes = sizes_of(graph_, value);
       return places_[value] = whole;
     }
-    return places_[value] = own_place(value, channels_last_[size_t(value)]);
+    return places_[value] = own_place(value, channels_last_[size_t(value)], exact);
   }
-  ElementView own_place(ValueId value, bool channels_last) {
-    storage_of_[value] = add_storage(Storage::Kind::temporary, bytes_of(value));
+  // 16-bit floats are kept in f32 unless the model says that they are rounded.
+  ElementView own_place(ValueId value, bool channels_last, bool exact) {
+    DType dtype = graph_.type(value).tensor.dtype;
+    const Node& node = graph_.nodes[size_t(graph_.values[size_t(value)].index)];
+    exact |= is_rounding(graph_, node);
+    if (is_concatenation(node))
+      for (const ValueRef& part : std::get<std::vector<ValueRef>>(node.arguments[0])) {
+        const ValueInfo& info = graph_.values[size_t(part.id)];
+        exact |=
+            info.origin == Origin::node && is_rounding(graph_, graph_.nodes[size_t(info.index)]);
+      }
+    if (is_half(dtype) && !exact) dtype = DType::f32;
+    dtypes_[value] = dtype;
+    storage_of_[value] = add_storage(Storage::Kind::temporary, bytes_of(value, dtype));
     return dense_view(value, sizes_of(graph_, value), channels_last);
   }
   ElementView dense_view(ValueId root, const std::vector<SymInt>& sizes, bool channels_last) {
@@ -913,13 +997,16 @@ class Lowering : public Places {
     return {};
   }
 
-  // A copy with another layout; one per tensor and layout.
-  Result<ElementView> copied(ValueId value, bool channels_last) {
-    auto key = std::make_pair(value, channels_last);
+  // A copy with another layout, or as another type of floats; one per tensor, layout and type.
+  Result<ElementView> copied(ValueId value, bool channels_last, DType floats) {
+    DType dtype = graph_.type(value).tensor.dtype;
+    if (is_half(dtype)) dtype = floats;
+    auto key = std::make_tuple(value, channels_last, dtype);
     if (auto found = copies_.find(key); found != copies_.end()) return found->second;
     // The copy has no value of its own; a root below zero tells its storage.
-    uint32_t storage = add_storage(Storage::Kind::temporary, bytes_of(value));
+    uint32_t storage = add_storage(Storage::Kind::temporary, bytes_of(value, dtype));
     ValueId root = -2 - ValueId(storage);
+    dtypes_[root] = dtype;
     ElementView to = dense_view(root, sizes_of(graph_, value), channels_last);
     TRY_VOID(add_step(nullptr, nullptr, value, to, {}));
     copies_[key] = to;
@@ -944,8 +1031,11 @@ class Lowering : public Places {
                                                   : storage_of_[made.view.root];
     uint32_t step = uint32_t(region_.program.steps.size());
     Operand operand{storage, 0, {}, {}};
-    operand.offset = uint64_t(number(symbols_.multiply(made.view.offset, dtype_bytes(dtype)),
-                                     {Varying::What::operand_offset, step, index, 0, 0}));
+    // Where nothing is, an offset says nothing.
+    const std::vector<SymInt>& sizes = made.view.sizes;
+    if (std::find(sizes.begin(), sizes.end(), SymInt(0)) == sizes.end())
+      operand.offset = uint64_t(number(symbols_.multiply(made.view.offset, dtype_bytes(dtype)),
+                                       {Varying::What::operand_offset, step, index, 0, 0}));
     for (uint32_t d = 0; d < made.view.sizes.size(); d++) {
       operand.sizes.push_back(
           number(made.view.sizes[d], {Varying::What::operand_size, step, index, d, 0}));
@@ -1017,7 +1107,9 @@ class Lowering : public Places {
   std::unordered_map<std::string, uint32_t> constants_;
   std::unordered_map<std::string, uint32_t> kernels_;
   std::unordered_set<std::string> wanted_;  // see find_shared_constants()
-  std::map<std::pair<ValueId, bool>, ElementView> copies_;
+  std::map<std::tuple<ValueId, bool, DType>, ElementView> copies_;
+  // By root of a view: of its elements, where that is not what the graph says.
+  std::unordered_map<ValueId, DType> dtypes_;
   LoweredRegion region_;
 };
 

@@ -7,32 +7,19 @@
 #include <cstring>
 
 #include "ops/conv/winograd.h"
+#include "tensor/half.h"
 #include "tile/ir.h"
 
 namespace sconce {
 namespace {
 
-struct Ordered {
-  std::vector<int64_t> sizes, strides;
-};
-Ordered in_order(const std::vector<int64_t>& sizes, const std::vector<int>& permutation) {
-  std::vector<int64_t> strides(sizes.size(), 1);
-  for (size_t d = sizes.size(); d-- > 1;) strides[d - 1] = strides[d] * sizes[d];
-  Ordered ordered;
-  for (int d : permutation) {
-    ordered.sizes.push_back(sizes[size_t(d)]);
-    ordered.strides.push_back(strides[size_t(d)]);
-  }
-  return ordered;
-}
-
-// Calls f(position, offset) for every index of the first `dims` dimensions, in order.
+// Calls f(position, offset) for every index of the dimensions [first, last), in order.
 template <class F>
-void walk(const Ordered& o, size_t first, size_t last, F f) {
+void walk(const ConstantPart& o, size_t first, size_t last, F f) {
   std::vector<int64_t> index(last - first, 0);
   for (size_t d = first; d < last; d++)
     if (o.sizes[d] == 0) return;
-  int64_t offset = 0;
+  int64_t offset = first == 0 ? o.offset : 0;
   for (int64_t position = 0;; position++) {
     f(position, offset);
     size_t d = last;
@@ -50,20 +37,42 @@ void walk(const Ordered& o, size_t first, size_t last, F f) {
 
 }  // namespace
 
-std::vector<uint8_t> permuted(Bytes data, size_t element_bytes, const std::vector<int64_t>& sizes,
-                              const std::vector<int>& permutation) {
-  std::vector<uint8_t> result(data.size());
-  Ordered o = in_order(sizes, permutation);
-  walk(o, 0, o.sizes.size(), [&](int64_t position, int64_t offset) {
+ConstantPart in_order(const std::vector<int64_t>& sizes, const std::vector<int>& permutation) {
+  std::vector<int64_t> strides(sizes.size(), 1);
+  for (size_t d = sizes.size(); d-- > 1;) strides[d - 1] = strides[d] * sizes[d];
+  ConstantPart part;
+  for (int d : permutation) {
+    part.sizes.push_back(sizes[size_t(d)]);
+    part.strides.push_back(strides[size_t(d)]);
+  }
+  return part;
+}
+
+std::vector<uint8_t> gathered(Bytes data, size_t element_bytes, const ConstantPart& part) {
+  size_t count = 1;
+  for (int64_t size : part.sizes) count *= size_t(size);
+  std::vector<uint8_t> result(count * element_bytes);
+  walk(part, 0, part.sizes.size(), [&](int64_t position, int64_t offset) {
     memcpy(&result[size_t(position) * element_bytes], &data[size_t(offset) * element_bytes],
            element_bytes);
   });
   return result;
 }
 
+std::vector<uint8_t> widened(Bytes data, DType dtype) {
+  std::vector<uint8_t> result(data.size() * 2);
+  for (size_t i = 0; i < data.size() / 2; i++) {
+    uint16_t bits;
+    memcpy(&bits, data.data() + 2 * i, 2);
+    float x = dtype == DType::f16 ? to_float(f16_t{bits}) : to_float(bf16_t{bits});
+    memcpy(&result[4 * i], &x, 4);
+  }
+  return result;
+}
+
 std::vector<uint8_t> packed_panels_i8(Bytes data, const std::vector<int64_t>& sizes,
                                       const std::vector<int>& permutation, int32_t lead, int run) {
-  Ordered o = in_order(sizes, permutation);
+  ConstantPart o = in_order(sizes, permutation);
   size_t last = o.sizes.size() - 1;
   int64_t leads = 1, steps = 1, length = 1;
   for (size_t d = 0; d < last; d++) (d < size_t(lead) ? leads : steps) *= o.sizes[d];
@@ -114,30 +123,31 @@ std::vector<uint8_t> packed_nibbles(Bytes data, int64_t columns, int64_t steps) 
   return result;
 }
 
-std::vector<uint8_t> packed_panels_f32(Bytes data, const std::vector<int64_t>& sizes,
-                                       const std::vector<int>& permutation, int32_t lead) {
-  Ordered o = in_order(sizes, permutation);
+std::vector<uint8_t> packed_panels(Bytes data, size_t element_bytes, const ConstantPart& o,
+                                   int32_t lead) {
   size_t last = o.sizes.size() - 1;
   int64_t leads = 1, k = 1, columns = o.sizes[last];
   for (size_t d = 0; d < size_t(lead); d++) leads *= o.sizes[d];
   for (size_t d = size_t(lead); d < last; d++) k *= o.sizes[d];
   constexpr int64_t kWidth = tile::kPanelColumns;
   int64_t panels = (columns + kWidth - 1) / kWidth;
-  std::vector<uint8_t> result(size_t(leads * panels * k * kWidth) * 4);
+  std::vector<uint8_t> result(size_t(leads * panels * k * kWidth) * element_bytes);
   std::vector<int64_t> steps(static_cast<size_t>(k));
   walk(o, size_t(lead), last, [&](int64_t step, int64_t offset) { steps[size_t(step)] = offset; });
   // So many steps that the part of a panel stays in the first cache while its columns are read.
   constexpr int64_t kBlock = 256;
+  int64_t bytes = int64_t(element_bytes);
   walk(o, 0, size_t(lead), [&](int64_t l, int64_t lead_offset) {
     for (int64_t p = 0; p < panels; p++)
       for (int64_t first = 0; first < k; first += kBlock) {
-        uint8_t* panel = result.data() + size_t((l * panels + p) * k + first) * kWidth * 4;
+        uint8_t* panel = result.data() + ((l * panels + p) * k + first) * kWidth * bytes;
         int64_t count = std::min(kBlock, k - first), width = std::min(kWidth, columns - p * kWidth);
         for (int64_t n = 0; n < width; n++) {
           const uint8_t* column =
-              data.data() + 4 * (lead_offset + (p * kWidth + n) * o.strides[last]);
+              data.data() + bytes * (lead_offset + (p * kWidth + n) * o.strides[last]);
           for (int64_t step = 0; step < count; step++)
-            memcpy(panel + 4 * (step * kWidth + n), column + 4 * steps[size_t(first + step)], 4);
+            memcpy(panel + bytes * (step * kWidth + n),
+                   column + bytes * steps[size_t(first + step)], element_bytes);
         }
       }
   });
@@ -168,7 +178,8 @@ std::vector<uint8_t> winograd_panels_f32(Bytes data, int64_t columns, int64_t ch
       }
   }
   Bytes bytes(reinterpret_cast<const uint8_t*>(transformed.data()), transformed.size() * 4);
-  return packed_panels_f32(bytes, {int64_t(points * points), columns, channels}, {0, 2, 1}, 1);
+  return packed_panels(bytes, 4, in_order({int64_t(points * points), columns, channels}, {0, 2, 1}),
+                       1);
 }
 
 std::string prepared_name(int32_t constant, const std::vector<int64_t>& sizes,
@@ -177,6 +188,11 @@ std::string prepared_name(int32_t constant, const std::vector<int64_t>& sizes,
                      fmt::join(permutation, ""),
                      lead < 0 ? std::string() : fmt::format(" in panels after {}", lead),
                      run == 1 ? std::string() : fmt::format(", runs of {}", run));
+}
+std::string prepared_name(int32_t constant, const ConstantPart& part, int32_t lead) {
+  return fmt::format("constant {} from {} as {} by {}{}", constant, part.offset,
+                     fmt::join(part.sizes, "x"), fmt::join(part.strides, ","),
+                     lead < 0 ? std::string() : fmt::format(" in panels after {}", lead));
 }
 
 }  // namespace sconce

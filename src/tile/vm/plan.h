@@ -95,7 +95,8 @@ struct DotPlan {
   std::vector<AxisId> rows;   // outermost first
   std::vector<AxisId> depth;  // contracted, outermost first
   std::vector<AxisId> rows_and_depth;
-  bool rows_copied = false;  // the rows' operand is put into scratch in the order of the dot
+  DType panels_of = DType::f32;  // elements of the panels: f32, f16 or bf16
+  bool rows_copied = false;      // the rows' operand is put into scratch in the order of the dot
   uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
   uint64_t edges_offset = kNoEdges;  // copies of short runs that are partly outside; or none
   float lo = -INFINITY, hi = INFINITY;

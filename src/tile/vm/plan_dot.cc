@@ -84,13 +84,15 @@ bool Plan::State::plan_rows_by_columns(size_t n, bool swapped) {
   ValueId rows = i.operands[swapped ? 2 : 1], columns = i.operands[swapped ? 1 : 2];
   AxisId column = kNone;
   size_t run_axes = 0;
-  if (is_load(columns) && kernel.buffers[size_t(producer(columns).buffer)].dtype == DType::f32 &&
+  auto stored = [&] { return kernel.buffers[size_t(producer(columns).buffer)].dtype; };
+  if (is_load(columns) && value_dtype(stored()) == DType::f32 &&
       find_panel_axes(i.axes, columns, &run_axes)) {
     const Index& index = producer(columns).index.back();
     if (!index.terms.empty()) column = index.terms[0].axis;
     if (column != kNone && ((axes_of(rows) >> column & 1) || innermost(out) != column))
       return false;
     plan.kind = DotPlan::Kind::panels;
+    plan.panels_of = stored();
     values[size_t(columns)].home = Home::folded;
   } else {
     AxisSet others = axes_of(columns) & ~contracted;

@@ -112,13 +112,12 @@ const uint8_t* Worker::panels_of(const Instruction& load) const {
 }
 
 // The columns' operand as panels: of the file, or packed here.
-const float* Worker::columns_of(const Instruction& dot, const DotPlan& plan) {
+const uint8_t* Worker::columns_of(const Instruction& dot, const DotPlan& plan) {
   ValueId v = dot.operands[plan.swapped ? 1 : 2];
-  if (plan.kind == DotPlan::Kind::panels)
-    return reinterpret_cast<const float*>(panels_of(p_.producer(v)));
+  if (plan.kind == DotPlan::Kind::panels) return panels_of(p_.producer(v));
   Ref b = plan_of(v).home == Home::folded ? buffer_ref(p_.producer(v)) : ref(v);
-  auto* packed = reinterpret_cast<float*>(scratch_ + plan.panels_offset);
-  pack(b, plan, count_of(plan.depth), length_[plan.column], packed);
+  uint8_t* packed = scratch_ + plan.panels_offset;
+  pack(b, plan, count_of(plan.depth), length_[plan.column], reinterpret_cast<float*>(packed));
   return packed;
 }
 
@@ -163,8 +162,9 @@ DotInit Worker::begin_sums(const Instruction& dot, const DotPlan& plan, const fl
 // A dot of f32 on panels, with all that its block kernels need.
 struct Worker::PanelDot {
   const DotPlan& plan;
+  const DotF32Kernels& kernels;
   RowTable<float> rows;
-  const float* panels = nullptr;
+  const uint8_t* panels = nullptr;
   int64_t panel_stride = 0, columns = 0;
   float* c = nullptr;
   const float* residual = nullptr;  // or null
@@ -183,18 +183,21 @@ Result<void> Worker::dot_panels(const Instruction& i, const DotPlan& plan) {
   const int64_t depth = count_of(plan.depth), row_count = count_of(plan.rows);
   const int64_t columns = plan.column == kNone ? 1 : length_[plan.column];
   if (row_count == 0 || columns == 0) return {};
-  const float* panels = columns_of(i, plan);
+  const uint8_t* panels = columns_of(i, plan);
   TRY(const DotRows<float> rows, rows_of(i, plan));
   const Ref& to = ref(plan.result);
   const Ref added = plan.residual == kNone ? Ref() : ref(plan.residual);
-  PanelDot dot{plan, row_table(plan, rows, to, added)};
+  const DotF32Kernels& kernels = plan.panels_of == DType::f16    ? table_.dot_f16
+                                 : plan.panels_of == DType::bf16 ? table_.dot_bf16
+                                                                 : table_.dot_f32;
+  PanelDot dot{plan, kernels, row_table(plan, rows, to, added)};
   dot.panels = panels;
   dot.panel_stride = depth * kPanelColumns;
   dot.columns = columns;
   dot.c = floats(to);
   if (plan.residual != kNone) dot.residual = floats(added);
   dot.init = begin_sums(i, plan, &dot.bias);
-  dot.tile = choose_blocking(table_.dot_f32, row_count, columns, depth).tile;
+  dot.tile = choose_blocking(kernels, row_count, columns, depth).tile;
 
   const int64_t segments = dot.rows.segments, length = dot.rows.length;
   DotPart part;
@@ -241,8 +244,9 @@ void Worker::multiply(const PanelDot& dot, const DotPart& part) {
     int64_t panel = piece_start(panel_count, groups, group);
     int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
     int64_t column0 = panel * kPanelColumns;
-    call.b = dot.panels + panel * dot.panel_stride +
-             (part.segment * table.length + part.step) * kPanelColumns;
+    int64_t first =
+        panel * dot.panel_stride + (part.segment * table.length + part.step) * kPanelColumns;
+    call.b = dot.panels + first * int64_t(dtype_bytes(plan.panels_of));
     call.columns = int32_t(std::min(dot.columns - column0, wide * kPanelColumns));
     call.bias = dot.bias ? dot.bias + column0 : nullptr;
     for (int64_t r0 = 0, high; r0 < table.rows; r0 += high) {
@@ -260,7 +264,7 @@ void Worker::multiply(const PanelDot& dot, const DotPart& part) {
       call.c = dot.c + table.c_offset[r0] + column0;
       call.residual =
           part.is_last && dot.residual ? dot.residual + table.added_offset[r0] + column0 : nullptr;
-      table_.dot_f32.kernel[high - 1][wide - 1](call);
+      dot.kernels.kernel[high - 1][wide - 1](call);
     }
   }
 }

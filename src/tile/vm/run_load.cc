@@ -70,7 +70,8 @@ Result<void> Worker::load_element(const Instruction& i, const int64_t* at, const
 
 // True when a load goes down columns of packed weights: the run is the last contracted index.
 bool Worker::reads_panel_column(const Instruction& i, AxisId run, const Ref& out) const {
-  if (k_.buffers[size_t(i.buffer)].dtype != DType::f32 || run == kNone || out.stride[run] != 1)
+  if (value_dtype(k_.buffers[size_t(i.buffer)].dtype) != DType::f32 || run == kNone ||
+      out.stride[run] != 1)
     return false;
   size_t along = i.index.size() - 2;
   for (size_t d = 0; d < i.index.size(); d++) {
@@ -117,9 +118,19 @@ Result<void> Worker::load_panel_columns(const Instruction& i, const Ref& out,
       }
       return;
     }
-    const float* from = reinterpret_cast<const float*>(data_[size_t(i.buffer)] +
-                                                       p_.panels[size_t(i.buffer)].offset(packed));
-    for (int64_t x = 0; x < end; x++) to[x] = from[x * kPanelColumns];
+    const uint8_t* from = data_[size_t(i.buffer)] + p_.panels[size_t(i.buffer)].offset(packed);
+    auto go_down = [&](auto element, auto as_float) {
+      for (int64_t x = 0; x < end; x++) {
+        memcpy(&element, from + x * kPanelColumns * int64_t(sizeof(element)), sizeof(element));
+        to[x] = as_float(element);
+      }
+    };
+    if (buffer.dtype == DType::f16)
+      go_down(f16_t(), [](f16_t x) { return to_float(x); });
+    else if (buffer.dtype == DType::bf16)
+      go_down(bf16_t(), [](bf16_t x) { return to_float(x); });
+    else
+      go_down(float(), [](float x) { return x; });
   });
   return done;
 }
@@ -183,13 +194,17 @@ Result<void> Worker::load_into(const Instruction& i, const Ref& out,
                                const std::vector<AxisId>& axes, DType dtype) {
   const Buffer& buffer = k_.buffers[size_t(i.buffer)];
   bool same = buffer.dtype == dtype && buffer.layout == Layout::strided;
-  if (same && !p_.is_gather(i) && is_inside(i)) {
-    copy(axes, out, buffer_ref(i), computed_bytes(dtype));
+  bool widens = buffer.layout == Layout::strided && dtype == DType::f32 && is_half(buffer.dtype);
+  if ((same || widens) && !p_.is_gather(i) && is_inside(i)) {
+    if (widens)
+      convert(axes, out, dtype, buffer_ref(i), buffer.dtype);
+    else
+      copy(axes, out, buffer_ref(i), computed_bytes(dtype));
     return {};
   }
   if (buffer.layout == Layout::panels && reads_panel_column(i, p_.innermost(axes), out))
     return load_panel_columns(i, out, axes);
-  if (same && lies_in_runs(i, out, axes)) return load_runs(i, out, axes, dtype);
+  if ((same || widens) && lies_in_runs(i, out, axes)) return load_runs(i, out, axes, dtype);
   if (same && load_box(i, out, axes, dtype)) return {};
   Result<void> done;
   each(axes, [&](const int64_t* at) {
@@ -220,7 +235,8 @@ bool Worker::lies_in_runs(const Instruction& i, const Ref& out,
 Result<void> Worker::load_runs(const Instruction& i, const Ref& out,
                                const std::vector<AxisId>& axes, DType dtype) {
   const BufferView& shape = p_.shapes[size_t(i.buffer)];
-  const int64_t bytes = int64_t(computed_bytes(dtype));
+  const DType stored = k_.buffers[size_t(i.buffer)].dtype;
+  const int64_t bytes = int64_t(computed_bytes(dtype)), from_bytes = int64_t(dtype_bytes(stored));
   AxisId run = axes.back();
   const int64_t length = length_[run];
   Span<const AxisId> outer(axes.data(), axes.size() - 1);
@@ -259,9 +275,14 @@ Result<void> Worker::load_runs(const Instruction& i, const Ref& out,
     end = std::min(std::max(end, begin), length);
     begin = std::min(begin, length);
     fill(0, begin);
-    if (end > begin)
-      memcpy(row.data + begin * bytes, data_[size_t(i.buffer)] + (offset + begin) * bytes,
-             size_t((end - begin) * bytes));
+    if (end > begin) {
+      const uint8_t* from = data_[size_t(i.buffer)] + (offset + begin) * from_bytes;
+      uint8_t* to = row.data + begin * bytes;
+      if (stored == dtype)
+        memcpy(to, from, size_t((end - begin) * bytes));
+      else
+        widen(stored)({1, end - begin, from, 0, to, 0});
+    }
     fill(end, length);
   });
   return done;

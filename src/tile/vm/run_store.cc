@@ -72,19 +72,56 @@ Result<void> Worker::store(const Instruction& i, size_t n) {
   return {};
 }
 
+// out = x, one of which is f32 and the other a 16-bit float, at any steps.
+void Worker::convert_halves(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x,
+                            DType from) {
+  const Ref* refs[] = {&out, &x};
+  int64_t from_bytes = int64_t(dtype_bytes(from)), to_bytes = int64_t(dtype_bytes(to));
+  auto with = [&](auto one) {
+    blocks(axes, refs,
+           [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+             for (int64_t r = 0; r < rows; r++)
+               for (int64_t c = 0; c < n; c++)
+                 one(out.data + (o[0] + r * row[0] + c * step[0]) * to_bytes,
+                     x.data + (o[1] + r * row[1] + c * step[1]) * from_bytes);
+           });
+  };
+  auto as = [&](auto source, auto f) {
+    with([&](uint8_t* place, const uint8_t* data) {
+      memcpy(&source, data, sizeof(source));
+      auto result = f(source);
+      memcpy(place, &result, sizeof(result));
+    });
+  };
+  if (to == DType::f16)
+    as(float(), [](float f) { return to_f16(f); });
+  else if (to == DType::bf16)
+    as(float(), [](float f) { return to_bf16(f); });
+  else if (from == DType::f16)
+    as(f16_t(), [](f16_t f) { return to_float(f); });
+  else
+    as(bf16_t(), [](bf16_t f) { return to_float(f); });
+}
+
 // out = x as another type, to integers saturating, as stores and casts from f32 do. False when
 // there is no kernel for it.
 bool Worker::convert(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x,
                      DType from) {
   Element a = element_of(from), b = element_of(to);
-  if (a == Element::count || b == Element::count || !steps_fit(axes, out, true)) return false;
+  if (a == Element::count || b == Element::count) return false;
   ConvertKernelFn kernel = table_.convert[int(a)][int(b)];
   if (!kernel) return false;
+  bool fits = steps_fit(axes, out, true);
   for (size_t d = axes.size(); d-- > 0;)
     if (length_[axes[d]] > 1) {
-      if (x.stride[axes[d]] != 1) return false;
+      fits &= x.stride[axes[d]] == 1;
       break;
     }
+  if (!fits) {
+    bool halves = (is_half(from) && to == DType::f32) || (is_half(to) && from == DType::f32);
+    if (halves) convert_halves(axes, out, to, x, from);
+    return halves;
+  }
   const Ref* refs[] = {&out, &x};
   int64_t from_bytes = int64_t(dtype_bytes(from)), to_bytes = int64_t(dtype_bytes(to));
   blocks(

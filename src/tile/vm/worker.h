@@ -85,6 +85,14 @@ class Worker {
   // run_store.cc
   Result<void> store(const Instruction& i, size_t n);
   bool convert(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x, DType from);
+  void convert_halves(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x,
+                      DType from);
+  static bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
+  // From a 16-bit type to f32.
+  ConvertKernelFn widen(DType from) const {
+    return table_
+        .convert[int(from == DType::f16 ? Element::f16 : Element::bf16)][int(Element::f32)];
+  }
   // run_pointwise.cc
   void pointwise(const Instruction& i);
   void plain_pointwise(const Instruction& i);
@@ -114,7 +122,7 @@ class Worker {
   Result<void> dot_panels(const Instruction& i, const DotPlan& plan);
   void multiply(const PanelDot& dot, const DotPart& part);
   void pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t columns, float* panels);
-  const float* columns_of(const Instruction& dot, const DotPlan& plan);
+  const uint8_t* columns_of(const Instruction& dot, const DotPlan& plan);
   Result<DotRows<float>> rows_of(const Instruction& dot, const DotPlan& plan);
   DotInit begin_sums(const Instruction& dot, const DotPlan& plan, const float** bias);
   const uint8_t* panels_of(const Instruction& load) const;
