@@ -49,6 +49,12 @@ tile::Index TileLowering::each(SymInt size) {
   return size == SymInt(1) ? tile::at(0) : tile::along(build.each(extent(size)));
 }
 
+tile::AxisId TileLowering::shared_span(int64_t key, SymInt size) {
+  auto [found, is_new] = shared_.emplace(key, 0);
+  if (is_new) found->second = span(size);
+  return found->second;
+}
+
 tile::ValueId TileLowering::share_of(Span<const tile::AxisId> axes) {
   double known = 1;
   tile::ValueId told = tile::kNone;

@@ -72,6 +72,8 @@ class TileLowering {
   tile::Index parallel(SymInt size);
   tile::Index each(SymInt size);
   tile::AxisId span(SymInt size) { return build.span(extent(size)); }
+  // The same span for all elements of a step that ask with the same number.
+  tile::AxisId shared_span(int64_t key, SymInt size);
   // 1 / how many indices these axes have together, as f32.
   tile::ValueId share_of(Span<const tile::AxisId> axes);
   // An argument that is a tensor or a number, as a value of `dtype`.
@@ -100,6 +102,7 @@ class TileLowering {
 
  private:
   std::vector<std::pair<ExprId, tile::Extent>> dims_;  // of the kernel
+  std::unordered_map<int64_t, tile::AxisId> shared_;
   mutable std::unordered_map<ValueId, TensorType> widened_;
   mutable bool is_refused_ = false;
 };
@@ -115,9 +118,10 @@ struct TileRule {
   // With axes: reads its operands at the index of the result, so they may be computed in its
   // kernel.
   bool in_step = false;
-  // How many elements, a square of so many in the last two dimensions, one step of the loops gives;
-  // axes() are then those of squares, and lower() is asked for each element of one. Null: one.
-  int (*square)(const TileLowering& l, const Node& node) = nullptr;
+  // How many elements along each dimension one step of the loops gives: a cell. axes() are then
+  // those of cells, and lower() is asked for each element of one; those of large cells are asked
+  // for in several kernels. Null, or no numbers: one.
+  std::vector<int64_t> (*cell)(const TileLowering& l, const Node& node) = nullptr;
   // Runs along channels: its input, and what it gives, are best laid out with channels innermost.
   bool channels_last = false;
   // What it sees around its input, so that what a pad puts there need not be made. Null: nothing.

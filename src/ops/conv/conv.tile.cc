@@ -21,6 +21,9 @@ constexpr ConvolutionPositions kPositions{0, 1, 2, 3, 4, 5, 6, 7, 8};
 std::optional<Convolution> read(const TileLowering& l, const Node& node) {
   return read_convolution(l, node, kPositions, DType::f32);
 }
+std::optional<Convolution> read_transposed(const TileLowering& l, const Node& node) {
+  return read_convolution(l, node, kPositions, DType::f32, true);
+}
 
 // Squares of so many results a side by Winograd's method; 1: the direct way.
 int winograd_tile(const TileLowering& l, const Convolution& c, ValueId result) {
@@ -52,9 +55,14 @@ int winograd_tile(const TileLowering& l, const Convolution& c, ValueId result) {
   return four < 0.85 * two ? 4 : 2;
 }
 
-int convolution_square(const TileLowering& l, const Node& node) {
-  auto c = read(l, node);
-  return c ? winograd_tile(l, *c, node.results[0]) : 1;
+std::vector<int64_t> convolution_cell(const TileLowering& l, const Node& node) {
+  std::vector<int64_t> cell(size_t(l.rank(node.results[0])), 1);
+  if (auto c = read(l, node)) {
+    if (int tile = winograd_tile(l, *c, node.results[0]); tile > 1) cell[2] = cell[3] = tile;
+  } else if (auto t = read_transposed(l, node)) {
+    std::copy(t->stride.begin(), t->stride.end(), cell.begin() + 2);
+  }
+  return cell;
 }
 
 // rows * values, a matrix of numbers by one of values, either from the left or from the right
@@ -140,6 +148,7 @@ std::optional<tile::ValueId> winograd_convolution(TileLowering& l, const Convolu
 }
 
 std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
+  if (auto transposed = read_transposed(l, node)) return transposed_axes(l, node, *transposed);
   auto c = read(l, node);
   if (!c) return std::nullopt;
   std::vector<SymInt> sizes = l.shape(node.results[0]);
@@ -150,6 +159,7 @@ std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
 }
 
 std::optional<tile::ValueId> convolution(TileLowering& l, const Node& node, const TileIndex& at) {
+  if (auto transposed = read_transposed(l, node)) return transposed_convolution(l, *transposed, at);
   auto c = read(l, node);
   if (!c || at.size() != size_t(c->dims) + 2) return std::nullopt;
   if (int tile = winograd_tile(l, *c, node.results[0]); tile > 1)
@@ -170,13 +180,14 @@ std::optional<tile::ValueId> convolution(TileLowering& l, const Node& node, cons
 }  // namespace
 
 std::optional<Convolution> read_convolution(const TileLowering& l, const Node& node,
-                                            const ConvolutionPositions& positions, DType dtype) {
+                                            const ConvolutionPositions& positions, DType dtype,
+                                            bool wanted_transposed) {
   auto at = [](int position) { return size_t(position); };
   const ValueId *input = tensor_argument(node, at(positions.input)),
                 *weight = tensor_argument(node, at(positions.weight));
   auto transposed = number_argument(node, at(positions.transposed)),
        groups = number_argument(node, at(positions.groups));
-  if (!input || !weight || !transposed || *transposed != 0 || !groups ||
+  if (!input || !weight || !transposed || (*transposed != 0) != wanted_transposed || !groups ||
       l.type(*input).dtype != dtype || l.type(*weight).dtype != dtype)
     return std::nullopt;
   Convolution c{*input, *weight, tensor_argument(node, at(positions.bias)), {}, {}, {}, 0, 0, 0, 0};
@@ -190,9 +201,12 @@ std::optional<Convolution> read_convolution(const TileLowering& l, const Node& n
   c.padding = *padding;
   c.dilation = *dilation;
   c.groups = int64_t(*groups);
-  c.in_per_group = l.size(*weight, 1);
   if (c.groups < 1 || l.size(*weight, 0) % c.groups) return std::nullopt;
+  c.in_per_group = l.size(*weight, 1);
   c.out_per_group = l.size(*weight, 0) / c.groups;
+  if (wanted_transposed) std::swap(c.in_per_group, c.out_per_group);
+  for (int64_t stride : c.stride)
+    if (stride < 1) return std::nullopt;
   return c;
 }
 
@@ -210,18 +224,21 @@ TileIndex convolution_loops(TileLowering& l, const Convolution& c,
   return at;
 }
 
+std::optional<GroupAndColumn> group_and_column(const Convolution& c, const tile::Index& at) {
+  if (c.groups == 1 || c.is_depthwise()) return GroupAndColumn{tile::at(0), at};
+  bool has_column = c.out_per_group > 1;
+  if (at.terms.size() != (has_column ? 2u : 1u)) return std::nullopt;
+  return GroupAndColumn{tile::along(at.terms[0].axis),
+                        has_column ? tile::along(at.terms[1].axis) : tile::at(0)};
+}
+
 std::optional<ConvolutionReads> convolution_reads(TileLowering& l, const Convolution& c,
                                                   const TileIndex& at) {
   ConvolutionReads reads;
-  // Which group and which column of it: the two terms that convolution_loops made.
-  reads.group = tile::at(0);
-  reads.column = at[1];
-  if (c.groups > 1 && !c.is_depthwise()) {
-    bool has_column = c.out_per_group > 1;
-    if (at[1].terms.size() != (has_column ? 2u : 1u)) return std::nullopt;
-    reads.group = tile::along(at[1].terms[0].axis);
-    reads.column = has_column ? tile::along(at[1].terms[1].axis) : tile::at(0);
-  }
+  auto place = group_and_column(c, at[1]);
+  if (!place) return std::nullopt;
+  reads.group = place->group;
+  reads.column = place->column;
   reads.from = {at[0], {}};
   TileIndex taps;
   for (int d = 0; d < c.dims; d++) {
@@ -287,7 +304,7 @@ std::optional<int32_t> convolution_panels(TileLowering& l, const Convolution& c,
 TILE(convolution) = {.op = "aten::convolution",
                      .lower = convolution,
                      .axes = convolution_axes,
-                     .square = convolution_square,
+                     .cell = convolution_cell,
                      .channels_last = true,
                      .around = [](const Node&) -> std::optional<double> { return 0; }};
 

@@ -17,9 +17,12 @@ struct Convolution {
   bool is_depthwise() const { return in_per_group == 1 && out_per_group == 1 && groups > 1; }
 };
 
-// Nothing for what is transposed, of other types than `dtype`, or has arguments that are not known.
+// Transposed: the weights are [groups * in_per_group, out_per_group, window].
+// Nothing for what is transposed unless that is wanted, of other types than `dtype`, or has
+// arguments that are not known.
 std::optional<Convolution> read_convolution(const TileLowering& l, const Node& node,
-                                            const ConvolutionPositions& positions, DType dtype);
+                                            const ConvolutionPositions& positions, DType dtype,
+                                            bool transposed = false);
 // The loops over a result of `sizes`.
 TileIndex convolution_loops(TileLowering& l, const Convolution& c,
                             const std::vector<SymInt>& sizes);
@@ -34,6 +37,19 @@ struct ConvolutionReads {
 };
 std::optional<ConvolutionReads> convolution_reads(TileLowering& l, const Convolution& c,
                                                   const TileIndex& at);
+// Which group and which column of it an index of the result is: the two terms that
+// convolution_loops() made.
+struct GroupAndColumn {
+  tile::Index group, column;
+};
+std::optional<GroupAndColumn> group_and_column(const Convolution& c, const tile::Index& at);
+
+// Transposed convolutions, cell by cell: results whose positions have the same remainder by the
+// stride are sums over the same taps (transposed.cc).
+std::optional<TileIndex> transposed_axes(TileLowering& l, const Node& node, const Convolution& c);
+std::optional<tile::ValueId> transposed_convolution(TileLowering& l, const Convolution& c,
+                                                    const TileIndex& at);
+
 // Weights by depth: [window, channels, 1, 1], and the index into them.
 std::optional<int32_t> depthwise_weights(TileLowering& l, const Convolution& c);
 TileIndex depthwise_index(const ConvolutionReads& reads, const TileIndex& at);

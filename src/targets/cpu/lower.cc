@@ -343,58 +343,71 @@ class KernelLowering : public TileLowering {
   std::vector<std::pair<std::pair<int32_t, TileIndex>, tile::ValueId>> loaded_;
 };
 
-// The kernel of one node, with what is inlined into it, storing to `result`.
+// The kernels of one node, with what is inlined into it, storing to `result`. Elements of a cell
+// are done by several kernels when they are many; the first is asked for before the others.
 struct MadeKernel {
   tile::Kernel kernel;
   std::vector<KernelOperand> operands;
 };
-std::optional<MadeKernel> make_kernel(Program& program, const Graph& graph, Places& places,
-                                      const Node* root, const Node* anchor, ValueId value,
-                                      const ElementView& result) {
-  tile::Builder build("k");
-  KernelLowering l(program, graph, build, places);
+constexpr int64_t kCellMax = 16;  // elements of one kernel, each with a buffer or two of its own
+
+std::optional<std::vector<MadeKernel>> make_kernels(Program& program, const Graph& graph,
+                                                    Places& places, const Node* root,
+                                                    const Node* anchor, ValueId value,
+                                                    const ElementView& result) {
+  std::vector<MadeKernel> made;
   const std::vector<SymInt>& sizes = sizes_of(graph, value);
-  TileIndex loops;
-  int square = 1;
-  if (anchor) {
-    const TileRule* rule = find_tile_rule(anchor->op);
-    auto axes = rule->axes(l, *anchor);
-    if (!axes) return std::nullopt;
-    loops = *axes;
-    if (rule->square) square = rule->square(l, *anchor);
-  } else {
-    for (SymInt size : sizes) loops.push_back(l.parallel(size));
-  }
-  if (loops.size() != sizes.size()) return std::nullopt;
-  for (int element = 0; element < square * square; element++) {
-    // Every element of a square goes to a buffer of its own: a view of each so many-th one.
-    int offsets[] = {element / square, element % square};
-    TileIndex index = loops;
-    ElementView part = result;
-    for (size_t k = 0; square > 1 && k < 2; k++) {
-      size_t d = sizes.size() - 2 + k;
-      for (tile::Term& term : index[d].terms) term.factor *= square;
-      index[d].offset += offsets[k];
-      SymbolTable& symbols = program.symbols;
-      part.offset = symbols.add(part.offset, symbols.multiply(offsets[k], part.strides[d]));
-      part.sizes[d] =
-          symbols.floor_divide(symbols.add(part.sizes[d], square - 1 - offsets[k]), square);
-      part.strides[d] = symbols.multiply(part.strides[d], square);
+  SymbolTable& symbols = program.symbols;
+  int64_t count = 1;  // elements of a cell
+  for (int64_t first = 0; first < count; first += kCellMax) {
+    tile::Builder build("k");
+    KernelLowering l(program, graph, build, places);
+    TileIndex loops;
+    std::vector<int64_t> cell;
+    if (anchor) {
+      const TileRule* rule = find_tile_rule(anchor->op);
+      auto axes = rule->axes(l, *anchor);
+      if (!axes) return std::nullopt;
+      loops = *axes;
+      if (rule->cell) cell = rule->cell(l, *anchor);
+    } else {
+      for (SymInt size : sizes) loops.push_back(l.parallel(size));
     }
-    l.begin_element(index);
-    std::optional<tile::ValueId> computed =
-        root ? find_tile_rule(root->op)->lower(l, *root, index) : l.at(value, index, 0);
-    if (!computed) return std::nullopt;
-    std::vector<tile::Extent> dims;
-    for (SymInt size : part.sizes) dims.push_back(l.extent(size));
-    int32_t output = build.output(places.stored(value, result), dims);
-    l.operands.push_back({part, {}});
-    build.store(output, loops, *computed);
+    if (loops.size() != sizes.size() || (!cell.empty() && cell.size() != sizes.size()))
+      return std::nullopt;
+    count = 1;
+    for (int64_t along : cell) count *= along;
+    for (int64_t element = first; element < std::min(count, first + kCellMax); element++) {
+      // Every element of a cell goes to a buffer of its own: a view of each so many-th one.
+      TileIndex index = loops;
+      ElementView part = result;
+      int64_t rest = element;
+      for (size_t d = cell.size(); d-- > 0;) {
+        int64_t along = cell[d], offset = rest % along;
+        rest /= along;
+        if (along == 1) continue;
+        for (tile::Term& term : index[d].terms) term.factor *= along;
+        index[d].offset += offset;
+        part.offset = symbols.add(part.offset, symbols.multiply(offset, part.strides[d]));
+        part.sizes[d] = symbols.floor_divide(symbols.add(part.sizes[d], along - 1 - offset), along);
+        part.strides[d] = symbols.multiply(part.strides[d], along);
+      }
+      l.begin_element(index);
+      std::optional<tile::ValueId> computed =
+          root ? find_tile_rule(root->op)->lower(l, *root, index) : l.at(value, index, 0);
+      if (!computed) return std::nullopt;
+      std::vector<tile::Extent> dims;
+      for (SymInt size : part.sizes) dims.push_back(l.extent(size));
+      int32_t output = build.output(places.stored(value, result), dims);
+      l.operands.push_back({part, {}});
+      build.store(output, loops, *computed);
+    }
+    if (l.is_refused()) return std::nullopt;
+    Result<tile::Kernel> kernel = build.finish();
+    if (!kernel.ok()) return std::nullopt;
+    made.push_back({std::move(*kernel), std::move(l.operands)});
   }
-  if (l.is_refused()) return std::nullopt;
-  Result<tile::Kernel> kernel = build.finish();
-  if (!kernel.ok()) return std::nullopt;
-  return MadeKernel{std::move(*kernel), std::move(l.operands)};
+  return made;
 }
 
 // Everything materialized and contiguous: for the question whether a node can be lowered at all.
@@ -525,8 +538,8 @@ class Lowering : public Places {
       });
       const TileRule* rule = shares ? find_tile_rule(node.op) : nullptr;
       if (!rule) continue;
-      (void)make_kernel(program_, graph_, places, &node, rule->axes ? &node : nullptr,
-                        node.results[0], *places.place(node.results[0]));
+      (void)make_kernels(program_, graph_, places, &node, rule->axes ? &node : nullptr,
+                         node.results[0], *places.place(node.results[0]));
     }
     wanted_ = std::move(places.names);
   }
@@ -1047,19 +1060,21 @@ class Lowering : public Places {
 
   Result<void> add_step(const Node* root, const Node* anchor, ValueId value,
                         const ElementView& result, const std::string& source) {
-    auto made = make_kernel(program_, graph_, *this, root, anchor, value, result);
-    if (!made) return error(Code::internal, "no kernel for what can_lower() took");
-    std::string text = tile::print(made->kernel);
-    auto [found, is_new] = kernels_.emplace(text, uint32_t(region_.program.kernels.size()));
-    tile::Step step{found->second, {}, source};
-    for (size_t b = 0; b < made->operands.size(); b++)
-      step.operands.push_back(
-          operand_of(made->operands[b], uint32_t(b), made->kernel.buffers[b].dtype));
-    if (is_new) {
-      made->kernel.name = fmt::format("k{}", found->second);
-      region_.program.kernels.push_back(std::move(made->kernel));
+    auto all = make_kernels(program_, graph_, *this, root, anchor, value, result);
+    if (!all) return error(Code::internal, "no kernel for what can_lower() took");
+    for (MadeKernel& made : *all) {
+      std::string text = tile::print(made.kernel);
+      auto [found, is_new] = kernels_.emplace(text, uint32_t(region_.program.kernels.size()));
+      tile::Step step{found->second, {}, source};
+      for (size_t b = 0; b < made.operands.size(); b++)
+        step.operands.push_back(
+            operand_of(made.operands[b], uint32_t(b), made.kernel.buffers[b].dtype));
+      if (is_new) {
+        made.kernel.name = fmt::format("k{}", found->second);
+        region_.program.kernels.push_back(std::move(made.kernel));
+      }
+      region_.program.steps.push_back(std::move(step));
     }
-    region_.program.steps.push_back(std::move(step));
     return {};
   }
 
@@ -1174,8 +1189,8 @@ bool can_lower(Program& program, const Graph& graph, const Node& node) {
   const TileRule* rule = find_tile_rule(node.op);
   if (!rule) return false;
   ElementView result = *places.place(node.results[0]);
-  return make_kernel(program, graph, places, &node, rule->axes ? &node : nullptr, node.results[0],
-                     result)
+  return make_kernels(program, graph, places, &node, rule->axes ? &node : nullptr, node.results[0],
+                      result)
       .has_value();
 }
 
