@@ -14,15 +14,8 @@ namespace {
 
 std::vector<NodeId> all_nodes(const Graph& graph) { return graph.order; }
 
-bool has_bytes(const tile::Program& program) {
-  for (const tile::Kernel& kernel : program.kernels)
-    for (const tile::Buffer& buffer : kernel.buffers)
-      if (buffer.dtype == DType::i8) return true;
-  return false;
-}
-
-// Lowers every node and compares with the evaluator; integers also on all sets of this machine,
-// but numbers made of them not on the one that rounds twice.
+// Lowers every node and compares with the evaluator, and the bits of all sets of this machine with
+// each other's; numbers not on the one that rounds twice.
 LoweredRegion compare_with_eval(const std::string& text, double tolerance = 2e-6) {
   auto program = parse_completed(text);
   EXPECT_FALSE(program->methods.empty());
@@ -56,16 +49,10 @@ LoweredRegion compare_with_eval(const std::string& text, double tolerance = 2e-6
     return Bytes();
   });
   EXPECT_TRUE(done.ok()) << done.error().text;
-  std::vector<Isa> isas;
-  bool all_sets = has_bytes(lowered->program);
-  for (const tile::Kernel& kernel : lowered->program.kernels)
-    for (const tile::Buffer& buffer : kernel.buffers)
-      all_sets |= tile::value_dtype(buffer.dtype) == DType::f32 && buffer.dtype != DType::f32;
-  if (all_sets) isas = runnable_isas();
   bool numbers =
       std::any_of(lowered->program.outputs.begin(), lowered->program.outputs.end(),
                   [](const tile::Argument& a) { return tile::value_dtype(a.dtype) == DType::f32; });
-  for (Isa isa : isas) {
+  for (Isa isa : runnable_isas()) {
     if (numbers && isa == Isa::sse2) continue;
     std::vector<std::vector<uint8_t>> own = results;
     std::vector<void*> own_out;
@@ -132,6 +119,99 @@ TEST(LowerForCpu, groups_and_depthwise_and_dilation) {
       %y: f32[1, 4, 5, 5] = aten::convolution(%x, %w, none, [1, 1], [0, 0], [2, 2], false, [0, 0], 2)
       %z: f32[1, 4, 3, 3] = aten::convolution(%y, %d, none, [2, 2], [1, 1], [1, 1], false, [0, 0], 4)
       return %z
+    })");
+}
+
+// Strides that cells are of, taps that miss some remainders, groups, and columns by depth.
+TEST(LowerForCpu, transposed_convolutions_multiply_by_no_zeros) {
+  struct Case {
+    const char *in, *weight, *out, *list;
+    int groups, columns;
+  };
+  for (const Case& c : {
+           Case{"1, 4, 5, 7", "4, 3, 4, 4", "1, 3, 10, 14", "[2, 2], [1, 1], [1, 1], true, [0, 0]",
+                1, 3},
+           Case{"2, 4, 3, 4", "4, 3, 3, 2", "2, 3, 6, 14", "[2, 4], [1, 0], [1, 1], true, [1, 0]",
+                1, 3},
+           Case{"1, 6, 4, 3", "6, 2, 3, 3", "1, 4, 13, 10", "[3, 3], [1, 1], [2, 2], true, [1, 1]",
+                2, 4},
+           Case{"1, 20, 5, 4", "20, 1, 4, 4", "1, 20, 10, 8",
+                "[2, 2], [1, 1], [1, 1], true, [0, 0]", 20, 20},
+           Case{"1, 3, 4, 4", "3, 2, 6, 6", "1, 2, 21, 21", "[5, 5], [0, 0], [1, 1], true, [0, 0]",
+                1, 2},
+           Case{"1, 3, 2, 3", "3, 2, 1, 1", "1, 2, 4, 7", "[3, 3], [0, 0], [1, 1], true, [0, 0]", 1,
+                2},
+           Case{"1, 3, 9", "3, 5, 16", "1, 5, 72", "[8], [4], [1], true, [0]", 1, 5},
+       }) {
+    LoweredRegion region =
+        compare_with_eval(fmt::format(R"(
+      constant @w: f32[{1}] = omitted 0000000000000001
+      constant @b: f32[{5}] = omitted 0000000000000002
+      method forward(%x: f32[{0}] as x) {{
+        %w = constant @w
+        %b = constant @b
+        %y: f32[{2}] = aten::convolution(%x, %w, %b, {3}, {4})
+        %z: f32[{2}] = aten::relu(%y)
+        return %z
+      }})",
+                                      c.in, c.weight, c.out, c.list, c.groups, c.columns));
+    EXPECT_LE(region.program.steps.size(), 3u) << c.weight;  // one may turn the input
+  }
+}
+
+TEST(LowerForCpu, resizing_of_any_kind) {
+  for (const char* call : {
+           "f32[2, 9, 12, 10] = aten::upsample_nearest2d(%x, [12, 10])",
+           "f32[2, 9, 7, 11] = aten::upsample_nearest2d(%x, [7, 11])",
+           "f32[2, 9, 7, 11] = aten::_upsample_nearest_exact2d(%x, [7, 11])",
+           "f32[2, 9, 12, 5] = aten::upsample_bilinear2d(%x, [12, 5], false)",
+           "f32[2, 9, 18, 20] = aten::upsample_bilinear2d(%x, [18, 20], false)",
+           "f32[2, 9, 12, 10] = aten::upsample_bilinear2d(%x, [12, 10], true)",
+           "f32[2, 9, 4, 3] = aten::upsample_bilinear2d(%x, [4, 3], false)",
+           "f32[2, 9, 12, 10] = aten::upsample_bicubic2d(%x, [12, 10], false)",
+           "f32[2, 9, 5, 8] = aten::upsample_bicubic2d(%x, [5, 8], true)",
+       }) {
+    compare_with_eval(fmt::format(R"(
+      method forward(%x: f32[2, 9, 6, 5] as x) {{
+        %y: {}
+        return %y
+      }})",
+                                  call),
+                      1e-5);
+    // The same between convolutions, where channels lie innermost.
+    std::string text = fmt::format(R"(
+      constant @w: f32[9, 9, 1, 1] = omitted 0000000000000001
+      method forward(%i: f32[2, 9, 6, 5] as i) {{
+        %w = constant @w
+        %x: f32[2, 9, 6, 5] = aten::convolution(%i, %w, none, [1, 1], [0, 0], [1, 1], false, [0, 0], 1)
+        %y: {0}
+        %z: {1} = aten::convolution(%y, %w, none, [1, 1], [0, 0], [1, 1], false, [0, 0], 1)
+        return %z
+      }})",
+                                   call, std::string(call).substr(0, std::string(call).find(" =")));
+    compare_with_eval(text, 2e-5);
+  }
+}
+
+TEST(LowerForCpu, gathers_whatever_lies_innermost) {
+  compare_with_eval(R"(
+    constant @i: i64[3] = {2, 0, 2}
+    constant @j: i64[2, 1] = {-1, 1}
+    constant @k: i32[3] = {0, -2, 1}
+    constant @g: i64[4, 5] = {0, 1, 2, 3, 3, 2, 1, 0, 0, 1, 2, 3, 3, 2, 1, 0, 1, 1, 0, 2}
+    method forward(%x: f32[4, 5, 20] as x, %y: f32[4, 5] as y, %n: i64[4, 5] as n) {
+      %i = constant @i
+      %j = constant @j
+      %k = constant @k
+      %g = constant @g
+      %a: f32[3, 5, 20] = aten::index_select(%x, 0, %i)
+      %b: f32[4, 5, 3] = aten::index_select(%x, -1, %i)
+      %c: f32[4, 5] = aten::gather(%y, 1, %g)
+      %d: i64[4, 5] = aten::gather(%n, 0, %g)
+      %e: f32[2, 3, 20] = aten::index.Tensor(%x, {%j, %k})
+      %f: f32[2, 3, 5] = aten::index.Tensor(%x, {%j, none, %k})
+      %h: f32[4, 5, 3] = aten::index.Tensor(%x, {none, none, %k})
+      return %a, %b, %c, %d, %e, %f, %h
     })");
 }
 

@@ -63,11 +63,46 @@ bool portable_has(const Op& op, Program&, const Graph& graph, const Node& node) 
   return true;
 }
 
+// Recurrent layers of few steps, which are products and pointwise nodes when they are taken apart:
+// tile programs run those many times as fast as a kernel the whole layer. What is taken apart grows
+// by step, layer and direction.
+bool is_short_recurrence(const Graph& graph, const Node& node) {
+  constexpr int64_t kStepsMax = 256;
+  if (node.op != "aten::lstm.input" && node.op != "aten::gru.input" &&
+      node.op != "aten::rnn_tanh.input" && node.op != "aten::rnn_relu.input")
+    return false;
+  auto* x = std::get_if<ValueRef>(&node.arguments[0]);
+  auto* layers = std::get_if<int64_t>(&node.arguments[4]);
+  auto *both = std::get_if<bool>(&node.arguments[7]),
+       *batch_first = std::get_if<bool>(&node.arguments[8]);
+  auto* dropout = std::get_if<double>(&node.arguments[5]);
+  auto* parameters = std::get_if<std::vector<ValueRef>>(&node.arguments[2]);
+  if (!x || !layers || !both || !batch_first || !dropout || *dropout != 0 || !parameters)
+    return false;
+  const TensorType& type = graph.type(x->id).tensor;
+  bool is_f32 = type.dtype == DType::f32 || type.dtype == DType::f16 || type.dtype == DType::bf16;
+  if (!is_f32 || type.sizes.size() != 3 || !is_static(type)) return false;
+  for (ValueRef parameter : *parameters)
+    if (graph.values[size_t(parameter.id)].origin != Origin::constant) return false;
+  int64_t steps = type.sizes[*batch_first ? 1 : 0].value;
+  return steps >= 1 && *layers >= 1 && *layers <= kStepsMax &&
+         steps <= kStepsMax / (*layers * (*both ? 2 : 1));
+}
+
 // On stock ExecuTorch our library adds kernels under names that stock has none for; where it has
-// one, that one runs there. Integers where tile programs have them; else numbers are faster.
+// one, that one runs there, unless tile programs do all of it for sure. Integers where tile
+// programs have them; else numbers are faster.
 bool cpu_has(const Op& op, Program& program, const Graph& graph, const Node& node) {
   if (node.op.starts_with("int8::")) return can_lower(program, graph, node);
-  return op.kernel && (!stock_has_kernel(op.kernel->name) || stock_takes(op, graph, node));
+  if (!op.kernel || is_short_recurrence(graph, node)) return false;
+  if (!stock_has_kernel(op.kernel->name) || stock_takes(op, graph, node)) return true;
+  bool all_known = true;
+  auto check = [&](ValueId id) {
+    all_known &= !graph.type(id).is_tensor() || is_static(graph.type(id).tensor);
+  };
+  Graph::for_each_use(node, check);
+  for (ValueId id : node.results) check(id);
+  return all_known && can_lower(program, graph, node);
 }
 
 // Left whole for XNNPACK; what it lacks is for stock's kernels.

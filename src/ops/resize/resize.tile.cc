@@ -1,7 +1,9 @@
 // Resizing in the tile language: positions are computed by axis as the reference kernels compute
-// them (resize.h), and elements there are gathered, channels innermost. Where each element of the
-// input is repeated a whole number of times, nothing is computed.
+// them (resize.h), and elements there are gathered. Where each element of the
+// input stands for a whole number of outputs, positions follow from it, and nothing is gathered.
 #include "ops/resize/resize.h"
+
+#include <cstring>
 
 #include "ops/tile.h"
 
@@ -58,22 +60,59 @@ std::optional<std::vector<Resized>> read(const TileLowering& l, const Node& node
   return dims;
 }
 
-// How many times in a row each element of the input is taken; 1 where that is not all there is.
+ResizeAxis<float> axis_of(const Resized& dim) {
+  ResizeAxis<float> axis;
+  axis.in = dim.in.value;
+  axis.out = dim.out.value;
+  axis.filter = dim.filter;
+  axis.align_corners = dim.align_corners;
+  axis.step = resize_step<float>(axis.in, axis.out, axis.align_corners, dim.scale);
+  return axis;
+}
+
+// Outputs times * q + r, for all q: what they read lies at q + offset and behind it.
+struct Repeated {
+  int64_t offset = 0;
+  std::vector<std::vector<float>> weights;  // by tap, then by q; none for nearest
+};
+std::optional<Repeated> repeated(const ResizeAxis<float>& axis, int64_t times, int64_t r) {
+  Repeated result;
+  if (axis.filter < Filter::linear) {
+    for (int64_t q = 0; q < axis.in; q++)
+      if (axis.nearest(times * q + r) != q) return std::nullopt;
+    return result;
+  }
+  int64_t taps = axis.taps_max();
+  result.offset = (2 * r + 1 < times ? -1 : 0) - (axis.filter == Filter::cubic ? 1 : 0);
+  result.weights.assign(size_t(taps), std::vector<float>(size_t(axis.in), 0));
+  for (int64_t q = 0; q < axis.in; q++) {
+    float weights[4];
+    int64_t first, count = axis.weights(times * q + r, &first, weights);
+    for (int64_t k = 0; k < count; k++) {
+      int64_t tap = first + k - q - result.offset;
+      if (weights[k] == 0 && (tap < 0 || tap >= taps)) continue;
+      if (tap < 0 || tap >= taps) return std::nullopt;
+      result.weights[size_t(tap)][size_t(q)] = weights[k];
+    }
+  }
+  return result;
+}
+
+// How many outputs in a row each element of the input stands for, where that is all there is to
+// their positions; 1 elsewhere.
 int64_t repeats(const TileLowering& l, const Resized& dim) {
-  if (dim.filter >= Filter::linear) return 1;
+  // So that the tables of a kernel's cells are not too many.
+  const int64_t most = dim.filter == Filter::cubic ? 8 : 16;
   if (dim.in.is_known() && dim.out.is_known()) {
     int64_t times = dim.out.value / dim.in.value;
-    if (times < 2 || times * dim.in.value != dim.out.value) return 1;
-    ResizeAxis<float> axis;
-    axis.in = dim.in.value;
-    axis.out = dim.out.value;
-    axis.filter = dim.filter;
-    axis.step = resize_step<float>(axis.in, axis.out, false, dim.scale);
-    for (int64_t o = 0; o < axis.out; o++)
-      if (axis.nearest(o) != o / times) return 1;
+    if (dim.align_corners || times < 2 || times > most || times * dim.in.value != dim.out.value)
+      return 1;
+    for (int64_t r = 0; r < times; r++)
+      if (!repeated(axis_of(dim), times, r)) return 1;
     return times;
   }
   // Of any size: a power of two, so that no rounding makes another choice.
+  if (dim.filter >= Filter::linear) return 1;
   for (int64_t times : {2, 4, 8})
     if (l.symbols.multiply(dim.in, times) == dim.out &&
         (!(dim.scale > 0) || dim.scale == double(times)))
@@ -176,6 +215,32 @@ std::vector<Tap> taps_of(TileLowering& l, const Resized& dim, const tile::Index&
   return {{index_of(l, below), b.sub(b.constant(1), fraction)}, {index_of(l, above), fraction}};
 }
 
+// The same for an element of a cell. The weights of the first and the last ones differ.
+std::vector<Tap> taps_of_cell(TileLowering& l, const Resized& dim, int64_t times,
+                              const tile::Index& at) {
+  tile::Index index = at;
+  for (tile::Term& term : index.terms) term.factor /= times;
+  int64_t r = at.offset;
+  index.offset = 0;
+  if (dim.filter < Filter::linear) return {{index}};
+  Repeated result = *repeated(axis_of(dim), times, r);
+  std::vector<Tap> taps;
+  for (size_t tap = 0; tap < result.weights.size(); tap++) {
+    const std::vector<float>& weights = result.weights[tap];
+    tile::Index from = index;
+    from.offset = result.offset + int64_t(tap);
+    std::string name = fmt::format("filter {} from {} to {} by {}: weights of tap {} of {}",
+                                   int(dim.filter), dim.in.value, dim.out.value, dim.scale, tap, r);
+    int32_t table = l.made(name, DType::f32, dim.in.value, [&] {
+      std::vector<uint8_t> bytes(weights.size() * sizeof(float));
+      memcpy(bytes.data(), weights.data(), bytes.size());
+      return bytes;
+    });
+    taps.push_back({from, l.build.load(table, {index})});
+  }
+  return taps;
+}
+
 // The sum over the taps of the dimensions from d on, the last one innermost.
 std::optional<tile::ValueId> weighted(TileLowering& l, ValueId x,
                                       const std::vector<std::vector<Tap>>& taps, TileIndex& from,
@@ -199,14 +264,9 @@ std::optional<tile::ValueId> resized(TileLowering& l, const Node& node, const Ti
   TileIndex from = at;
   std::vector<std::vector<Tap>> taps;
   for (size_t d = 0; d < dims->size(); d++) {
-    if (int64_t times = repeats(l, (*dims)[d]); times > 1) {
-      tile::Index index = at[d + 2];  // of an element of the cell
-      for (tile::Term& term : index.terms) term.factor /= times;
-      index.offset /= times;
-      taps.push_back({{index}});
-    } else {
-      taps.push_back(taps_of(l, (*dims)[d], at[d + 2]));
-    }
+    int64_t times = repeats(l, (*dims)[d]);
+    taps.push_back(times > 1 ? taps_of_cell(l, (*dims)[d], times, at[d + 2])
+                             : taps_of(l, (*dims)[d], at[d + 2]));
   }
   return weighted(l, *tensor_argument(node, 0), taps, from, 0);
 }
@@ -220,11 +280,7 @@ constexpr Form kNearest1d{1, Filter::nearest}, kNearest2d{2, Filter::nearest},
 
 template <const Form& form>
 constexpr TileRule rule_of(const char* op) {
-  return {.op = op,
-          .lower = resized<form>,
-          .axes = axes<form>,
-          .cell = cell<form>,
-          .channels_last = true};
+  return {.op = op, .lower = resized<form>, .axes = axes<form>, .cell = cell<form>};
 }
 
 }  // namespace

@@ -222,7 +222,8 @@ class KernelLowering : public TileLowering {
       auto bytes = std::make_shared<std::vector<uint8_t>>(make());
       places_.add_constant(name, *bytes, bytes);
     }
-    return constant_buffer(name, dtype, {size}, tile::Layout::strided, 0);
+    if (auto found = made_.find(name); found != made_.end()) return found->second;
+    return made_[name] = constant_buffer(name, dtype, {size}, tile::Layout::strided, 0);
   }
 
   std::optional<int32_t> winograd_panels(ValueId windows, int tile) override {
@@ -340,6 +341,7 @@ class KernelLowering : public TileLowering {
   TileIndex result_;  // of the element that is being computed
   std::unordered_map<ValueId, tile::ValueId> computed_;
   std::unordered_map<ValueId, int32_t> buffers_;
+  std::unordered_map<std::string, int32_t> made_;
   std::vector<std::pair<std::pair<int32_t, TileIndex>, tile::ValueId>> loaded_;
 };
 

@@ -152,6 +152,7 @@ struct Plan::State {
   void move_dots();
   void choose_order();
   AxisId reduced_row() const;
+  AxisId read_row() const;
   void describe_values();
   void keep_constant(ValueId v, const Instruction& made);
   // plan_dot.cc

@@ -39,6 +39,7 @@ void Plan::State::choose_order() {
         !i.index.back().terms.empty())
       column = i.index.back().terms.back().axis;
   }
+  if (column == kNone) column = read_row();
   std::vector<std::pair<int64_t, AxisId>> stored;
   std::vector<AxisId> others;
   for (AxisId a = 0; size_t(a) < kernel.axes.size(); a++) {
@@ -63,6 +64,41 @@ void Plan::State::choose_order() {
     order.erase(std::find(order.begin(), order.end(), row));
     order.push_back(row);
   }
+}
+
+// The axis along which gathers, and windows by depth, read rows of memory, when there is one: these
+// are read in place or at once, and results that lie otherwise are turned when they are stored.
+AxisId Plan::State::read_row() const {
+  constexpr int64_t kLeast = 8;  // indices; a few are better gathered one by one
+  auto made_by = [&](ValueId v) -> const Instruction* {
+    for (const Instruction& i : kernel.body)
+      if (std::find(i.results.begin(), i.results.end(), v) != i.results.end()) return &i;
+    return nullptr;
+  };
+  for (AxisId a = 0; size_t(a) < kernel.axes.size(); a++) {
+    const Axis& axis = kernel.axes[size_t(a)];
+    if (axis.kind != AxisKind::parallel || axis.each || extent[size_t(a)] < kLeast) continue;
+    bool any = false, all = true;
+    auto take = [&](const Instruction& load) {
+      for (const Index& index : load.index)
+        all &= index.value == kNone || !(axes_of(index.value) >> a & 1);
+      all &= buffer_stride(load, a) == 1;
+      any = true;
+    };
+    for (const Instruction& i : kernel.body) {
+      if (i.op == Op::load && is_gather(i)) take(i);
+      if (i.op != Op::dot) continue;
+      const Instruction *x = made_by(i.operands[1]), *y = made_by(i.operands[2]);
+      if (x && y && x->op == Op::load && y->op == Op::load) {
+        take(*x);
+        take(*y);
+      } else {
+        all = false;
+      }
+    }
+    if (any && all) return a;
+  }
+  return kNone;
 }
 
 // The axis of a reduction along rows of memory, when nothing runs along rows of results: its tiles

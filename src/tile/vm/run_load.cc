@@ -206,9 +206,88 @@ Result<void> Worker::load_into(const Instruction& i, const Ref& out,
     return load_panel_columns(i, out, axes);
   if ((same || widens) && lies_in_runs(i, out, axes)) return load_runs(i, out, axes, dtype);
   if (same && load_box(i, out, axes, dtype)) return {};
+  if (size_t gathered = 0; same && gathers_along(i, p_.innermost(axes), &gathered)) {
+    bool wide = plan_of(i.index[gathered].value).dtype == DType::i64;
+    if (computed_bytes(dtype) == 4)
+      return wide ? load_gathered<int64_t, uint32_t>(i, out, axes, gathered)
+                  : load_gathered<int32_t, uint32_t>(i, out, axes, gathered);
+    if (computed_bytes(dtype) == 8)
+      return wide ? load_gathered<int64_t, uint64_t>(i, out, axes, gathered)
+                  : load_gathered<int32_t, uint64_t>(i, out, axes, gathered);
+  }
   Result<void> done;
   each(axes, [&](const int64_t* at) {
     if (done.ok()) done = load_element(i, at, out, dtype, offset_at(out, axes, at));
+  });
+  return done;
+}
+
+// True when the innermost axis decides the index into one dim alone, by a value.
+bool Worker::gathers_along(const Instruction& i, AxisId run, size_t* gathered) const {
+  if (run == kNone || !has_dimension(run)) return false;
+  int count = 0;
+  for (size_t d = 0; d < i.index.size(); d++) {
+    const Index& index = i.index[d];
+    if (index_has(index, run)) return false;
+    if (index.value == kNone || !(p_.axes_of(index.value) >> run & 1)) continue;
+    *gathered = d;
+    count++;
+  }
+  return count == 1;
+}
+
+// The innermost axis by such an index, which is read as Whole.
+template <class Whole, class T>
+Result<void> Worker::load_gathered(const Instruction& i, const Ref& out,
+                                   const std::vector<AxisId>& axes, size_t gathered) {
+  const BufferView& shape = p_.shapes[size_t(i.buffer)];
+  const Index& by = i.index[gathered];
+  const ValuePlan& value = plan_of(by.value);
+  const Ref& wanted = ref(by.value);
+  const AxisId run = axes.back();
+  const int64_t size = shape.sizes[gathered], stride = shape.strides[gathered];
+  const bool is_float = k_.buffers[size_t(i.buffer)].dtype == DType::f32;
+  T fill = 0;
+  float number = float(i.number);
+  if (is_float)
+    memcpy(&fill, &number, sizeof(number));
+  else
+    fill = T(int64_t(i.number));
+  Span<const AxisId> outer(axes.data(), axes.size() - 1);
+  Result<void> done;
+  each(outer, [&](const int64_t* outer_at) {
+    if (!done.ok()) return;
+    int64_t at[kAxesMax];
+    for (AxisId a : outer) at[a] = outer_at[a];
+    at[run] = 0;
+    int64_t offset = 0, base = 0;
+    bool inside = true;
+    for (size_t d = 0; d < i.index.size(); d++) {
+      if (d == gathered) {
+        base = index_base(by);
+        for (const Term& term : by.terms)
+          if (has_dimension(term.axis)) base += term.factor * at[term.axis];
+        continue;
+      }
+      int64_t position = position_at(i.index[d], at);
+      inside &= position >= 0 && position < shape.sizes[d];
+      offset += position * shape.strides[d];
+    }
+    auto* to = reinterpret_cast<T*>(out.data) + offset_at(out, outer, at);
+    auto* from = inside ? reinterpret_cast<const T*>(data_[size_t(i.buffer)]) + offset : nullptr;
+    auto* index = reinterpret_cast<const Whole*>(wanted.data) + offset_at(wanted, value.axes, at);
+    const int64_t to_step = out.stride[run], index_step = wanted.stride[run];
+    const int64_t length = length_[run];
+    for (int64_t x = 0; x < length; x++) {
+      int64_t position = base + int64_t(index[x * index_step]);
+      bool is_there = inside && uint64_t(position) < uint64_t(size);
+      if (!is_there && i.strict) {
+        at[run] = x;
+        done = load_element(i, at, out, DType::f32, 0);
+        return;
+      }
+      to[x * to_step] = is_there ? from[position * stride] : fill;
+    }
   });
   return done;
 }

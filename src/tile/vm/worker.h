@@ -78,6 +78,10 @@ class Worker {
   bool reads_panel_column(const Instruction& i, AxisId run, const Ref& out) const;
   Result<void> load_panel_columns(const Instruction& i, const Ref& out,
                                   const std::vector<AxisId>& axes);
+  bool gathers_along(const Instruction& i, AxisId run, size_t* gathered) const;
+  template <class Whole, class T>
+  Result<void> load_gathered(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
+                             size_t gathered);
   bool lies_in_runs(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes) const;
   Result<void> load_runs(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
                          DType dtype);
