@@ -124,6 +124,8 @@ struct TileRule {
   std::vector<int64_t> (*cell)(const TileLowering& l, const Node& node) = nullptr;
   // Runs along channels: its input, and what it gives, are best laid out with channels innermost.
   bool channels_last = false;
+  // Reads its first operand elsewhere than at the index of the result, so that must be in memory.
+  bool gathers = false;
   // What it sees around its input, so that what a pad puts there need not be made. Null: nothing.
   std::optional<double> (*around)(const Node& node) = nullptr;
 };

@@ -213,6 +213,24 @@ TEST(LowerForCpu, gathers_whatever_lies_innermost) {
       %h: f32[4, 5, 3] = aten::index.Tensor(%x, {none, none, %k})
       return %a, %b, %c, %d, %e, %f, %h
     })");
+  // What is gathered from is computed first, though it has the sizes of the result.
+  compare_with_eval(R"(
+    constant @i: i64[3] = {2, 0, 1}
+    constant @g: i64[3, 4] = {0, 1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0}
+    method forward(%x: f32[3, 4] as x) {
+      %i = constant @i
+      %g = constant @g
+      %a: f32[3, 4] = aten::exp(%x)
+      %b: f32[3, 4] = aten::index.Tensor(%a, {%i})
+      %c: f32[3, 4] = aten::neg(%b)
+      %d: f32[3, 4] = aten::index_select(%c, 0, %i)
+      %e: f32[3, 4] = aten::relu(%d)
+      %f: f32[3, 4] = aten::gather(%e, 0, %g)
+      %h: f32[3, 4] = aten::abs(%f)
+      %k: f32[3, 4] = aten::embedding(%h, %i)
+      %l: f32[3, 4] = aten::neg(%k)
+      return %l
+    })");
 }
 
 TEST(LowerForCpu, heads_are_views_and_attention_is_one_kernel) {

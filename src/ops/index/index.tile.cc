@@ -100,9 +100,9 @@ Value index_tensor(TileLowering& l, const Node& node, const TileIndex& at) {
 
 }  // namespace
 
-TILE(embedding) = {"aten::embedding", embedding};
-TILE(index_select) = {"aten::index_select", index_select};
-TILE(gather) = {"aten::gather", gather};
-TILE(index_Tensor) = {"aten::index.Tensor", index_tensor};
+TILE(embedding) = {.op = "aten::embedding", .lower = embedding, .gathers = true};
+TILE(index_select) = {.op = "aten::index_select", .lower = index_select, .gathers = true};
+TILE(gather) = {.op = "aten::gather", .lower = gather, .gathers = true};
+TILE(index_Tensor) = {.op = "aten::index.Tensor", .lower = index_tensor, .gathers = true};
 
 }  // namespace sconce

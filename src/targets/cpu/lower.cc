@@ -565,7 +565,7 @@ class Lowering : public Places {
       for (ValueId used : operands) {
         const ValueInfo& info = graph_.values[size_t(used)];
         if (info.origin != Origin::node || uses_[size_t(used)] != 1 || is_output_[size_t(used)] ||
-            info.result != 0)
+            info.result != 0 || (rule->gathers && used == *tensor_argument(node, 0)))
           continue;
         const Node& producer = graph_.nodes[size_t(info.index)];
         const TileRule* producer_rule = find_tile_rule(producer.op);
