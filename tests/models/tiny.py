@@ -606,6 +606,58 @@ def bf16() -> Case:
                 (torch.randn(2, 8).bfloat16(),))
 
 
+class Small16(nn.Module):
+    """What models of 16 bits are of, with casts of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.depth, self.up = nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.ConvTranspose2d(8, 6, 4, 2, 1)
+        self.words, self.rows = nn.Embedding(11, 16), nn.TransformerEncoderLayer(16, 2, 24, batch_first=True)
+
+    def forward(self, image, tokens):
+        x = F.gelu(self.depth(F.relu(self.norm(self.conv(image)))))
+        y = self.rows(self.words(tokens))
+        return self.up(x), y, torch.softmax(y.float(), -1).to(y.dtype), x.mean((2, 3)) > 0.05
+
+
+@tiny
+def network_f16() -> Case:
+    return Case(Small16().half().eval(), (torch.randn(2, 3, 6, 7).half(), torch.randint(0, 11, (2, 5))))
+
+
+@tiny
+def weights_of_16_bits() -> Case:
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(20, 12).half())
+
+        def forward(self, x):
+            return F.linear(x, self.w.float()) - x.half().float().mean()
+
+    return Case(Net(), (torch.randn(3, 12),))
+
+
+@tiny
+def decoder() -> Case:
+    """Larger and larger images, of any size."""
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.ConvTranspose2d(4, 6, 4, 2, 1), nn.ConvTranspose2d(6, 6, 3, 3, 0, 1, groups=2)
+            self.c = nn.Conv2d(6, 10, 3, padding=1)
+
+        def forward(self, x):
+            y = F.relu(self.c(F.interpolate(self.b(self.a(x)), scale_factor=2)))
+            return y, F.interpolate(y, scale_factor=(0.5, 1.5), mode="bilinear"), F.interpolate(x, size=(9, 4))
+
+    height, width = Dim("height", min=2, max=12), Dim("width", min=2, max=12)
+    def image(*size):
+        return (torch.randn(1, 4, *size),), {}
+    return Case(Net(), image(5, 6)[0], dynamic_shapes=({2: height, 3: width},), calls=[image(2, 3), image(12, 7)])
+
+
 @tiny
 def f64() -> Case:
     return Case(nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3)).double(),
@@ -735,7 +787,11 @@ def item_branch() -> Case:
 def upsample() -> Case:
     def run(x):
         return (F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False),
-                F.interpolate(x, size=(3, 7), mode="nearest"), F.pixel_shuffle(x, 2))
+                F.interpolate(x, size=(3, 7), mode="nearest"), F.pixel_shuffle(x, 2),
+                F.interpolate(x, scale_factor=3), F.interpolate(x, size=(6, 3), mode="nearest-exact"),
+                F.interpolate(x, size=(9, 5), mode="bilinear", align_corners=True),
+                F.interpolate(x, scale_factor=2, mode="bicubic"), F.interpolate(x[0], scale_factor=4, mode="linear"),
+                F.interpolate(x[None], size=(3, 8, 10), mode="trilinear"))
 
     return Case(Function(run), (torch.randn(1, 4, 4, 5),))
 
