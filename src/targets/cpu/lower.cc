@@ -858,23 +858,27 @@ class Lowering : public Places {
     if (!anchor) return compute(node, anchor);
     const TileRule& rule = *find_tile_rule(anchor->op);
     std::vector<std::pair<ValueId, ElementView>> before;  // what is read from copies
+    auto read_from = [&](ValueId used) {
+      const Node* pad = padded_[size_t(used)];
+      return pad ? *tensor_argument(*pad, 0) : used;
+    };
+    ValueId turned = kNoValue;
+    if (rule.channels_last) turned = read_from(*tensor_argument(*anchor, 0));
     std::vector<ValueId> operands;
     Graph::for_each_use(*anchor, [&](ValueId used) {
-      if (const Node* pad = padded_[size_t(used)]) used = *tensor_argument(*pad, 0);
-      if (graph_.values[size_t(used)].origin != Origin::constant && !inlined_[size_t(used)])
-        operands.push_back(used);
+      if (!inlined_[size_t(used)]) operands.push_back(read_from(used));
     });
-    for (size_t i = 0; i < operands.size(); i++) {
-      ValueId operand = operands[i];
+    for (ValueId operand : operands) {
+      bool is_constant = graph_.values[size_t(operand)].origin == Origin::constant;
+      if (is_constant && operand != turned) continue;
       auto view = place(operand);
       if (!view) continue;
       // Block kernels read f32 where it lies.
       bool widen = is_half(stored(operand, *view)) && !rule.in_step;
-      bool turn = rule.channels_last && i == 0 && view->sizes.size() >= 3 &&
-                  view->sizes[1] != SymInt(0) && view->sizes[1] != SymInt(1) &&
-                  view->strides[1] != SymInt(1);
+      bool turn = operand == turned && view->sizes.size() >= 3 && view->sizes[1] != SymInt(0) &&
+                  view->sizes[1] != SymInt(1) && view->strides[1] != SymInt(1);
       if (!widen && !turn) continue;
-      TRY(ElementView copy, copied(operand, rule.channels_last && i == 0, DType::f32));
+      TRY(ElementView copy, copied(operand, operand == turned, DType::f32));
       before.push_back({operand, places_[operand]});
       places_[operand] = copy;
     }
