@@ -271,7 +271,7 @@ Result<void> Worker::load_gathered(const Instruction& i, const Ref& out,
       }
       int64_t position = position_at(i.index[d], at);
       inside &= position >= 0 && position < shape.sizes[d];
-      offset += position * shape.strides[d];
+      if (inside) offset += position * shape.strides[d];
     }
     auto* to = reinterpret_cast<T*>(out.data) + offset_at(out, outer, at);
     auto* from = inside ? reinterpret_cast<const T*>(data_[size_t(i.buffer)]) + offset : nullptr;
@@ -279,7 +279,8 @@ Result<void> Worker::load_gathered(const Instruction& i, const Ref& out,
     const int64_t to_step = out.stride[run], index_step = wanted.stride[run];
     const int64_t length = length_[run];
     for (int64_t x = 0; x < length; x++) {
-      int64_t position = base + int64_t(index[x * index_step]);
+      // Whatever the index is: the sum may wrap.
+      auto position = int64_t(uint64_t(base) + uint64_t(int64_t(index[x * index_step])));
       bool is_there = inside && uint64_t(position) < uint64_t(size);
       if (!is_there && i.strict) {
         at[run] = x;
