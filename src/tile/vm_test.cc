@@ -611,6 +611,36 @@ TEST(TileVm, depthwise_of_bytes) {
   }
 }
 
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+// Windows that share columns, and those that do not.
+TEST(TileVm, depthwise_of_bytes_however_it_slides) {
+  struct Case {
+    const char *x, *y, *load;
+  };
+  for (const Case& t : {Case{"3", "3", "oy + ky - 1, ox + kx - 1"},
+                        {"3", "3", "oy + 2*ky - 2, ox + 2*kx - 2"},
+                        {"5", "5", "2*oy + ky - 2, 3*ox + kx - 2"},
+                        {"3", "3", "oy + 2*ky, 2*ox + 3*kx - 4"},
+                        {"7", "2", "oy + ky - 3, ox + kx"},
+                        {"1", "5", "oy + ky, ox + kx - 2"},
+                        {"5", "1", "oy + ky - 2, ox + kx"},
+                        {"3", "3", "ox + ky - 1, oy + kx - 1"}}) {
+    std::string text = replaced(kDepthwiseOfBytes, "2*oy + ky - 1, 2*ox + kx - 1", t.load);
+    text = replaced(text, "w i8[3, 3, C]", std::string("w i8[") + t.x + ", " + t.y + ", C]");
+    text = replaced(text, "span ky : 3", std::string("span ky : ") + t.x);
+    text = replaced(text, "span kx : 3", std::string("span kx : ") + t.y);
+    for (int64_t c : {20, 70})
+      expect_same(text.c_str(),
+                  {{2, c, 9, 11}, {std::stoi(t.x), std::stoi(t.y), c}, {c}, {c}, {2, c, 8, 7}},
+                  {{0, 2, 3, 1}, {}, {}, {}, {0, 2, 3, 1}});
+  }
+}
+
 TEST(TileVm, the_largest_of_bytes_in_a_window) {
   std::vector<std::vector<int64_t>> sizes{{2, 37, 15, 12}, {2, 37, 8, 6}};
   for (const std::vector<std::vector<int>>& orders :

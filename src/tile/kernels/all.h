@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tile/kernels/convert.h"
+#include "tile/kernels/depthwise_int.h"
 #include "tile/kernels/dot_f32.h"
 #include "tile/kernels/dot_int.h"
 #include "tile/kernels/move.h"
@@ -52,7 +53,7 @@ constexpr KernelTable make_table(Isa isa) {
   table.clamp = clamp_block;
   fill_convert(table);
   table.depthwise = depthwise;
-  table.depthwise_i8 = depthwise_i8;
+  table.depthwise_i8 = depthwise_i8<Unit>;
   table.max_pool = max_pool;
   table.max_pool_i8 = max_pool_i8;
   table.average_pool = average_pool;

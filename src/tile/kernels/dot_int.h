@@ -6,6 +6,7 @@
 #pragma once
 
 #include "tile/kernels/convert.h"
+#include "tile/kernels/dot_f32.h"
 
 namespace sconce::tile {
 namespace {
@@ -114,59 +115,125 @@ SCONCE_INLINE I load_bytes(const void* p) {
   return x;
 }
 
-// LimitI8 in registers.
-struct Limited {
-  F low, high;
-  I zero;
-  SCONCE_INLINE explicit Limited(const LimitI8& l)
-      : low(Simd::set(float(l.low - l.zero))),
-        high(Simd::set(float(l.high - l.zero))),
-        zero(Simd::seti(l.zero)) {}
-  // Without the zero point.
-  SCONCE_INLINE I rounded(F x) const {
-    return Simd::to_i(Simd::at_most(Simd::at_least(low, x), high));
+// What becomes of sums after they are bytes once: nothing, bytes of another scale, or bytes of a
+// sum with others.
+enum class Then : uint8_t { nothing, scaled, added };
+
+// Vectors of sums to bytes, as LimitI8 and AgainI8 say.
+template <Then kThen>
+struct Rounding8 {
+  F low, high, last_low, last_high;
+  F own_ratio, ratio, factor, other_zero;
+  I zero, least;  // in halves and in bytes of the elements
+  SCONCE_INLINE Rounding8(const LimitI8& to, const AgainI8* again) {
+    const LimitI8& last = kThen == Then::nothing ? to : again->to;
+    low = Simd::set(float(to.low - to.zero));
+    high = Simd::set(float(to.high - to.zero));
+    last_low = Simd::set(float(last.low - last.zero));
+    last_high = Simd::set(float(last.high - last.zero));
+    zero = Simd::seti(int32_t(uint32_t(last.zero & 0xffff) * 0x10001u));
+    least = Simd::seti(int32_t(uint32_t(last.low & 0xff) * 0x1010101u));
+    if (kThen == Then::nothing) return;
+    own_ratio = Simd::set(again->own_ratio);
+    ratio = Simd::set(again->x_ratio);
+    factor = Simd::set(again->factor);
+    other_zero = Simd::set(float(again->x_zero));
+  }
+  // Whole numbers for bytes(); `other`: what is added.
+  SCONCE_INLINE I whole(I total, F scale, I other) const {
+    F x = Simd::mul(Simd::to_f(total), scale);
+    if (kThen != Then::nothing)
+      x = Simd::mul(Simd::rint(Simd::at_most(Simd::at_least(low, x), high)), own_ratio);
+    if (kThen == Then::scaled) x = Simd::mul(x, factor);
+    if (kThen == Then::added)
+      x = Simd::add(x, Simd::mul(Simd::sub(Simd::to_f(other), other_zero), ratio));
+    // Where what is no number becomes the least integer, bytes() sees to the lower end.
+    if (!Simd::kNanToLeast) x = Simd::at_least(last_low, x);
+    return Simd::to_i(Simd::at_most(x, last_high));
+  }
+  // Of four vectors, in the order of pack_bytes().
+  SCONCE_INLINE I bytes(const I (&x)[4]) const {
+    return Simd::max_bytes(Simd::pack_bytes(x[0], x[1], x[2], x[3], zero), least);
   }
 };
 
-// Sums in one vector of columns become bytes; `whole`: n is all lanes.
-template <bool kWhole>
-SCONCE_INLINE void finish_bytes(const DotI8& d, int rows, int column, int n, const int32_t* totals,
-                                int64_t row, F scale, const Limited& to, const Limited& second) {
-  if (kWhole) n = Simd::kLanes;
-  uint8_t* c = (uint8_t*)d.c + column;
-  const int64_t c_stride = d.c_stride;
-  if (!d.again) {
-    for (int r = 0; r < rows; r++, c += c_stride, totals += row) {
-      F x = Simd::mul(Simd::to_f(Simd::load_i32(totals)), scale);
-      narrow_n(c, Simd::iadd(to.rounded(x), to.zero), n);
-    }
-    return;
+// Sums of `rows` rows and P panels become bytes: four vectors at a time, of several rows where a
+// row has fewer.
+template <int P, Then kThen>
+SCONCE_INLINE void finish_bytes(const DotI8& d, int rows, const int32_t* totals) {
+  constexpr int W = Simd::kLanes, V = P * kPerPanel, kRest = V % 4;
+  // Bytes of the other sign are those of a zero point 128 lower, with the top bit flipped.
+  LimitI8 to = d.to;
+  I flip = Simd::seti(0);
+  if (d.finish == DotI8Finish::u8) {
+    to = {to.zero - 128, to.low - 128, to.high - 128};
+    flip = Simd::seti(int32_t(0x80808080u));
   }
-  const AgainI8& again = *d.again;
-  const F own_ratio = Simd::set(again.own_ratio), ratio = Simd::set(again.x_ratio);
-  const F factor = Simd::set(again.factor);
-  const I zero = Simd::seti(again.x_zero);
-  const int8_t* other = again.x ? again.x + column : nullptr;
-  const int64_t other_row = again.x_row;
-  for (int r = 0; r < rows; r++, c += c_stride, totals += row) {
-    F x = Simd::mul(Simd::to_f(Simd::load_i32(totals)), scale);
-    x = Simd::mul(Simd::to_f(to.rounded(x)), own_ratio);
-    if (other) {
-      F y = Simd::to_f(Simd::isub(widen_n(other + r * other_row, n), zero));
-      x = Simd::add(x, Simd::mul(y, ratio));
+  const Rounding8<kThen> rounding(to, d.again);
+  F scale[V];
+#pragma GCC unroll 16
+  for (int v = 0; v < V; v++) {
+    const int n = d.columns - v * W;
+    scale[v] = n <= 0 ? Simd::set(0) : any_step(d.scale, d.scale_step, v * W, n < W ? n : W);
+  }
+  auto whole = [&](int r, int v) SCONCE_LAMBDA {
+    I other = Simd::seti(0);
+    if (kThen == Then::added) {
+      const int n = d.columns - v * W;
+      if (n > 0) other = widen_n(d.again->x + r * d.again->x_row + v * W, n < W ? n : W);
     }
-    x = Simd::mul(x, factor);
-    narrow_n(c, Simd::iadd(second.rounded(x), second.zero), n);
+    return rounding.whole(Simd::load_i32(totals + r * P * kPanel + v * W), scale[v], other);
+  };
+  auto bytes_of = [&](const I(&x)[4])
+                      SCONCE_LAMBDA { return Simd::ixor(Simd::in_order(rounding.bytes(x)), flip); };
+  uint8_t* const c = (uint8_t*)d.c;
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+    for (int v = 0; v + 4 <= V; v += 4) {
+      if (v * W >= d.columns) break;
+      const I x[4] = {whole(r, v), whole(r, v + 1), whole(r, v + 2), whole(r, v + 3)};
+      const int n = d.columns - v * W;
+      Simd::template store_part<0, 1>(c + r * d.c_stride + v * W, bytes_of(x),
+                                      n < 4 * W ? n : 4 * W);
+    }
+  if constexpr (kRest > 0) {
+    constexpr int kFirst = V - kRest, kWidth = kRest * W, kAtOnce = 4 / kRest;
+    const int n = d.columns - kFirst * W < kWidth ? d.columns - kFirst * W : kWidth;
+    for (int r = 0; r < rows; r += kAtOnce) {
+      I x[4];
+#pragma GCC unroll 4
+      for (int s = 0; s < 4; s++)
+        x[s] = s / kRest < kAtOnce && r + s / kRest < rows
+                   ? whole(r + s / kRest, kFirst + s % kRest)
+                   : x[0];
+      const I bytes = bytes_of(x);
+      uint8_t* const to_row = c + r * d.c_stride + kFirst * W;
+      // Three vectors of a row are the beginning of one part.
+      Simd::template store_part<0, kAtOnce>(to_row, bytes, n);
+      if constexpr (kAtOnce > 1)
+        if (r + 1 < rows) Simd::template store_part<1, kAtOnce>(to_row + d.c_stride, bytes, n);
+      if constexpr (kAtOnce > 2) {
+        if (r + 2 < rows) Simd::template store_part<2, kAtOnce>(to_row + 2 * d.c_stride, bytes, n);
+        if (r + 3 < rows) Simd::template store_part<3, kAtOnce>(to_row + 3 * d.c_stride, bytes, n);
+      }
+    }
   }
 }
+template <int P>
+__attribute__((noinline)) void finish_as_bytes(const DotI8& d, int rows, const int32_t* totals) {
+  if (!d.again)
+    finish_bytes<P, Then::nothing>(d, rows, totals);
+  else if (d.again->x)
+    finish_bytes<P, Then::added>(d, rows, totals);
+  else
+    finish_bytes<P, Then::scaled>(d, rows, totals);
+}
 
-// From sums of products to C. One function for all tiles, so the sums come through memory: they are
-// in the nearest cache, and few beside the steps.
-__attribute__((noinline)) void finish_i8(const DotI8& d, int rows, int panels,
-                                         const int32_t* totals) {
+// Sums stay sums, or become numbers.
+__attribute__((noinline)) void finish_as_numbers(const DotI8& d, int rows, int panels,
+                                                 const int32_t* totals) {
   constexpr int W = Simd::kLanes;
   const F lo = Simd::set(d.lo), hi = Simd::set(d.hi);
-  const Limited to(d.to), second(d.again ? d.again->to : d.to);
   for (int column = 0; column < d.columns; column += W) {
     const int n = d.columns - column < W ? d.columns - column : W;
     const int32_t* own = totals + column;
@@ -178,22 +245,25 @@ __attribute__((noinline)) void finish_i8(const DotI8& d, int rows, int panels,
       continue;
     }
     const F scale = any_step(d.scale + column * d.scale_step, d.scale_step, 0, n);
-    if (d.finish == DotI8Finish::f32) {
-      const F bias = d.bias_f32 ? Simd::load_n(d.bias_f32 + column, n) : Simd::set(0);
-      for (int r = 0; r < rows; r++) {
-        F x = Simd::to_f(Simd::load_i32(own + r * row));
-        if (d.row_scale) x = Simd::mul(x, Simd::set(d.row_scale[r]));
-        x = Simd::mul(x, scale);
-        if (d.bias_f32) x = Simd::add(x, bias);
-        put((float*)d.c + r * d.c_stride + column, Simd::at_most(Simd::at_least(x, lo), hi), n);
-      }
-      continue;
+    const F bias = d.bias_f32 ? Simd::load_n(d.bias_f32 + column, n) : Simd::set(0);
+    for (int r = 0; r < rows; r++) {
+      F x = Simd::to_f(Simd::load_i32(own + r * row));
+      if (d.row_scale) x = Simd::mul(x, Simd::set(d.row_scale[r]));
+      x = Simd::mul(x, scale);
+      if (d.bias_f32) x = Simd::add(x, bias);
+      put((float*)d.c + r * d.c_stride + column, Simd::at_most(Simd::at_least(x, lo), hi), n);
     }
-    if (n == W)
-      finish_bytes<true>(d, rows, column, n, own, row, scale, to, second);
-    else
-      finish_bytes<false>(d, rows, column, n, own, row, scale, to, second);
   }
+}
+
+// From sums of products to C. Few functions for all tiles, so the sums come through memory: they
+// are in the nearest cache, and what is done to them waits for nothing of the next tile.
+template <int P>
+SCONCE_INLINE void finish_i8(const DotI8& d, int rows, const int32_t* totals) {
+  if (d.finish == DotI8Finish::i8 || d.finish == DotI8Finish::u8)
+    finish_as_bytes<P>(d, rows, totals);
+  else
+    finish_as_numbers(d, rows, P, totals);
 }
 
 __attribute__((noinline)) void finish_i4(const DotI4& d, int rows, int panels,
@@ -273,7 +343,7 @@ void dot_i8_flipped(const DotI8& d) {
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 64
     for (int v = 0; v < V; v++) Simd::store_i32(totals + r * P * kPanel + v * W, acc[r][v]);
-  finish_i8(d, R, P, totals);
+  finish_i8<P>(d, R, totals);
 }
 
 template <int R, int P, class Unit>

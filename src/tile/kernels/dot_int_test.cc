@@ -82,6 +82,9 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
       if (n >= x.columns) {
         if (x.finish == DotI8Finish::i32) {
           ASSERT_EQ(c[at], 99) << what;
+        } else if (x.finish == DotI8Finish::i8 || x.finish == DotI8Finish::u8) {
+          // Bytes as they were: 99 in the first of four.
+          ASSERT_EQ(reinterpret_cast<const int8_t*>(c.data())[at], at % 4 ? 0 : 99) << what;
         }
         continue;
       }
@@ -126,6 +129,8 @@ TEST(DotI8, every_tile_is_exact) {
           check(*table, {rows, panels, 1, 33, full, a_signed, DotI8Finish::f32, false}, seed++);
           check(*table, {rows, panels, 1, 21, full - 9, a_signed, DotI8Finish::u8, false}, seed++);
           check(*table, {rows, panels, 3, 2, full, a_signed, DotI8Finish::i8, false}, seed++);
+          check(*table, {rows, panels, 1, 12, full - 8, a_signed, DotI8Finish::i8, false}, seed++);
+          check(*table, {rows, panels, 1, 5, full - 15, a_signed, DotI8Finish::i8, false}, seed++);
         }
 }
 
@@ -164,67 +169,161 @@ TEST(DotI8, numbers_that_are_none_become_the_least) {
   }
 }
 
-// Rows of pixels of 8 bits, against plain loops.
-TEST(PixelsI8, depthwise_and_pooling_are_exact) {
+TEST(PixelsI8, the_most_of_taps_is_exact) {
   for (const KernelTable* table : tables())
-    for (int64_t taps : {1, 9, 25})
-      for (int64_t channels : {1, 15, 16, 33, 70, 128})
-        for (int64_t width : {1, 4, 7})
-          for (bool extreme : {false, true}) {
-            std::mt19937 random(uint32_t(taps * 1000 + channels * 10 + width));
-            std::vector<int8_t> x(size_t(width * taps * channels)), w(size_t(taps * channels));
-            for (auto& v : x) v = byte(random, extreme);
-            for (auto& v : w) v = byte(random, extreme);
-            std::vector<const int8_t*> pointers;
-            for (int64_t i = 0; i < width * taps; i++) pointers.push_back(&x[size_t(i * channels)]);
-            std::vector<int32_t> bias;
-            std::vector<float> scale;
-            for (int64_t c = 0; c < channels; c++) {
-              bias.push_back(int32_t(random() % 2000) - 1000);
-              scale.push_back(float(random() % 100 + 1) * 1e-4f);
-            }
-            const int64_t pixel = channels + 3;
-            std::vector<int8_t> pooled(size_t(width * pixel), 99), out = pooled;
-            const TapsI8Block block = {pointers.data(), taps, width, channels, out.data(), pixel};
-            const AgainI8 again = {nullptr, 0, 0, 0.07f, 0, 9.f, {20, -90, 127}};
-            table->depthwise_i8({block,
-                                 w.data(),
-                                 channels,
-                                 bias.data(),
-                                 scale.data(),
-                                 1,
-                                 {-4, -100, 110},
-                                 extreme ? &again : nullptr});
-            TapsI8Block pool = block;
-            pool.out = pooled.data();
-            table->max_pool_i8(pool);
-            for (int64_t p = 0; p < width; p++)
-              for (int64_t c = 0; c < pixel; c++) {
-                int8_t want = 99, most = 99;
-                if (c < channels) {
-                  int32_t sum = bias[size_t(c)];
-                  most = -128;
-                  for (int64_t t = 0; t < taps; t++) {
-                    int8_t value = pointers[size_t(p * taps + t)][c];
-                    sum += value * w[size_t(t * channels + c)];
-                    most = std::max(most, value);
-                  }
-                  float q = std::nearbyint(float(sum) * scale[size_t(c)]) - 4;
-                  q = std::fmin(std::fmax(q, -100.f), 110.f);
-                  if (extreme)
-                    q = std::fmin(
-                        std::fmax(std::nearbyint((q + 4) * again.own_ratio * again.factor) + 20,
-                                  -90.f),
-                        127.f);
-                  want = int8_t(q);
-                }
-                std::string what = std::string(isa_name(table->isa)) + " taps " +
-                                   std::to_string(taps) + " channel " + std::to_string(c) + " of " +
-                                   std::to_string(channels);
-                ASSERT_EQ(out[size_t(p * pixel + c)], want) << what;
-                ASSERT_EQ(pooled[size_t(p * pixel + c)], most) << what;
-              }
+    for (int64_t taps : {1, 9})
+      for (int64_t channels : {1, 15, 64, 70}) {
+        const int64_t width = 5, pixel = channels + 3;
+        std::mt19937 random(uint32_t(taps * 1000 + channels));
+        std::vector<int8_t> x(size_t(width * taps * channels)), out(size_t(width * pixel), 99);
+        for (auto& v : x) v = byte(random, 0);
+        std::vector<const int8_t*> pointers;
+        for (int64_t i = 0; i < width * taps; i++) pointers.push_back(&x[size_t(i * channels)]);
+        table->max_pool_i8({pointers.data(), taps, width, channels, out.data(), pixel});
+        for (int64_t p = 0; p < width; p++)
+          for (int64_t c = 0; c < pixel; c++) {
+            int8_t most = c < channels ? -128 : 99;
+            for (int64_t t = 0; t < taps && c < channels; t++)
+              most = std::max(most, pointers[size_t(p * taps + t)][c]);
+            ASSERT_EQ(out[size_t(p * pixel + c)], most) << isa_name(table->isa);
           }
+      }
+}
+
+struct WindowCase {
+  int64_t down, across, step, spread;
+};
+
+// Against plain loops, with edges on all sides.
+void check_depthwise(const KernelTable& table, const WindowCase& w, int64_t channels, int64_t width,
+                     bool extreme) {
+  std::mt19937 random(uint32_t(w.down * 100000 + w.across * 1000 + channels * 10 + width));
+  const int64_t height = 2, taps = w.down * w.across, pixel = channels + 3;
+  const int64_t columns = (width - 1) * w.step + (w.across - 1) * w.spread + 1;
+  std::vector<int8_t> x(size_t(height * w.down * columns * channels)),
+      weights(size_t(taps * channels)), outside(static_cast<size_t>(channels));
+  for (auto* list : {&x, &weights, &outside})
+    for (auto& v : *list) v = byte(random, extreme);
+  std::vector<DepthwiseI8Block::Row> rows;
+  for (int64_t r = 0; r < height * w.down; r++) {
+    const int64_t begin = int64_t(random() % 2), end = columns - int64_t(random() % 3);
+    // A row of which nothing is inside, and one of which all is.
+    rows.push_back({&x[size_t(r * columns * channels)], r == 1 ? 0 : begin,
+                    r == 1   ? 0
+                    : r == 0 ? INT64_MAX
+                             : end});
+  }
+  std::vector<int32_t> bias;
+  std::vector<float> scale;
+  for (int64_t c = 0; c < channels; c++) {
+    bias.push_back(int32_t(random() % 2000) - 1000);
+    scale.push_back(float(random() % 100 + 1) * 1e-4f);
+  }
+  std::vector<int8_t> out(size_t(height * width * pixel), 99);
+  int8_t* const lines[] = {&out[0], &out[size_t(width * pixel)]};
+  const AgainI8 again = {nullptr, 0, 0, 0.07f, 0, 9.f, {20, -90, 127}};
+  const bool some_scale = width % 2;
+  table.depthwise_i8({rows.data(),
+                      lines,
+                      pixel,
+                      outside.data(),
+                      channels,
+                      w.down,
+                      w.across,
+                      w.step,
+                      w.spread,
+                      height,
+                      width,
+                      channels,
+                      weights.data(),
+                      channels,
+                      extreme ? nullptr : bias.data(),
+                      scale.data(),
+                      some_scale,
+                      {-4, -100, 110},
+                      extreme ? &again : nullptr});
+  for (int64_t y = 0; y < height; y++)
+    for (int64_t p = 0; p < width; p++)
+      for (int64_t c = 0; c < pixel; c++) {
+        int8_t want = 99;
+        if (c < channels) {
+          int32_t sum = extreme ? 0 : bias[size_t(c)];
+          for (int64_t r = 0; r < w.down; r++)
+            for (int64_t k = 0; k < w.across; k++) {
+              const DepthwiseI8Block::Row& row = rows[size_t(y * w.down + r)];
+              const int64_t column = p * w.step + k * w.spread;
+              int8_t tap = column >= row.begin && column < row.end ? row.at[column * channels + c]
+                                                                   : outside[size_t(c)];
+              sum += tap * weights[size_t((r * w.across + k) * channels + c)];
+            }
+          float q = std::nearbyint(float(sum) * scale[some_scale ? size_t(c) : 0]) - 4;
+          q = std::fmin(std::fmax(q, -100.f), 110.f);
+          if (extreme)
+            q = std::fmin(
+                std::fmax(std::nearbyint((q + 4) * again.own_ratio * again.factor) + 20, -90.f),
+                127.f);
+          want = int8_t(q);
+        }
+        ASSERT_EQ(out[size_t((y * width + p) * pixel + c)], want)
+            << isa_name(table.isa) << " window " << w.down << "x" << w.across << " step " << w.step
+            << " row " << y << " pixel " << p << " channel " << c << " of " << channels;
+      }
+}
+
+TEST(DepthwiseI8, windows_are_exact_wherever_they_end) {
+  const WindowCase cases[] = {{1, 1, 1, 1}, {9, 1, 1, 1}, {3, 3, 1, 1}, {3, 3, 2, 1}, {3, 3, 1, 2},
+                              {5, 5, 1, 1}, {5, 5, 2, 1}, {2, 4, 3, 2}, {4, 2, 1, 1}, {7, 7, 1, 1}};
+  for (const KernelTable* table : tables())
+    for (const WindowCase& w : cases)
+      for (int64_t channels : {1, 15, 16, 33, 64, 70, 144})
+        for (int64_t width : {1, 4, 7})
+          for (bool extreme : {false, true}) check_depthwise(*table, w, channels, width, extreme);
+}
+
+TEST(DepthwiseI8, wide_rows_and_large_windows_are_exact) {
+  for (const KernelTable* table : tables()) {
+    check_depthwise(*table, {3, 3, 1, 1}, 20, 150, false);
+    check_depthwise(*table, {3, 3, 2, 1}, 20, 150, false);
+    check_depthwise(*table, {9, 5, 1, 1}, 20, 40, false);
+    check_depthwise(*table, {3, 65, 1, 1}, 20, 9, false);
+    check_depthwise(*table, {300, 1, 1, 1}, 20, 3, false);
+    check_depthwise(*table, {2, 3, 1, 50}, 20, 9, false);
+  }
+}
+
+// A zero point beyond a byte, scales that leave 32 bits on either side.
+TEST(DotI8, results_are_limited_wherever_they_are) {
+  for (const KernelTable* table : tables())
+    for (DotI8Finish finish : {DotI8Finish::i8, DotI8Finish::u8})
+      for (float scale : {1e-3f, 1.f, 1e9f, -1e9f})
+        for (LimitI8 to : {LimitI8{-300, -120, 90}, LimitI8{900, 3, 100}}) {
+          if (finish == DotI8Finish::u8) to.low = std::max(to.low, 0);
+          int8_t a[4] = {1, 0, 0, 0};
+          std::vector<int8_t> b(2 * 64, 0), c(16);
+          std::vector<int32_t> bias;
+          for (int n = 0; n < 16; n++) bias.push_back((n - 8) * 40000);
+          const int8_t* row = a;
+          DotI8 d = {};
+          d.rows = &row;
+          d.a_signed = true;
+          d.b = b.data();
+          d.panel_stride = 128;
+          d.segments = 1;
+          d.length = 4;
+          d.columns = 16;
+          d.bias = bias.data();
+          d.finish = finish;
+          d.scale = &scale;
+          d.to = to;
+          d.c = c.data();
+          table->dot_i8.kernel[0][0](d);
+          for (int n = 0; n < 16; n++) {
+            double want = std::nearbyint(double(float(bias[size_t(n)]) * scale)) + to.zero;
+            want = std::min(std::max(want, double(to.low)), double(to.high));
+            int got = finish == DotI8Finish::u8 ? uint8_t(c[size_t(n)]) : c[size_t(n)];
+            EXPECT_EQ(got, int(want)) << isa_name(table->isa) << " column " << n << " of " << scale;
+          }
+        }
 }
 
 TEST(DotI4, groups_are_summed_in_order_on_every_set) {

@@ -136,9 +136,31 @@ void integers(const KernelTable& table) {
   const TapsI8Block t = {taps, 9, 7, 37, reinterpret_cast<int8_t*>(out), 40};
   const float ratio = 1e-3f;
   memset(out, 0, sizeof out);
-  table.depthwise_i8(
-      {t, data + 5000, 37, reinterpret_cast<const int32_t*>(data), &ratio, 0, {2, -100, 90}});
-  say("depthwise i8", 0, hash_bytes(out, sizeof out));
+  const DepthwiseI8Block::Row lines[5] = {
+      {data, 0, 9}, {data + 900, 1, 5}, {data + 70, 0, 0}, {data + 1800, 2, 99}, {data + 7, 0, 7}};
+  for (int64_t down : {3, 5}) {
+    int8_t* line = reinterpret_cast<int8_t*>(out);
+    table.depthwise_i8({lines,
+                        &line,
+                        40,
+                        data + 4000,
+                        37,
+                        down,
+                        3,
+                        1,
+                        1,
+                        1,
+                        7,
+                        37,
+                        data + 5000,
+                        37,
+                        reinterpret_cast<const int32_t*>(data),
+                        &ratio,
+                        0,
+                        {2, -100, 90},
+                        nullptr});
+    say("depthwise i8", int(down), hash_bytes(out, sizeof out));
+  }
   table.max_pool_i8(t);
   say("max pool i8", 0, hash_bytes(out, sizeof out));
   const int8_t* row = data + 500;

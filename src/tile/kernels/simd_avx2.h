@@ -70,6 +70,39 @@ struct Simd : VectorOps<8> {
   static SCONCE_INLINE I widen(const uint16_t* p) {
     return (I)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p));
   }
+  static constexpr bool kNanToLeast = true;
+  template <int kPart, int kParts>
+  static SCONCE_INLINE void store_part(void* p, I bytes, int n) {
+    if (n == 32 / kParts) {
+      if constexpr (kParts == 1)
+        _mm256_storeu_si256((__m256i*)p, (__m256i)bytes);
+      else
+        _mm_storeu_si128((__m128i*)p, _mm256_extracti128_si256((__m256i)bytes, kPart));
+      return;
+    }
+    __builtin_memcpy(p, (const char*)&bytes + 32 / kParts * kPart, size_t(n));
+  }
+  static SCONCE_INLINE I max_bytes(I a, I b) { return (I)_mm256_max_epi8((__m256i)a, (__m256i)b); }
+  static SCONCE_INLINE I pack_bytes(I a, I b, I c, I d, I zero) {
+    __m256i low = _mm256_packs_epi32((__m256i)a, (__m256i)b);
+    __m256i high = _mm256_packs_epi32((__m256i)c, (__m256i)d);
+    return (I)_mm256_packs_epi16(_mm256_adds_epi16(low, (__m256i)zero),
+                                 _mm256_adds_epi16(high, (__m256i)zero));
+  }
+  static SCONCE_INLINE I in_order(I bytes) {
+    return (I)_mm256_permutevar8x32_epi32((__m256i)bytes,
+                                          _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  }
+  static SCONCE_INLINE void to_quads(I (&x)[4]) {
+    __m256i ab = _mm256_unpacklo_epi8((__m256i)x[0], (__m256i)x[1]);
+    __m256i cd = _mm256_unpacklo_epi8((__m256i)x[2], (__m256i)x[3]);
+    __m256i ab_high = _mm256_unpackhi_epi8((__m256i)x[0], (__m256i)x[1]);
+    __m256i cd_high = _mm256_unpackhi_epi8((__m256i)x[2], (__m256i)x[3]);
+    x[0] = (I)_mm256_unpacklo_epi16(ab, cd);
+    x[1] = (I)_mm256_unpackhi_epi16(ab, cd);
+    x[2] = (I)_mm256_unpacklo_epi16(ab_high, cd_high);
+    x[3] = (I)_mm256_unpackhi_epi16(ab_high, cd_high);
+  }
   static SCONCE_INLINE F load_f16(const uint16_t* p) {
     return (F)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
   }

@@ -95,6 +95,50 @@ struct Simd : VectorOps<16> {
   static SCONCE_INLINE void narrow(uint16_t* p, I x) {
     _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)x));
   }
+  static constexpr bool kNanToLeast = true;
+  static SCONCE_INLINE __mmask64 first_bytes(int n) { return n ? ~0ull >> (64 - n) : 0; }
+  static SCONCE_INLINE I load_bytes_n(const void* p, int n) {
+    return (I)_mm512_maskz_loadu_epi8(first_bytes(n), p);
+  }
+  template <int kPart, int kParts>
+  static SCONCE_INLINE void store_part(void* p, I bytes, int n) {
+    if constexpr (kParts == 1) {
+      if (n == 64) return _mm512_storeu_si512(p, (__m512i)bytes);
+      _mm512_mask_storeu_epi8(p, first_bytes(n), (__m512i)bytes);
+    } else if constexpr (kParts == 2) {
+      __m256i part = _mm512_extracti64x4_epi64((__m512i)bytes, kPart);
+      if (n == 32) return _mm256_storeu_si256((__m256i*)p, part);
+      _mm256_mask_storeu_epi8(p, __mmask32(first_bytes(n)), part);
+    } else {
+      __m128i part = _mm512_extracti32x4_epi32((__m512i)bytes, kPart);
+      if (n == 16) return _mm_storeu_si128((__m128i*)p, part);
+      _mm_mask_storeu_epi8(p, __mmask16(first_bytes(n)), part);
+    }
+  }
+  static SCONCE_INLINE I max_bytes(I a, I b) { return (I)_mm512_max_epi8((__m512i)a, (__m512i)b); }
+  static SCONCE_INLINE I pack_bytes(I a, I b, I c, I d, I zero) {
+    __m512i low = _mm512_packs_epi32((__m512i)a, (__m512i)b);
+    __m512i high = _mm512_packs_epi32((__m512i)c, (__m512i)d);
+    return (I)_mm512_packs_epi16(_mm512_adds_epi16(low, (__m512i)zero),
+                                 _mm512_adds_epi16(high, (__m512i)zero));
+  }
+  static SCONCE_INLINE I in_order(I bytes) {
+    return (I)_mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), (__m512i)bytes);
+  }
+  static SCONCE_INLINE void to_quads(I (&x)[4]) {
+    __m512i ab = _mm512_unpacklo_epi8((__m512i)x[0], (__m512i)x[1]);
+    __m512i cd = _mm512_unpacklo_epi8((__m512i)x[2], (__m512i)x[3]);
+    __m512i ab_high = _mm512_unpackhi_epi8((__m512i)x[0], (__m512i)x[1]);
+    __m512i cd_high = _mm512_unpackhi_epi8((__m512i)x[2], (__m512i)x[3]);
+    x[0] = (I)_mm512_unpacklo_epi16(ab, cd);
+    x[1] = (I)_mm512_unpackhi_epi16(ab, cd);
+    x[2] = (I)_mm512_unpacklo_epi16(ab_high, cd_high);
+    x[3] = (I)_mm512_unpackhi_epi16(ab_high, cd_high);
+  }
+  static SCONCE_INLINE I widen_n(const int8_t* p, int n) {
+    return (I)_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(__mmask16(first(n)), p));
+  }
   static SCONCE_INLINE F load_f16(const uint16_t* p) {
     return (F)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
   }

@@ -41,6 +41,28 @@ struct Simd : VectorOps<4> {
   static SCONCE_INLINE F floor(F a) { return (F)vrndmq_f32((float32x4_t)a); }
   static SCONCE_INLINE F ceil(F a) { return (F)vrndpq_f32((float32x4_t)a); }
   static SCONCE_INLINE F trunc(F a) { return (F)vrndq_f32((float32x4_t)a); }
+  static constexpr bool kNanToLeast = false;  // but to 0
+  template <int kPart, int kParts>
+  static SCONCE_INLINE void store_part(void* p, I bytes, int n) {
+    store_bytes_n(p, bytes, n);
+  }
+  static SCONCE_INLINE I pack_bytes(I a, I b, I c, I d, I zero) {
+    int16x8_t low = vqmovn_high_s32(vqmovn_s32((int32x4_t)a), (int32x4_t)b);
+    int16x8_t high = vqmovn_high_s32(vqmovn_s32((int32x4_t)c), (int32x4_t)d);
+    return (I)vqmovn_high_s16(vqmovn_s16(vqaddq_s16(low, (int16x8_t)zero)),
+                              vqaddq_s16(high, (int16x8_t)zero));
+  }
+  static SCONCE_INLINE I in_order(I bytes) { return bytes; }
+  static SCONCE_INLINE void to_quads(I (&x)[4]) {
+    int16x8_t ab = (int16x8_t)vzip1q_s8((int8x16_t)x[0], (int8x16_t)x[1]);
+    int16x8_t cd = (int16x8_t)vzip1q_s8((int8x16_t)x[2], (int8x16_t)x[3]);
+    int16x8_t ab_high = (int16x8_t)vzip2q_s8((int8x16_t)x[0], (int8x16_t)x[1]);
+    int16x8_t cd_high = (int16x8_t)vzip2q_s8((int8x16_t)x[2], (int8x16_t)x[3]);
+    x[0] = (I)vzip1q_s16(ab, cd);
+    x[1] = (I)vzip2q_s16(ab, cd);
+    x[2] = (I)vzip1q_s16(ab_high, cd_high);
+    x[3] = (I)vzip2q_s16(ab_high, cd_high);
+  }
   static SCONCE_INLINE F load_f16(const uint16_t* p) {
     float16x4_t x;
     memcpy(&x, p, 8);

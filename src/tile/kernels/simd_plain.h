@@ -95,6 +95,42 @@ struct Simd {
   static SCONCE_INLINE void narrow(T* p, I x) {
     *p = T(x);
   }
+  static SCONCE_INLINE I widen_n(const int8_t* p, int n) { return n ? I(*p) : 0; }
+  static SCONCE_INLINE I load_bytes_n(const void* p, int n) {
+    I x = 0;
+    __builtin_memcpy(&x, p, size_t(n));
+    return x;
+  }
+  template <int kPart, int kParts>
+  static SCONCE_INLINE void store_part(void* p, I bytes, int n) {
+    __builtin_memcpy(p, &bytes, size_t(n));
+  }
+  // Four bytes as they lie in memory.
+  struct FourBytes {
+    int8_t at[4];
+  };
+  static SCONCE_INLINE FourBytes bytes_of(I x) { return __builtin_bit_cast(FourBytes, x); }
+  static SCONCE_INLINE I max_bytes(I a, I b) {
+    FourBytes x = bytes_of(a), y = bytes_of(b);
+    for (int i = 0; i < 4; i++) x.at[i] = x.at[i] > y.at[i] ? x.at[i] : y.at[i];
+    return __builtin_bit_cast(I, x);
+  }
+  static constexpr bool kNanToLeast = true;
+  static SCONCE_INLINE int8_t pack_byte(I x, I zero) {
+    I half = (x < INT16_MIN ? INT16_MIN : x > INT16_MAX ? INT16_MAX : x) + int16_t(zero);
+    return int8_t(half < INT8_MIN ? INT8_MIN : half > INT8_MAX ? INT8_MAX : half);
+  }
+  static SCONCE_INLINE I pack_bytes(I a, I b, I c, I d, I zero) {
+    return __builtin_bit_cast(I, FourBytes{{pack_byte(a, zero), pack_byte(b, zero),
+                                            pack_byte(c, zero), pack_byte(d, zero)}});
+  }
+  static SCONCE_INLINE I in_order(I bytes) { return bytes; }
+  static SCONCE_INLINE void to_quads(I (&x)[4]) {
+    FourBytes from[4] = {bytes_of(x[0]), bytes_of(x[1]), bytes_of(x[2]), bytes_of(x[3])};
+    for (int i = 0; i < 4; i++)
+      x[i] = __builtin_bit_cast(
+          I, FourBytes{{from[0].at[i], from[1].at[i], from[2].at[i], from[3].at[i]}});
+  }
   static SCONCE_INLINE F load_f16(const uint16_t* p) { return Rounding<Simd>::from_f16(*p); }
   static SCONCE_INLINE void store_f16(uint16_t* p, F x) {
     *p = uint16_t(Rounding<Simd>::to_f16(x));

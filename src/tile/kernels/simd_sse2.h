@@ -46,6 +46,28 @@ struct Simd : VectorOps<4> {
   static SCONCE_INLINE F floor(F a) { return Rounding<Simd>::floor(a); }
   static SCONCE_INLINE F ceil(F a) { return Rounding<Simd>::ceil(a); }
   static SCONCE_INLINE F trunc(F a) { return Rounding<Simd>::trunc(a); }
+  static constexpr bool kNanToLeast = true;
+  template <int kPart, int kParts>
+  static SCONCE_INLINE void store_part(void* p, I bytes, int n) {
+    store_bytes_n(p, bytes, n);
+  }
+  static SCONCE_INLINE I pack_bytes(I a, I b, I c, I d, I zero) {
+    __m128i low = _mm_packs_epi32((__m128i)a, (__m128i)b);
+    __m128i high = _mm_packs_epi32((__m128i)c, (__m128i)d);
+    return (I)_mm_packs_epi16(_mm_adds_epi16(low, (__m128i)zero),
+                              _mm_adds_epi16(high, (__m128i)zero));
+  }
+  static SCONCE_INLINE I in_order(I bytes) { return bytes; }
+  static SCONCE_INLINE void to_quads(I (&x)[4]) {
+    __m128i ab = _mm_unpacklo_epi8((__m128i)x[0], (__m128i)x[1]);
+    __m128i cd = _mm_unpacklo_epi8((__m128i)x[2], (__m128i)x[3]);
+    __m128i ab_high = _mm_unpackhi_epi8((__m128i)x[0], (__m128i)x[1]);
+    __m128i cd_high = _mm_unpackhi_epi8((__m128i)x[2], (__m128i)x[3]);
+    x[0] = (I)_mm_unpacklo_epi16(ab, cd);
+    x[1] = (I)_mm_unpackhi_epi16(ab, cd);
+    x[2] = (I)_mm_unpacklo_epi16(ab_high, cd_high);
+    x[3] = (I)_mm_unpackhi_epi16(ab_high, cd_high);
+  }
   static SCONCE_INLINE F load_f16(const uint16_t* p) { return Rounding<Simd>::from_f16(widen(p)); }
   static SCONCE_INLINE void store_f16(uint16_t* p, F x) { narrow(p, Rounding<Simd>::to_f16(x)); }
 };

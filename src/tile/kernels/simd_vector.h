@@ -90,6 +90,39 @@ struct VectorOps {
     return a >> k;
   }
 
+  // A vector of bytes. Sets add, where they have instructions for it:
+  // - store_part<part, parts>(p, bytes, n): the first n bytes of one of 1, 2 or 4 equal parts;
+  // - pack_bytes(a, b, c, d, zero): i32 to bytes, saturated to 16 bits, plus `zero` (twice in each
+  //   element), saturated to 8. Within 128 bits first those of a, then of b, c, d;
+  // - in_order(bytes): of those, all of a, then of b, c, d;
+  // - to_quads(x): byte i of four vectors next to each other. Within 128 bits x[0] has the first
+  //   four such quads, x[1] the next: the order that pack_bytes() undoes;
+  // - kNanToLeast: to_i() makes the least integer of what is no number.
+  typedef int8_t Bytes __attribute__((vector_size(4 * kWidth)));
+  static SCONCE_INLINE I load_bytes_n(const void* p, int n) {
+    I x = {};
+    if (n == 2 * kWidth)
+      __builtin_memcpy(&x, p, 2 * kWidth);
+    else
+      __builtin_memcpy(&x, p, size_t(n));
+    return x;
+  }
+  static SCONCE_INLINE void store_bytes_n(void* p, I bytes, int n) {
+    if (n == 4 * kWidth)
+      __builtin_memcpy(p, &bytes, sizeof bytes);
+    else
+      __builtin_memcpy(p, &bytes, size_t(n));
+  }
+  static SCONCE_INLINE I max_bytes(I a, I b) {
+    Bytes x = (Bytes)a, y = (Bytes)b;
+    return (I)(x > y ? x : y);
+  }
+  static SCONCE_INLINE I widen_n(const int8_t* p, int n) {
+    int8_t all[kWidth] = {};
+    for (int i = 0; i < n; i++) all[i] = p[i];
+    return widen(all);
+  }
+
   // Narrow elements, widened to i32. The stores keep the low bits.
   template <class T>
   static SCONCE_INLINE I widen(const T* p) {

@@ -266,10 +266,10 @@ using CombineKernelFn = void (*)(int64_t rows, const float* lanes, float* out, i
 // 8 bits from numbers: x is limited (x > low - zero ? x : low - zero, so that NaN is the least;
 // then at most high - zero), rounded to even, and `zero` is added.
 struct LimitI8 {
-  int32_t zero, low, high;  // low and high count the zero point
+  int32_t zero, low, high;  // low and high count the zero point; |zero| <= 1024
 };
 // What becomes of results of 8 bits q1 (zero point z1): float(q1 - z1) * own_ratio, then, with x,
-// + float(x - x_zero) * x_ratio, then * factor, each operation rounded, as `to` says.
+// + float(x - x_zero) * x_ratio, without it * factor, each operation rounded, as `to` says.
 struct AgainI8 {
   const int8_t* x;  // as many rows and columns as the result, or null
   int64_t x_row;
@@ -401,17 +401,32 @@ struct PoolBlock {
   TapsBlock taps;
   const float* divisor;  // average: `width` values
 };
-// The same for integers of 8 bits: taps and weights are s8, sums exact in 32 bits that wrap around.
+// The same for integers of 8 bits.
 struct TapsI8Block {
   const int8_t* const* taps;
   int64_t tap_count, width, channels;
   int8_t* out;
   int64_t out_pixel;
 };
-// out[c] = float(bias[c] + sum over taps of tap[c] * weights[t * weight_row + c]) * scale[c] as
-// `to` says.
+// Convolution by depth of s8, channels last: windows of `across` columns with `down` taps each
+// slide over rows of pixels. Window x takes columns x * step + k * spread, k < across. Of output
+// row y, tap r of column c is `channels` bytes at rows[y * down + r].at + c * column where that row
+// has begin <= c < end, else at `outside`.
+//   out[y][x * out_pixel + c] = float(bias[c] + sum over taps of tap[c] * weights[(r * across + k)
+//   * weight_row + c]) * scale[c] as `to` says
+// with sums exact in 32 bits that wrap around.
 struct DepthwiseI8Block {
-  TapsI8Block taps;
+  struct Row {
+    const int8_t* at;  // of column 0, which need not exist
+    int64_t begin, end;
+  };
+  const Row* rows;
+  int8_t* const* out;
+  int64_t out_pixel;
+  const int8_t* outside;
+  int64_t column;                      // bytes from one to the next
+  int64_t down, across, step, spread;  // each at least 1
+  int64_t height, width, channels;     // of the result
   const int8_t* weights;
   int64_t weight_row;
   const int32_t* bias;  // `channels` values, or null for 0

@@ -1,7 +1,7 @@
 // Rows of pixels, channels last: what each output pixel reads is given by pointers.
 #pragma once
 
-#include "tile/kernels/dot_int.h"
+#include "tile/kernels/vector.h"
 
 namespace sconce::tile {
 namespace {
@@ -71,68 +71,6 @@ void depthwise(const DepthwiseBlock& b) {
     for_pixels<4, kVectors>(b.taps, b, Depthwise<25>());
   else
     for_pixels<4, kVectors>(b.taps, b, Depthwise<0>());
-}
-
-// A product of integers that came from 8 bits.
-SCONCE_INLINE I multiply_narrow(I a, I b) {
-#if SCONCE_SIMD_X86
-  // By pairs of 16 bits; b has zeros in the upper ones.
-  return WideningUnit::madd(a, Simd::iand(b, Simd::seti(0xffff)));
-#else
-  return Simd::imul(a, b);
-#endif
-}
-SCONCE_INLINE I widen_lanes(const int8_t* p, int n) {
-  return n == Simd::kLanes ? Simd::widen(p) : widen_n(p, n);
-}
-
-template <int kTaps>
-struct DepthwiseI8 {
-  template <int P, int V>
-  SCONCE_INLINE void operator()(const DepthwiseI8Block& b, int64_t x, int64_t c, int n) const {
-    constexpr int W = Simd::kLanes;
-    const int64_t count = kTaps ? kTaps : b.taps.tap_count;
-    const int8_t* const* taps = b.taps.taps + x * count;
-    I acc[P][V];
-#pragma GCC unroll 8
-    for (int v = 0; v < V; v++) {
-      I start = b.bias ? Simd::load_i32_n(b.bias + c + v * W, n) : Simd::seti(0);
-#pragma GCC unroll 8
-      for (int p = 0; p < P; p++) acc[p][v] = start;
-    }
-#pragma GCC unroll 1
-    for (int64_t t = 0; t < count; t++) {
-#pragma GCC unroll 8
-      for (int v = 0; v < V; v++) {
-        I w = widen_lanes(b.weights + t * b.weight_row + c + v * W, n);
-#pragma GCC unroll 8
-        for (int p = 0; p < P; p++)
-          acc[p][v] = Simd::iadd(
-              acc[p][v], multiply_narrow(widen_lanes(taps[p * count + t] + c + v * W, n), w));
-      }
-    }
-    const Limited to(b.to), second(b.again ? b.again->to : b.to);
-    const F own_ratio = Simd::set(b.again ? b.again->own_ratio : 1);
-    const F factor = Simd::set(b.again ? b.again->factor : 1);
-#pragma GCC unroll 8
-    for (int v = 0; v < V; v++) {
-      F scale = any_step(b.scale, b.scale_step, c + v * W, n);
-#pragma GCC unroll 8
-      for (int p = 0; p < P; p++) {
-        I q = to.rounded(Simd::mul(Simd::to_f(acc[p][v]), scale));
-        if (b.again) q = second.rounded(Simd::mul(Simd::mul(Simd::to_f(q), own_ratio), factor));
-        narrow_n(b.taps.out + (x + p) * b.taps.out_pixel + c + v * W, Simd::iadd(q, second.zero),
-                 n);
-      }
-    }
-  }
-};
-void depthwise_i8(const DepthwiseI8Block& b) {
-  constexpr int kVectors = Simd::kRegisters == 32 ? 2 : 1;
-  if (b.taps.tap_count == 9)
-    for_pixels<4, kVectors>(b.taps, b, DepthwiseI8<9>());
-  else
-    for_pixels<4, kVectors>(b.taps, b, DepthwiseI8<0>());
 }
 
 // Bytes need no widening to be compared.

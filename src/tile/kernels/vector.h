@@ -84,6 +84,7 @@ SCONCE_INLINE M holds(F a, F b) {
 template <class T>
 SCONCE_INLINE I widen_n(const T* p, int n) {
   if (n == Simd::kLanes) return Simd::widen(p);
+  if constexpr (sizeof(T) == 1 && T(-1) < T(0)) return Simd::widen_n(p, n);
   T all[Simd::kLanes] = {};
   for (int i = 0; i < n; i++) all[i] = p[i];
   return Simd::widen(all);

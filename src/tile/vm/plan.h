@@ -78,6 +78,17 @@ struct WeightsPlan {
   bool is_own() const { return quantized != kNone; }
 };
 
+// How windows of bytes slide: those along the width of the result share columns, when that is worth
+// it, along the last axis of the window. Else each window is a column of its own.
+struct SlidingColumns {
+  AxisId axis = kNone;                       // of the window; none: nothing is shared
+  size_t dim = 0;                            // of the load, which the axis and the width move
+  int64_t unit = 1;                          // positions of that from column to column
+  int64_t across = 1, step = 1, spread = 1;  // DepthwiseI8Block
+  std::vector<AxisId> down;                  // the other axes of the window
+  int64_t rows = 0;                          // of pixels, that are done at a time
+};
+
 // What a dot does, found out once.
 struct DotPlan {
   // bytes and bytes_vector: as panels and vector, of integers.
@@ -108,6 +119,7 @@ struct DotPlan {
   size_t run_axes = SIZE_MAX;  // bytes: how many of the depth lie in a run of panels
   uint64_t fill_offset = 0;    // bytes: a run of what lies outside
   int8_t fill = 0;
+  SlidingColumns columns;  // bytes_vector
 };
 
 // Values that are copied onto carried ones; those that would be overwritten before they are read
@@ -171,6 +183,7 @@ struct Plan::State {
   bool is_bytes_bias(ValueId initial, AxisId column) const;
   bool find_fill(const Instruction& load, int8_t* fill) const;
   bool has_runs_of_bytes(const Instruction& dot, const Instruction& load, size_t run_axes) const;
+  void share_columns(DotPlan* plan, const Instruction& window, AxisId width) const;
   bool has_even_taps(const Instruction& dot, const Instruction& weights) const;
   bool fold_bytes(size_t n, bool may_add);
   // plan_dot_weights.cc

@@ -198,6 +198,18 @@ class Placement {
       int64_t& outside = bytes ? s_.fills : s_.zeros;
       outside = std::max(outside, row);
       pools_ |= is_pool;
+      if (bytes) {
+        SlidingColumns& columns = s_.dots[n].columns;
+        int64_t down = 1;
+        for (AxisId a : columns.down) down *= length_max(a);
+        columns.rows = 1;
+        for (size_t d = 0; d + 2 < out.size(); d++)
+          columns.rows =
+              std::min(columns.rows * length_max(out[d]), std::max<int64_t>(4096 / down, 1));
+        s_.taps_offset[n] = take_last(uint64_t(columns.rows) *
+                                      (uint64_t(down) * sizeof(DepthwiseI8Block::Row) + 8));
+        continue;
+      }
       s_.taps_offset[n] = take_last(uint64_t(count) * sizeof(float*));
     }
   }

@@ -8,10 +8,10 @@
 namespace sconce::tile {
 namespace {
 
-constexpr int64_t kPlainTile = 4096;    // elements of a tile where nothing else decides
-constexpr int64_t kWindowTile = 32768;  // where a window slides over a buffer and nothing is kept
-constexpr int64_t kDotRows = 168;       // rows of a tile with a dot, about
-constexpr int64_t kDotColumns = 192;    // its columns
+constexpr int64_t kPlainTile = 4096;      // elements of a tile where nothing else decides
+constexpr int64_t kWindowBytes = 131072;  // where a window slides over a buffer and nothing is kept
+constexpr int64_t kDotRows = 168;         // rows of a tile with a dot, about
+constexpr int64_t kDotColumns = 192;      // its columns
 constexpr int64_t kOwnColumns = 2048, kOwnWeights = 256 * 1024;  // where rows become bytes first
 
 class Tiling {
@@ -86,7 +86,7 @@ class Tiling {
   // more rows, for what a tile costs.
   int64_t elements_of_tile() const {
     if (main_) return kDotRows * std::clamp<int64_t>(256 / std::max<int64_t>(depth_, 1), 1, 4);
-    if (only_slides()) return kWindowTile;
+    if (int64_t bytes = only_slides()) return kWindowBytes / bytes;
     return std::max<int64_t>(1, kPlainTile / std::max<int64_t>(kept_by_index(), 1));
   }
 
@@ -102,18 +102,23 @@ class Tiling {
     return spans;
   }
 
-  // Windows that slide over buffers, with nothing else to do, keep nothing in between.
-  bool only_slides() const {
+  // Windows that slide over buffers, with nothing else to do, keep nothing in between: the bytes of
+  // their elements. 0 where there is something else to do.
+  int64_t only_slides() const {
+    int64_t bytes = 1;
     for (size_t n = 0; n < kernel_.body.size(); n++) {
       const Instruction& i = kernel_.body[n];
-      if (i.op == Op::load && s_.values[size_t(i.results[0])].home == Home::scratch) return false;
+      if (i.op == Op::load && s_.values[size_t(i.results[0])].home == Home::scratch) return 0;
       bool in_place = i.op == Op::constant || i.op == Op::load || i.op == Op::store ||
                       (i.op == Op::dot && (s_.dots[n].kind == DotPlan::Kind::vector ||
                                            s_.dots[n].kind == DotPlan::Kind::bytes_vector)) ||
                       (i.op == Op::reduce && s_.values[size_t(i.operands[0])].home == Home::folded);
-      if (!s_.skipped[n] && !in_place) return false;
+      if (!s_.skipped[n] && !in_place) return 0;
+      if ((i.op == Op::dot && s_.dots[n].kind == DotPlan::Kind::vector) ||
+          (i.op == Op::reduce && s_.values[size_t(i.results[0])].dtype == DType::f32))
+        bytes = 4;
     }
-    return true;
+    return bytes;
   }
 
   // Tiles along each parallel axis, of sizes that the schedule and panels allow.

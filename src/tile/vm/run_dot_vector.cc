@@ -45,25 +45,83 @@ bool Worker::dot_depthwise(const Instruction& i, size_t n, const DotPlan& plan, 
                                      });
 }
 
+// The columns of a row of taps that are inside the buffer.
+DepthwiseI8Block::Row Worker::row_of_columns(const Instruction& window,
+                                             const SlidingColumns& columns, const At& outer,
+                                             const At& tap, AxisId width,
+                                             const int8_t* base) const {
+  DepthwiseI8Block::Row row = {base, 0, INT64_MAX};
+  if (columns.axis == kNone) {
+    row.end = width == kNone ? 1 : length_[width];
+    narrow(window, outer, tap, width, &row.begin, &row.end);
+    return row;
+  }
+  // All of the row's other positions, then the one that columns move.
+  for (size_t d = 0; d < window.index.size(); d++) {
+    int64_t position = index_base(window.index[d]),
+            size = p_.shapes[size_t(window.buffer)].sizes[d];
+    for (const Term& term : window.index[d].terms)
+      if (has_dimension(term.axis) && term.axis != width)
+        position += term.factor * (outer.of(term.axis) + tap.of(term.axis));
+    if (d == columns.dim) {
+      const int64_t unit = columns.unit;
+      row.begin = std::max(row.begin, position >= 0 ? 0 : (-position + unit - 1) / unit);
+      row.end = std::min(row.end, size <= position ? 0 : (size - position + unit - 1) / unit);
+    } else if (position < 0 || position >= size) {
+      row.end = 0;
+    }
+  }
+  return row;
+}
+
+// A convolution by depth of bytes, some rows of pixels at a time.
 void Worker::dot_bytes_vector(const Instruction& i, size_t n, const DotPlan& plan) {
+  const Instruction& window = p_.producer(i.operands[plan.swapped ? 2 : 1]);
   const std::vector<AxisId>& axes = plan_of(i.results[0]).axes;
-  Ref weights = buffer_ref(p_.producer(i.operands[plan.swapped ? 1 : 2]));
-  DepthwiseI8Block call;
+  const AxisId width = axes.size() > 1 ? axes[axes.size() - 2] : kNone;
+  const Span<const AxisId> outer(axes.data(), axes.size() > 1 ? axes.size() - 2 : 0);
+  const Ref weights = buffer_ref(p_.producer(i.operands[plan.swapped ? 1 : 2]));
+  const Ref from = buffer_ref(window), to = buffer_ref(k_.body[size_t(plan.bytes.store)]);
+  const SlidingColumns& columns = plan.columns;
+
+  DepthwiseI8Block call = {};
+  call.width = width == kNone ? 1 : length_[width];
+  call.channels = length_[axes.back()];
+  call.out_pixel = width == kNone ? 0 : to.stride[width];
+  call.across = columns.across;
+  call.step = columns.step;
+  call.spread = columns.spread;
+  call.down = count_of(columns.down);
+  call.column = width == kNone ? 0 : from.stride[width] / columns.step;
+  call.outside = reinterpret_cast<const int8_t*>(scratch_ + plan.fill_offset);
   call.weights = reinterpret_cast<const int8_t*>(weights.data);
-  call.weight_row = 0;
   for (AxisId a : plan.depth)
     if (length_[a] > 1) call.weight_row = weights.stride[a];  // of the innermost one
   call.bias = integer_bias(i);
   call.scale = scales_of(plan.bytes, &call.scale_step);
   call.to = plan.bytes.to;
   call.again = plan.bytes.is_again ? &plan.bytes.again : nullptr;
-  const auto* outside = reinterpret_cast<const int8_t*>(scratch_ + plan.fill_offset);
-  each_row_of_taps<TapsI8Block>(n, p_.producer(i.operands[plan.swapped ? 2 : 1]), plan.depth, axes,
-                                buffer_ref(k_.body[size_t(plan.bytes.store)]), outside,
-                                [&](const TapsI8Block& block, const int64_t*) {
-                                  call.taps = block;
-                                  table_.depthwise_i8(call);
-                                });
+  if (call.width * call.channels == 0) return;
+
+  auto* rows = reinterpret_cast<DepthwiseI8Block::Row*>(scratch_ + p_.taps_offset[n]);
+  auto** out = reinterpret_cast<int8_t**>(rows + columns.rows * call.down);
+  call.rows = rows;
+  call.out = out;
+  auto run = [&] {
+    if (call.height > 0) table_.depthwise_i8(call);
+    call.height = 0;
+  };
+  each(outer, [&](const int64_t* at) {
+    DepthwiseI8Block::Row* row = rows + call.height * call.down;
+    each(columns.down, [&](const int64_t* tap) {
+      const int8_t* base = reinterpret_cast<const int8_t*>(from.data) +
+                           offset_at(from, columns.down, tap) + offset_at(from, outer, at);
+      *row++ = row_of_columns(window, columns, {outer, at}, {columns.down, tap}, width, base);
+    });
+    out[call.height++] = reinterpret_cast<int8_t*>(to.data) + offset_at(to, outer, at);
+    if (call.height == columns.rows) run();
+  });
+  run();
 }
 
 // Both operands run along the innermost axis: one multiply-add of rows for each tap.
