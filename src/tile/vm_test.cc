@@ -611,6 +611,37 @@ TEST(TileVm, depthwise_of_bytes) {
   }
 }
 
+// Numbers, some of which are none, that become bytes; what is innermost differs.
+TEST(TileVm, numbers_are_rounded_to_bytes_where_they_are_stored) {
+  for (const std::vector<int>& order : {std::vector<int>{0, 1, 2}, {1, 2, 0}})
+    for (const char* sum : {"add %4, %5", "max %4, %6"}) {
+      std::string text = std::string(R"(kernel bytes(C, H, W) {
+  in x f32[C, H, W]
+  out y i8[C, H, W]
+  parallel c : C
+  parallel h : H
+  parallel w : W
+  %0 = load x[c, h, w + 1]
+  %1 = sqrt %0
+  %2 = constant f32 37.5
+  %3 = mul %2, %1
+  %4 = round %3
+  %5 = constant f32 -70
+  %6 = constant f32 -90
+  %7 = )") + sum + R"(
+  %8 = max %7, %6
+  %9 = constant f32 20
+  %10 = min %8, %9
+  %11 = constant f32 5
+  %12 = eq %10, %10
+  %13 = select %12, %10, %11
+  %14 = cast i32 %13
+  store y[c, h, w], %14
+})";
+      expect_same(text.c_str(), {{3, 9, 21}, {3, 9, 21}}, {{0, 1, 2}, order});
+    }
+}
+
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
   for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
     text.replace(at, from.size(), to);

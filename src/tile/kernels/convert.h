@@ -143,13 +143,14 @@ template <class T>
 void quantize(const QuantizeBlock& b) {
   const F zero = Simd::set(float(b.zero_point));
   const F low = Simd::set(float(b.low)), high = Simd::set(float(b.high));
+  const F none = Simd::set(float(b.none));
   for (int64_t r = 0; r < b.rows; r++) {
     const float* x = b.x + r * b.x_row;
     T* out = (T*)b.out + r * b.out_row;
     for_vectors(b.n, [&](int64_t i, int n) SCONCE_LAMBDA {
       F value = any_step(x, 1, i, n), scale = any_step(b.scale, b.scale_step, i, n);
       F q = Simd::add(Simd::rint(Simd::mul(value, scale)), zero);
-      q = Simd::select(Simd::isnan(q), low, q);
+      q = Simd::select(Simd::isnan(q), none, q);
       narrow_n(out + i, Simd::to_i(Simd::at_most(Simd::at_least(q, low), high)), n);
     });
   }

@@ -21,6 +21,7 @@ struct DepthwiseChannels {
   const DepthwiseI8Block& b;
   const int64_t first;  // channel
   const int n;          // how many
+  const decltype(Simd::mask_of_bytes(0)) mask = Simd::mask_of_bytes(n);
   const int64_t quads = (b.down + 3) / 4;
   const int64_t reach = (b.across - 1) * b.spread + 1;  // columns of a window
   const bool keeps = b.across * quads <= kQuadsMax && reach * quads <= kQuadsMax;
@@ -65,9 +66,7 @@ struct DepthwiseChannels {
     __builtin_memcpy(to, all, sizeof all);
   }
 
-  SCONCE_INLINE I load(const int8_t* p) const {
-    return n == kChannels ? load_bytes(p) : Simd::load_bytes_n(p, n);
-  }
+  SCONCE_INLINE I load(const int8_t* p) const { return Simd::load_bytes_of(p, mask); }
   // Weights of four taps of a column of the window; 0 behind the last.
   SCONCE_INLINE void weights_of(int64_t k, int64_t quad, I (&w)[4]) const {
     for (int j = 0; j < 4; j++) {
@@ -77,21 +76,47 @@ struct DepthwiseChannels {
     }
     Simd::to_quads(w);
   }
-  // The same of inputs; any behind the last.
-  SCONCE_INLINE void inputs_of(const DepthwiseI8Block::Row* rows, int64_t column, int64_t quad,
-                               I (&x)[4]) const {
+
+  // Brings the bytes of T taps next to each other, for `count` columns from `column` on, quads
+  // `step` apart. What stands for a fourth tap that is not there is multiplied by 0.
+  template <int T>
+  SCONCE_INLINE void bring_taps(const DepthwiseI8Block::Row* rows, int64_t column, int64_t count,
+                                I (*to)[4], int64_t step) const {
     const I flip = Simd::seti(Unit::kUnsigned ? int32_t(0x80808080u) : 0);
+    const int64_t stride = b.column, end = column + count;
+    const int8_t *at[T], *const outside = b.outside + first;
+    int64_t low = column, high = end;  // where all are inside
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-      if (j > 0 && quad * 4 + j >= b.down) {
-        x[j] = x[j - 1];
-        continue;
-      }
-      const DepthwiseI8Block::Row& row = rows[quad * 4 + j];
-      const bool inside = column >= row.begin && column < row.end;
-      x[j] = Simd::ixor(load((inside ? row.at + column * b.column : b.outside) + first), flip);
+    for (int j = 0; j < T; j++) {
+      at[j] = rows[j].at + column * stride + first;
+      low = rows[j].begin > low ? rows[j].begin : low;
+      high = rows[j].end < high ? rows[j].end : high;
     }
-    Simd::to_quads(x);
+    for (; column < end; column++, to += step) {
+      I x[4];
+      const bool all = column >= low && column < high;
+#pragma GCC unroll 4
+      for (int j = 0; j < T; j++) {
+        const bool inside = all || (column >= rows[j].begin && column < rows[j].end);
+        x[j] = Simd::ixor(load(inside ? at[j] : outside), flip);
+        at[j] += stride;
+      }
+#pragma GCC unroll 4
+      for (int j = T; j < 4; j++) x[j] = x[T - 1];
+      Simd::to_quads(x);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) (*to)[i] = x[i];
+    }
+  }
+  SCONCE_INLINE void bring(const DepthwiseI8Block::Row* rows, int64_t quad, int64_t column,
+                           int64_t count, I (*to)[4], int64_t step) const {
+    rows += quad * 4;
+    switch (b.down - quad * 4) {
+      case 1: return bring_taps<1>(rows, column, count, to, step);
+      case 2: return bring_taps<2>(rows, column, count, to, step);
+      case 3: return bring_taps<3>(rows, column, count, to, step);
+      default: return bring_taps<4>(rows, column, count, to, step);
+    }
   }
 
   template <Then kThen>
@@ -103,23 +128,27 @@ struct DepthwiseChannels {
   }
 
   // P windows next to each other, of which the first begins with column `column` of those kept.
-  template <int P, Then kThen>
+  // kAcross: how many columns a window has when each is one quad, else 0.
+  template <int P, int kAcross, Then kThen>
   SCONCE_INLINE void windows(const Rounding8<kThen>& rounding, int64_t column, int8_t* out) const {
+    const int64_t count = kAcross ? 1 : quads, next = b.step * count;
+    const int64_t across = kAcross ? kAcross : b.across, spread = b.spread * count;
     I acc[P][4];
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++)
 #pragma GCC unroll 4
       for (int i = 0; i < 4; i++) acc[p][i] = start[i];
-    for (int64_t k = 0; k < b.across; k++)
-      for (int64_t q = 0; q < quads; q++) {
-        const I* w = weights[k * quads + q];
-        const I(*x)[4] = inputs + (column + k * b.spread) * quads + q;
+    const I(*w)[4] = weights;
+#pragma GCC unroll 3
+    for (int64_t k = 0; k < across; k++)
+      for (int64_t q = 0; q < count; q++, w++) {
+        const I(*x)[4] = inputs + column * count + k * spread + q;
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
-          const auto right = Unit::right(w[i]);
+          const auto right = Unit::right((*w)[i]);
 #pragma GCC unroll 4
           for (int p = 0; p < P; p++)
-            acc[p][i] = Unit::dot(acc[p][i], Unit::left(x[p * b.step * quads][i]), right);
+            acc[p][i] = Unit::dot(acc[p][i], Unit::left(x[p * next][i]), right);
         }
       }
 #pragma GCC unroll 4
@@ -127,24 +156,18 @@ struct DepthwiseChannels {
   }
 
   // A row of pixels, as many at a time as there is room for their columns.
-  template <Then kThen>
+  template <int kAcross, Then kThen>
   SCONCE_INLINE void row(const Rounding8<kThen>& rounding, const DepthwiseI8Block::Row* rows,
                          int8_t* out) {
     const int64_t most = (kQuadsMax / quads - reach) / b.step + 1;
     for (int64_t x = 0; x < b.width; x += most, out += most * b.out_pixel) {
       const int64_t count = b.width - x < most ? b.width - x : most;
       const int64_t columns = (count - 1) * b.step + reach;
-      for (int64_t c = 0; c < columns; c++)
-        for (int64_t q = 0; q < quads; q++) {
-          I in[4];
-          inputs_of(rows, x * b.step + c, q, in);
-#pragma GCC unroll 4
-          for (int i = 0; i < 4; i++) inputs[c * quads + q][i] = in[i];
-        }
+      for (int64_t q = 0; q < quads; q++) bring(rows, q, x * b.step, columns, inputs + q, quads);
       int64_t p = 0;
       for (; p + kPixels <= count; p += kPixels)
-        windows<kPixels>(rounding, p * b.step, out + p * b.out_pixel);
-      for (; p < count; p++) windows<1>(rounding, p * b.step, out + p * b.out_pixel);
+        windows<kPixels, kAcross>(rounding, p * b.step, out + p * b.out_pixel);
+      for (; p < count; p++) windows<1, kAcross>(rounding, p * b.step, out + p * b.out_pixel);
     }
   }
 
@@ -156,11 +179,11 @@ struct DepthwiseChannels {
       I acc[4] = {start[0], start[1], start[2], start[3]};
       for (int64_t k = 0; k < b.across; k++)
         for (int64_t q = 0; q < quads; q++) {
-          I in[4], w[4];
-          inputs_of(rows, x * b.step + k * b.spread, q, in);
+          I in[1][4], w[4];
+          bring(rows, q, x * b.step + k * b.spread, 1, in, 1);
           weights_of(k, q, w);
           for (int i = 0; i < 4; i++)
-            acc[i] = Unit::dot(acc[i], Unit::left(in[i]), Unit::right(w[i]));
+            acc[i] = Unit::dot(acc[i], Unit::left(in[0][i]), Unit::right(w[i]));
         }
       put(rounding, acc, out + x * b.out_pixel);
     }
@@ -171,8 +194,10 @@ struct DepthwiseChannels {
     const Rounding8<kThen> rounding(b.to, b.again);
     for (int64_t y = 0; y < b.height; y++) {
       const DepthwiseI8Block::Row* rows = b.rows + y * b.down;
-      if (keeps)
-        row(rounding, rows, b.out[y]);
+      if (keeps && quads == 1 && b.across == 3)
+        row<3>(rounding, rows, b.out[y]);
+      else if (keeps)
+        row<0>(rounding, rows, b.out[y]);
       else
         large_row(rounding, rows, b.out[y]);
     }

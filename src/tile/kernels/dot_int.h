@@ -102,12 +102,32 @@ SCONCE_INLINE int32_t four_bytes(const void* p) {
   __builtin_memcpy(&x, p, 4);
   return x;
 }
-// The last `count` of `length` bytes at p, 1 to 3 of them; zeros above.
-SCONCE_INLINE int32_t last_bytes(const int8_t* p, int64_t length, int count) {
-  if (length >= 4) return int32_t(uint32_t(four_bytes(p + length - 4)) >> (32 - 8 * count));
+// `count` bytes at p, 1 to 3 of them; zeros above.
+SCONCE_INLINE int32_t few_bytes(const int8_t* p, int count) {
   uint32_t x = 0;
   for (int i = 0; i < count; i++) x |= uint32_t(uint8_t(p[i])) << 8 * i;
   return int32_t(x);
+}
+// Four bytes in every element, with the top bits flipped that are set in `flip`, which is 0 unless
+// kFlip.
+template <bool kFlip>
+SCONCE_INLINE I spread_four_bytes(const void* p, I flip) {
+#if defined(__AVX512F__)
+  // Assembly: GCC 12 goes through a general register, which takes the place of a multiplication.
+  I x;
+  if (kFlip)
+    __asm__("vpxord %1%{1to16%}, %2, %0" : "=v"(x) : "m"(*(const int32_t(*)[1])p), "v"(flip));
+  else
+    __asm__("vpbroadcastd %1, %0" : "=v"(x) : "m"(*(const int32_t(*)[1])p));
+  return x;
+#elif defined(__AVX2__)
+  I x;
+  __asm__("vpbroadcastd %1, %0" : "=x"(x) : "m"(*(const int32_t(*)[1])p));
+  return kFlip ? Simd::ixor(x, flip) : x;
+#else
+  I x = Simd::seti(four_bytes(p));
+  return kFlip ? Simd::ixor(x, flip) : x;
+#endif
 }
 SCONCE_INLINE I load_bytes(const void* p) {
   I x;
@@ -286,13 +306,13 @@ template <int R, int P, class Unit, bool kFlip>
 void dot_i8_flipped(const DotI8& d) {
   constexpr int W = Simd::kLanes, V = P * kPerPanel;
   // What is added to every element of A.
-  constexpr int32_t kFlipMask = kFlip ? int32_t(0x80808080u) : 0;
   constexpr int32_t kMoved = !kFlip ? 0 : Unit::kUnsigned ? 128 : -128;
   const int8_t* const* rows = d.rows;
   const int8_t* b = d.b;
   const int64_t whole = d.length / 4;
   const int rest = int(d.length % 4);
   const int8_t* sums = b + d.segments * (whole + (rest != 0)) * kPanel * 4;
+  const I flip = Simd::seti(kFlip ? int32_t(0x80808080u) : 0);
   I acc[R][V];
 #pragma GCC unroll 64
   for (int v = 0; v < V; v++) {
@@ -309,16 +329,18 @@ void dot_i8_flipped(const DotI8& d) {
       acc[r][v] =
           d.zero ? Simd::isub(start, Simd::imul(sum, Simd::seti(d.zero[r * d.zero_step]))) : start;
   }
-  auto step = [&](const int8_t* const(&panel)[P], int64_t g, auto element) SCONCE_LAMBDA {
+  auto step = [&](const int8_t* const(&panel)[P], int64_t g, int later,
+                  auto element) SCONCE_LAMBDA {
     decltype(Unit::right(I{})) row[V];
 #pragma GCC unroll 64
-    for (int v = 0; v < V; v++)
-      row[v] = Unit::right(load_bytes(panel[v / kPerPanel] + (g * kPanel + v % kPerPanel * W) * 4));
+    for (int v = 0; v < V; v++) {
+      I four = load_bytes(panel[v / kPerPanel] + (g * kPanel + v % kPerPanel * W) * 4);
+      if (later) four = (I)((Simd::U)four << later);
+      row[v] = Unit::right(four);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
-      I x = Simd::seti(element(r));
-      if (kFlip) x = Simd::ixor(x, Simd::seti(kFlipMask));
-      auto a = Unit::left(x);
+      auto a = Unit::left(element(r));
 #pragma GCC unroll 64
       for (int v = 0; v < V; v++) acc[r][v] = Unit::dot(acc[r][v], a, row[v]);
     }
@@ -333,9 +355,17 @@ void dot_i8_flipped(const DotI8& d) {
     for (int p = 0; p < P; p++) panel[p] = b + p * d.panel_stride;
     b += (whole + (rest != 0)) * kPanel * 4;
     for (int64_t g = 0; g < whole; g++)
-      step(panel, g, [&](int r) SCONCE_LAMBDA { return four_bytes(a[r] + 4 * g); });
-    if (rest)
-      step(panel, whole, [&](int r) SCONCE_LAMBDA { return last_bytes(a[r], d.length, rest); });
+      step(panel, g, 0,
+           [&](int r) SCONCE_LAMBDA { return spread_four_bytes<kFlip>(a[r] + 4 * g, flip); });
+    // Of the last four bytes those that were taken already meet zeros.
+    if (rest && whole)
+      step(panel, whole, 32 - 8 * rest, [&](int r) SCONCE_LAMBDA {
+        return spread_four_bytes<kFlip>(a[r] + d.length - 4, flip);
+      });
+    else if (rest)
+      step(panel, whole, 0, [&](int r) SCONCE_LAMBDA {
+        return Simd::ixor(Simd::seti(few_bytes(a[r], rest)), flip);
+      });
   }
 
   int32_t totals[R * P * kPanel];
@@ -517,11 +547,11 @@ constexpr void fill_dot_weights(DotWeightsKernels& kernels) {
 template <class Unit>
 constexpr void fill_dot_int(KernelTable& table) {
   DotI8Kernels& i8 = table.dot_i8;
-  fill_dot_i8<Unit, 1, at_most(8, kDotRows[0])>(i8);
+  fill_dot_i8<Unit, 1, kDotRows[0]>(i8);
   fill_dot_i8<Unit, 2, at_most(8, kDotRows[1])>(i8);
   fill_dot_i8<Unit, 3, kDotRows[2]>(i8);
   fill_dot_i8<Unit, 4, kDotRows[3]>(i8);
-  for (const DotTile& tile : kDotHalfTiles) i8.tiles[i8.tile_count++] = tile;
+  for (const DotTile& tile : kDotI8Tiles) i8.tiles[i8.tile_count++] = tile;
   // Two sets of accumulators.
   DotI4Kernels& i4 = table.dot_i4;
   fill_dot_i4<Unit, 1, at_most(8, kDotRows[0])>(i4);

@@ -244,7 +244,7 @@ void run(const KernelTable& table) {
     table.convert[int(to)][int(Element::f32)]({1, kCount, bytes, 0, out, 0});
     say("convert back", int(to), hash_floats(out, kCount));
   }
-  table.quantize_i8({1, kCount, c, 0, b, 0, 3, -128, 127, bytes, 0});
+  table.quantize_i8({1, kCount, c, 0, b, 0, 3, -128, 127, -5, bytes, 0});
   say("quantize", 0, hash_bytes(bytes, kCount));
   table.dequantize_i8({1, kCount, bytes, 0, b, 1, 3, out, 0});
   say("dequantize", 0, hash_floats(out, kCount));

@@ -7,6 +7,7 @@ namespace {
 constexpr int kDotRows[4] = {6, 3, 2, 1};
 constexpr DotTile kDotTiles[] = {{6, 1}, {3, 2}};
 constexpr DotTile kDotHalfTiles[] = {{6, 1}, {3, 2}};
+constexpr DotTile kDotI8Tiles[] = {{6, 1}, {3, 2}};
 
 }  // namespace
 }  // namespace sconce::tile

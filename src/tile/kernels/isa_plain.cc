@@ -7,6 +7,7 @@ namespace {
 constexpr int kDotRows[4] = {2, 0, 0, 0};
 constexpr DotTile kDotTiles[] = {{2, 1}};
 constexpr DotTile kDotHalfTiles[] = {{2, 1}};
+constexpr DotTile kDotI8Tiles[] = {{2, 1}};
 
 }  // namespace
 }  // namespace sconce::tile

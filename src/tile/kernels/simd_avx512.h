@@ -97,8 +97,9 @@ struct Simd : VectorOps<16> {
   }
   static constexpr bool kNanToLeast = true;
   static SCONCE_INLINE __mmask64 first_bytes(int n) { return n ? ~0ull >> (64 - n) : 0; }
-  static SCONCE_INLINE I load_bytes_n(const void* p, int n) {
-    return (I)_mm512_maskz_loadu_epi8(first_bytes(n), p);
+  static SCONCE_INLINE __mmask64 mask_of_bytes(int n) { return first_bytes(n); }
+  static SCONCE_INLINE I load_bytes_of(const void* p, __mmask64 mask) {
+    return (I)_mm512_maskz_loadu_epi8(mask, p);
   }
   template <int kPart, int kParts>
   static SCONCE_INLINE void store_part(void* p, I bytes, int n) {

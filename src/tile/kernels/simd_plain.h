@@ -96,7 +96,8 @@ struct Simd {
     *p = T(x);
   }
   static SCONCE_INLINE I widen_n(const int8_t* p, int n) { return n ? I(*p) : 0; }
-  static SCONCE_INLINE I load_bytes_n(const void* p, int n) {
+  static SCONCE_INLINE int mask_of_bytes(int n) { return n; }
+  static SCONCE_INLINE I load_bytes_of(const void* p, int n) {
     I x = 0;
     __builtin_memcpy(&x, p, size_t(n));
     return x;

@@ -99,9 +99,13 @@ struct VectorOps {
   //   four such quads, x[1] the next: the order that pack_bytes() undoes;
   // - kNanToLeast: to_i() makes the least integer of what is no number.
   typedef int8_t Bytes __attribute__((vector_size(4 * kWidth)));
-  static SCONCE_INLINE I load_bytes_n(const void* p, int n) {
+  // The first n of them, by a mask that is made once.
+  static SCONCE_INLINE int mask_of_bytes(int n) { return n; }
+  static SCONCE_INLINE I load_bytes_of(const void* p, int n) {
     I x = {};
-    if (n == 2 * kWidth)
+    if (n == 4 * kWidth)
+      __builtin_memcpy(&x, p, 4 * kWidth);
+    else if (n == 2 * kWidth)
       __builtin_memcpy(&x, p, 2 * kWidth);
     else
       __builtin_memcpy(&x, p, size_t(n));

@@ -202,14 +202,14 @@ struct ConvertBlock {
 using ConvertKernelFn = void (*)(const ConvertBlock&);
 
 // q = clamp(rint(x * scale[n]) + zero_point, low, high), with rint to even, as i8 or u8; the sum is
-// one of f32. NaN gives `low`. low <= high fit the type, |zero_point| < 2^24.
+// one of f32. NaN gives `none`. low <= none <= high fit the type, |zero_point| < 2^24.
 struct QuantizeBlock {
   int64_t rows, n;
   const float* x;
   int64_t x_row;
   const float* scale;  // reciprocal of the step size
   int64_t scale_step;  // 0: one scale for all columns, 1: one for each
-  int32_t zero_point, low, high;
+  int32_t zero_point, low, high, none;
   void* out;
   int64_t out_row;
 };

@@ -225,11 +225,11 @@ TEST(Convert, quantised_values_and_back) {
       std::vector<float> scale(size_t(n) + 1);
       for (size_t i = 0; i < scale.size(); i++) scale[i] = 20.f + float(i);
       std::vector<int8_t> q(size_t(n) + 1, 77);
-      table->quantize_i8({1, n, x.data(), 0, scale.data(), 1, -3, -100, 100, q.data(), 0});
+      table->quantize_i8({1, n, x.data(), 0, scale.data(), 1, -3, -100, 100, 7, q.data(), 0});
       std::vector<float> back(static_cast<size_t>(n)), want_back = back;
       for (size_t i = 0; i < size_t(n); i++) {
         float value = std::nearbyint(x[i] * scale[i]) + -3.f;
-        float want = std::isnan(value) ? -100 : std::fmin(std::fmax(value, -100.f), 100.f);
+        float want = std::isnan(value) ? 7 : std::fmin(std::fmax(value, -100.f), 100.f);
         EXPECT_EQ(float(q[i]), want) << isa_name(table->isa);
         want_back[i] = float(q[i] + 3) * 0.25f;
       }

@@ -89,6 +89,13 @@ struct SlidingColumns {
   int64_t rows = 0;                          // of pixels, that are done at a time
 };
 
+// Numbers that are rounded to bytes where they are stored: QuantizeBlock has the steps.
+struct RoundingPlan {
+  ValueId x = kNone;
+  float scale = 1;
+  int32_t zero = 0, low = 0, high = 0, none = 0;
+};
+
 // What a dot does, found out once.
 struct DotPlan {
   // bytes and bytes_vector: as panels and vector, of integers.
@@ -147,6 +154,7 @@ struct Plan::State {
   std::vector<AxisId> order;       // of all axes, outermost first
   std::vector<ValuePlan> values;
   std::vector<DotPlan> dots;                // by instruction; only those of dots are filled
+  std::vector<RoundingPlan> roundings;      // by instruction: of casts to bytes, or without an x
   std::vector<std::vector<int32_t>> users;  // by value: instructions
   std::vector<bool> skipped;                // by instruction: done as part of another one
   std::vector<int32_t> partner;             // serial: its yield; yield: its serial
@@ -193,6 +201,8 @@ struct Plan::State {
   void fold_windows();
   void read_in_place();
   void compute_in_place();
+  void fold_roundings();
+  std::vector<int32_t> find_rounding(size_t n, RoundingPlan* rounding) const;
   void find_stored_axes();
   bool is_known_load(ValueId v, DType dtype) const;
   bool is_whole_store(const Instruction& store, ValueId v) const;

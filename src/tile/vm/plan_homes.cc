@@ -133,6 +133,102 @@ void Plan::State::compute_in_place() {
   }
 }
 
+// What makes the bytes of a cast: nan(min(max(add(round(mul(x, scale)), zero), low), high)), where
+// nan(v) = select(eq(v, v), v, none) and the sum may be missing. The instructions before the cast;
+// none when it is something else.
+std::vector<int32_t> Plan::State::find_rounding(size_t n, RoundingPlan* rounding) const {
+  std::vector<int32_t> taken;
+  ValueId v = kernel.body[n].operands[0];
+  auto made_by = [&](Op op, size_t uses) -> const Instruction* {
+    const ValuePlan& value = values[size_t(v)];
+    if (value.dtype != DType::f32 || value.producer == kNone || users[size_t(v)].size() != uses)
+      return nullptr;
+    const Instruction& i = kernel.body[size_t(value.producer)];
+    if (i.op != op || i.results.size() != 1) return nullptr;
+    taken.push_back(value.producer);
+    return &i;
+  };
+  auto whole = [&](ValueId constant, int32_t* to) {
+    double number = 0;
+    if (!is_constant(constant, &number) || number != std::rint(number) || std::fabs(number) > 1024)
+      return false;
+    *to = int32_t(number);
+    return true;
+  };
+  // f(v, a whole constant): goes on with v.
+  auto with_whole = [&](Binary f, int32_t* to) {
+    const Instruction* i = made_by(Op::binary, 1);
+    if (!i || Binary(i->function) != f || !whole(i->operands[1], to)) return false;
+    v = i->operands[0];
+    return true;
+  };
+  const Instruction* select = made_by(Op::select, 1);
+  if (!select || !whole(select->operands[2], &rounding->none)) return {};
+  const int32_t equal = values[size_t(select->operands[0])].producer;
+  v = select->operands[1];
+  if (equal == kNone || users[size_t(select->operands[0])].size() != 1) return {};
+  const Instruction& compare = kernel.body[size_t(equal)];
+  if (compare.op != Op::binary || Binary(compare.function) != Binary::eq ||
+      compare.operands[0] != v || compare.operands[1] != v)
+    return {};
+  taken.push_back(equal);
+  // Used three times: twice by the comparison.
+  const Instruction* least = made_by(Op::binary, 3);
+  if (!least || Binary(least->function) != Binary::min ||
+      !whole(least->operands[1], &rounding->high))
+    return {};
+  v = least->operands[0];
+  if (!with_whole(Binary::max, &rounding->low)) return {};
+  const Instruction* sum = made_by(Op::binary, 1);
+  if (sum) {
+    if (Binary(sum->function) != Binary::add || !whole(sum->operands[1], &rounding->zero))
+      return {};
+    v = sum->operands[0];
+  }
+  const Instruction* round = made_by(Op::unary, 1);
+  if (!round || Unary(round->function) != Unary::round) return {};
+  v = round->operands[0];
+  const Instruction* product = made_by(Op::binary, 1);
+  double scale = 1;
+  if (!product || Binary(product->function) != Binary::mul) return {};
+  const bool second = is_constant(product->operands[1], &scale);
+  if (!second && !is_constant(product->operands[0], &scale)) return {};
+  rounding->x = product->operands[second ? 0 : 1];
+  rounding->scale = float(scale);
+  const ValuePlan& x = values[size_t(rounding->x)];
+  if (x.dtype != DType::f32 || x.home == Home::constant || x.home == Home::folded ||
+      axes_of(rounding->x) != axes_of(kernel.body[n].results[0]) || rounding->low < -128 ||
+      rounding->high > 127 || rounding->low > rounding->none || rounding->none > rounding->high)
+    return {};
+  return taken;
+}
+
+// Such bytes are made in one go when they are stored at once.
+void Plan::State::fold_roundings() {
+  roundings.assign(kernel.body.size(), {});
+  for (size_t n = 0; n < kernel.body.size(); n++) {
+    const Instruction& i = kernel.body[n];
+    if (i.op != Op::cast || skipped[n]) continue;
+    const ValuePlan& value = values[size_t(i.results[0])];
+    if (value.held != DType::i8 || value.home != Home::buffer || value.store == kNone) continue;
+    RoundingPlan rounding;
+    std::vector<int32_t> taken = find_rounding(n, &rounding);
+    bool apart = taken.empty();
+    for (int32_t m : taken) apart |= skipped[size_t(m)];
+    if (apart) continue;
+    for (size_t m = size_t(*std::min_element(taken.begin(), taken.end())); m < n; m++)
+      apart |= kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield;
+    if (apart) continue;
+    for (int32_t m : taken) {
+      skipped[size_t(m)] = true;
+      values[size_t(kernel.body[size_t(m)].results[0])].home = Home::folded;
+    }
+    ValuePlan& x = values[size_t(rounding.x)];
+    x.last_use = std::max(x.last_use, int32_t(n));
+    roundings[n] = rounding;
+  }
+}
+
 void Plan::State::find_stored_axes() {
   stored.assign(kernel.body.size(), {});
   for (size_t n = 0; n < kernel.body.size(); n++) {

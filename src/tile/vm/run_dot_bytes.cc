@@ -4,6 +4,7 @@
 #include "tile/vm/run_dot_rows.h"
 
 namespace sconce::tile {
+
 // Scales by column, from where the current tile begins.
 const float* Worker::scales_of(const BytesPlan& bytes, int64_t* step) const {
   *step = bytes.scale == kNone ? 0 : 1;

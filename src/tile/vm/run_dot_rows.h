@@ -125,10 +125,19 @@ RowTable<T> Worker::row_table(const DotPlan& plan, const DotRows<T>& rows, const
     }
     r += run;
   });
-  bool is_even = true;
-  for (int64_t x = 2; x < row_count && is_even; x++)
-    is_even = c_offset[x] - c_offset[x - 1] == c_offset[1] - c_offset[0] &&
-              added_offset[x] - added_offset[x - 1] == added_offset[1] - added_offset[0];
+  // Even when every axis goes on where the one within it ends.
+  auto is_even_of = [&](const Ref& of) {
+    int64_t step = 0, count = 1;
+    for (size_t d = plan.rows.size(); d-- > 0;) {
+      const int64_t length = length_[plan.rows[d]], stride = of.stride[plan.rows[d]];
+      if (length == 1) continue;
+      if (count == 1) step = stride;
+      if (stride != step * count) return false;
+      count *= length;
+    }
+    return true;
+  };
+  const bool is_even = is_even_of(to) && is_even_of(added);
   return {pointers, c_offset, added_offset, row_count, segments.count, segments.length, is_even};
 }
 
@@ -156,16 +165,22 @@ void Worker::point_or_copy_run(const DotPlan& plan, const DotRows<T>& rows, cons
   for (AxisId x : segments.axes) here[x] = segment[x];
   for (size_t d = segments.axes.size(); d < plan.depth.size(); d++) here[plan.depth[d]] = 0;
   At inner{{plan.depth.data(), plan.depth.size()}, here};
-  int64_t begin = 0, end = run;  // rows of which all is inside
-  for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++)
+  // Rows of which all is inside: those of which the first and the last part are.
+  int64_t begin = 0, end = run;
+  for (int64_t part : {int64_t(0), length_[wide] - 1}) {
+    here[wide] = part;
     narrow(*rows.window, outer, inner, axis, &begin, &end);
-  auto copy_edges = [&](int64_t from, int64_t until) {
-    for (int64_t x = from; x < until; x++) to_row[x] = copies + x * segments.length;
+  }
+  for (int64_t x = 0; x < begin; x++) to_row[x] = copies + x * segments.length;
+  for (int64_t x = end; x < run; x++) to_row[x] = copies + x * segments.length;
+  const size_t bytes = size_t(segments.wide_step) * sizeof(T);
+  if (begin > 0 || end < run)
     for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++) {
       int64_t first = 0, last = run, part = here[wide] * segments.wide_step;
-      size_t bytes = size_t(segments.wide_step) * sizeof(T);
       narrow(*rows.window, outer, inner, axis, &first, &last);
-      for (int64_t x = from; x < until; x++) {
+      for (int64_t x = 0; x < run; x++) {
+        if (x == begin) x = end;
+        if (x == run) break;
         T* copied = copies + x * segments.length + part;
         if (x >= first && x < last)
           memcpy(copied, base + x * step + part, bytes);
@@ -173,9 +188,6 @@ void Worker::point_or_copy_run(const DotPlan& plan, const DotRows<T>& rows, cons
           memset(copied, rows.fill, bytes);
       }
     }
-  };
-  if (begin > 0) copy_edges(0, begin);
-  if (end < run) copy_edges(end, run);
   for (int64_t x = begin; x < end; x++) to_row[x] = base + x * step;
 }
 

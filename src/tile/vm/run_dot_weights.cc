@@ -19,7 +19,7 @@ void Worker::quantize_rows(const DotPlan& plan, int8_t* q) {
     run *= length_[a];
   }
   Span<const AxisId> outer(plan.depth.data(), outer_axes);
-  QuantizeBlock call = {1, run, nullptr, 0, nullptr, 0, 0, w.low, w.high, q, 0};
+  QuantizeBlock call = {1, run, nullptr, 0, nullptr, 0, 0, w.low, w.high, w.low, q, 0};
   each(plan.rows, [&](const int64_t* at) {
     const float* row = floats(x) + offset_at(x, plan.rows, at);
     call.scale = floats(inverse) + offset_at(inverse, plan.rows, at);

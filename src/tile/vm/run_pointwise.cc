@@ -55,6 +55,36 @@ void Worker::plain_pointwise(const Instruction& i) {
   });
 }
 
+// Numbers become bytes where these are stored.
+void Worker::round_to_bytes(const Instruction& i, const RoundingPlan& plan) {
+  settle(i.results[0]);
+  const Ref &to = ref(i.results[0]), &x = ref(plan.x);
+  QuantizeBlock call = {};
+  call.scale = &plan.scale;
+  call.zero_point = plan.zero;
+  call.low = plan.low;
+  call.high = plan.high;
+  call.none = plan.none;
+  const Ref* refs[] = {&to, &x};
+  blocks(plan_of(i.results[0]).axes, refs,
+         [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+           call.x = floats(x) + o[1];
+           call.out = to.data + o[0];
+           call.x_row = row[1];
+           call.out_row = row[0];
+           call.rows = rows;
+           call.n = n;
+           if (n == 1 || (step[0] == 1 && step[1] == 1)) return table_.quantize_i8(call);
+           call.rows = call.n = 1;
+           for (int64_t r = 0; r < rows; r++)
+             for (int64_t c = 0; c < n; c++) {
+               call.x = floats(x) + o[1] + r * row[1] + c * step[1];
+               call.out = to.data + o[0] + r * row[0] + c * step[0];
+               table_.quantize_i8(call);
+             }
+         });
+}
+
 void Worker::pointwise(const Instruction& i) {
   ValueId v = i.results[0];
   settle(v);

@@ -124,8 +124,13 @@ Result<void> Worker::run_body(size_t from, size_t to) {
       case Op::unary:
       case Op::binary:
       case Op::fma:
-      case Op::select:
-      case Op::cast: pointwise(i); break;
+      case Op::select: pointwise(i); break;
+      case Op::cast:
+        if (p_.roundings[n].x != kNone)
+          round_to_bytes(i, p_.roundings[n]);
+        else
+          pointwise(i);
+        break;
       case Op::reduce: reduce(i, n); break;
       case Op::dot: TRY_VOID(dot(i, n)); break;
       case Op::serial:

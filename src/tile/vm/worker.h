@@ -99,6 +99,7 @@ class Worker {
   }
   // run_pointwise.cc
   void pointwise(const Instruction& i);
+  void round_to_bytes(const Instruction& i, const RoundingPlan& plan);
   void plain_pointwise(const Instruction& i);
   // run_reduce.cc
   void reduce(const Instruction& i, size_t n);
