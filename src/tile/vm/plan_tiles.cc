@@ -85,9 +85,18 @@ class Tiling {
   // How many indices of all axes but the main dot's columns a tile may have. A shallow dot takes
   // more rows, for what a tile costs.
   int64_t elements_of_tile() const {
-    if (main_) return kDotRows * std::clamp<int64_t>(256 / std::max<int64_t>(depth_, 1), 1, 4);
+    if (main_) {
+      const int64_t deep = main_->kind == DotPlan::Kind::bytes && is_one_run() ? 1024 : 256;
+      return kDotRows * std::clamp<int64_t>(deep / std::max<int64_t>(depth_, 1), 1, deep / 64);
+    }
     if (int64_t bytes = only_slides()) return kWindowBytes / bytes;
     return std::max<int64_t>(1, kPlainTile / std::max<int64_t>(kept_by_index(), 1));
+  }
+
+  // Steps of the main dot that lie behind each other, so that rows need one pointer each.
+  bool is_one_run() const {
+    return std::count_if(main_->depth.begin(), main_->depth.end(),
+                         [&](AxisId a) { return s_.extent[size_t(a)] > 1; }) <= 1;
   }
 
   // Spans that have memory of their own count; what a window slides over does not.

@@ -261,9 +261,9 @@ void Worker::multiply(const PanelDot& dot, const DotPart& part) {
             block_rows[s * high + x] = call.rows[s * table.rows + x] + part.step;
         call.rows = block_rows;
       }
-      call.c = dot.c + table.c_offset[r0] + column0;
+      call.c = dot.c + table.c_at(r0) + column0;
       call.residual =
-          part.is_last && dot.residual ? dot.residual + table.added_offset[r0] + column0 : nullptr;
+          part.is_last && dot.residual ? dot.residual + table.added_at(r0) + column0 : nullptr;
       dot.kernels.kernel[high - 1][wide - 1](call);
     }
   }

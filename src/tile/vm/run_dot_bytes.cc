@@ -67,11 +67,11 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
     call.bias = bias ? bias + b.column : nullptr;
     call.scale = scale + b.column * call.scale_step;
     call.rows = table.pointers + b.row;
-    call.c = to.data + (table.c_offset[b.row] + b.column) * (to_bytes ? 1 : 4);
+    call.c = to.data + (table.c_at(b.row) + b.column) * (to_bytes ? 1 : 4);
     call.c_stride = b.c_stride;
     again.x_row = b.added_stride;
     if (bytes.added != kNone)
-      again.x = reinterpret_cast<const int8_t*>(added.data) + table.added_offset[b.row] + b.column;
+      again.x = reinterpret_cast<const int8_t*>(added.data) + table.added_at(b.row) + b.column;
     table_.dot_i8.kernel[b.rows - 1][b.panels - 1](call);
   });
   return {};

@@ -32,12 +32,17 @@ struct RowTable {
   const T* const* pointers;  // [segment][row]
   const int64_t *c_offset, *added_offset;
   int64_t rows, segments, length;
-  bool is_even;  // rows of the result, and of what is added, lie at equal distances
+  // Rows of the result, and of what is added, lie at equal distances: then offsets are not filled.
+  bool is_even;
+  int64_t c_step, added_step;
+
+  int64_t c_at(int64_t r) const { return is_even ? r * c_step : c_offset[r]; }
+  int64_t added_at(int64_t r) const { return is_even ? r * added_step : added_offset[r]; }
 
   // How many of `most` rows from r0 on do, and these distances.
   int64_t even_rows(int64_t r0, int64_t most, int64_t* c_stride, int64_t* added_stride) const {
-    *c_stride = most > 1 ? c_offset[r0 + 1] - c_offset[r0] : 0;
-    *added_stride = most > 1 ? added_offset[r0 + 1] - added_offset[r0] : 0;
+    *c_stride = most > 1 ? c_at(r0 + 1) - c_at(r0) : 0;
+    *added_stride = most > 1 ? added_at(r0 + 1) - added_at(r0) : 0;
     if (is_even) return most;
     int64_t even = 1;
     while (even < most && c_offset[r0 + even] - c_offset[r0 + even - 1] == *c_stride &&
@@ -103,6 +108,22 @@ RowTable<T> Worker::row_table(const DotPlan& plan, const DotRows<T>& rows, const
   auto step_of = [&](const Ref& of) { return run_axis == kNone ? 0 : of.stride[run_axis]; };
   int64_t c_step = step_of(to), added_step = step_of(added);
   Span<const AxisId> outer_rows(plan.rows.data(), plan.rows.empty() ? 0 : plan.rows.size() - 1);
+  // Even when every axis goes on where the one within it ends.
+  auto is_even_of = [&](const Ref& of, int64_t* step) {
+    int64_t count = 1;
+    *step = 0;
+    for (size_t d = plan.rows.size(); d-- > 0;) {
+      const int64_t length = length_[plan.rows[d]], stride = of.stride[plan.rows[d]];
+      if (length == 1) continue;
+      if (count == 1) *step = stride;
+      if (stride != *step * count) return false;
+      count *= length;
+    }
+    return true;
+  };
+  RowTable<T> table = {pointers,  c_offset,       added_offset,
+                       row_count, segments.count, segments.length};
+  table.is_even = is_even_of(to, &table.c_step) & is_even_of(added, &table.added_step);
   int64_t r = 0;
   each(outer_rows, [&](const int64_t* at) {
     int64_t s = 0;
@@ -118,27 +139,16 @@ RowTable<T> Worker::row_table(const DotPlan& plan, const DotRows<T>& rows, const
           point_or_copy_run(plan, rows, outer, segments, segment, base, pointers + first,
                             copies + first * segments.length);
       });
-    int64_t c = offset_at(to, outer_rows, at), add = offset_at(added, outer_rows, at);
-    for (int64_t x = 0; x < run; x++) {
-      c_offset[r + x] = c + x * c_step;
-      added_offset[r + x] = add + x * added_step;
+    if (!table.is_even) {
+      int64_t c = offset_at(to, outer_rows, at), add = offset_at(added, outer_rows, at);
+      for (int64_t x = 0; x < run; x++) {
+        c_offset[r + x] = c + x * c_step;
+        added_offset[r + x] = add + x * added_step;
+      }
     }
     r += run;
   });
-  // Even when every axis goes on where the one within it ends.
-  auto is_even_of = [&](const Ref& of) {
-    int64_t step = 0, count = 1;
-    for (size_t d = plan.rows.size(); d-- > 0;) {
-      const int64_t length = length_[plan.rows[d]], stride = of.stride[plan.rows[d]];
-      if (length == 1) continue;
-      if (count == 1) step = stride;
-      if (stride != step * count) return false;
-      count *= length;
-    }
-    return true;
-  };
-  const bool is_even = is_even_of(to) && is_even_of(added);
-  return {pointers, c_offset, added_offset, row_count, segments.count, segments.length, is_even};
+  return table;
 }
 
 // A run of rows in one segment, which is inside the buffer as a whole or not at all.

@@ -89,7 +89,7 @@ struct Worker::WeightedColumns {
   void at(Call& call, const RowTable<T>& table, const RowBlock& b) const {
     call.rows = table.pointers + b.row;
     call.b = reinterpret_cast<decltype(call.b)>(panels + b.panel * panel_bytes);
-    call.c = reinterpret_cast<float*>(to.data) + table.c_offset[b.row] + b.column;
+    call.c = reinterpret_cast<float*>(to.data) + table.c_at(b.row) + b.column;
     call.c_stride = b.c_stride;
     call.columns = b.columns;
     const float* own_bias = bias ? bias + b.column : nullptr;
