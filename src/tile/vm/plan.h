@@ -202,6 +202,7 @@ struct Plan::State {
   void read_in_place();
   void compute_in_place();
   void fold_roundings();
+  void keep_order(ValuePlan* value) const;
   std::vector<int32_t> find_rounding(size_t n, RoundingPlan* rounding) const;
   void find_stored_axes();
   bool is_known_load(ValueId v, DType dtype) const;

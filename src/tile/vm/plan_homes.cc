@@ -203,6 +203,15 @@ std::vector<int32_t> Plan::State::find_rounding(size_t n, RoundingPlan* rounding
   return taken;
 }
 
+// Loads as they lie in memory, so that they are read where they are or copied by runs.
+void Plan::State::keep_order(ValuePlan* value) const {
+  const Instruction& load = kernel.body[size_t(value->producer)];
+  std::stable_sort(value->axes.begin(), value->axes.end(), [&](AxisId a, AxisId b) {
+    return std::abs(buffer_stride(load, a)) > std::abs(buffer_stride(load, b));
+  });
+  if (always_inside(load)) value->home = Home::buffer;
+}
+
 // Such bytes are made in one go when they are stored at once.
 void Plan::State::fold_roundings() {
   roundings.assign(kernel.body.size(), {});
@@ -225,6 +234,7 @@ void Plan::State::fold_roundings() {
     }
     ValuePlan& x = values[size_t(rounding.x)];
     x.last_use = std::max(x.last_use, int32_t(n));
+    if (is_known_load(rounding.x, DType::f32) && x.home == Home::scratch) keep_order(&x);
     roundings[n] = rounding;
   }
 }

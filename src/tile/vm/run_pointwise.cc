@@ -66,23 +66,40 @@ void Worker::round_to_bytes(const Instruction& i, const RoundingPlan& plan) {
   call.high = plan.high;
   call.none = plan.none;
   const Ref* refs[] = {&to, &x};
-  blocks(plan_of(i.results[0]).axes, refs,
-         [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
-           call.x = floats(x) + o[1];
-           call.out = to.data + o[0];
-           call.x_row = row[1];
-           call.out_row = row[0];
-           call.rows = rows;
-           call.n = n;
-           if (n == 1 || (step[0] == 1 && step[1] == 1)) return table_.quantize_i8(call);
-           call.rows = call.n = 1;
-           for (int64_t r = 0; r < rows; r++)
-             for (int64_t c = 0; c < n; c++) {
-               call.x = floats(x) + o[1] + r * row[1] + c * step[1];
-               call.out = to.data + o[0] + r * row[0] + c * step[0];
-               table_.quantize_i8(call);
-             }
-         });
+  const std::vector<AxisId>& axes = plan_of(i.results[0]).axes;
+  if (steps_fit(axes, to, true) && steps_fit(axes, x, true))
+    return blocks(
+        axes, refs,
+        [&](const int64_t* o, const int64_t* row, const int64_t*, int64_t rows, int64_t n) {
+          call.x = floats(x) + o[1];
+          call.out = to.data + o[0];
+          call.x_row = row[1];
+          call.out_row = row[0];
+          call.rows = rows;
+          call.n = n;
+          table_.quantize_i8(call);
+        });
+  // In another order: along the numbers, a piece at a time, from where bytes go apart.
+  constexpr int64_t kPiece = 512;
+  uint8_t piece[kPiece];
+  call.rows = 1;
+  call.out = piece;
+  const std::vector<AxisId>& order = plan_of(plan.x).axes;
+  const AxisId run = p_.innermost(order);
+  const Span<const AxisId> outer(order.data(), order.empty() ? 0 : order.size() - 1);
+  const int64_t count = run == kNone ? 1 : length_[run], step = run == kNone ? 0 : x.stride[run];
+  const int64_t to_step = run == kNone ? 0 : to.stride[run];
+  each(outer, [&](const int64_t* at) {
+    const float* from = floats(x) + offset_at(x, outer, at);
+    uint8_t* out = to.data + offset_at(to, outer, at);
+    for (int64_t first = 0; first < count; first += call.n) {
+      call.x = from + first * step;
+      call.n = step == 1 ? std::min(kPiece, count - first) : 1;
+      table_.quantize_i8(call);
+      const int64_t n = call.n;
+      for (int64_t k = 0; k < n; k++, out += to_step) *out = piece[k];
+    }
+  });
 }
 
 void Worker::pointwise(const Instruction& i) {
