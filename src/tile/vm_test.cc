@@ -660,6 +660,8 @@ TEST(TileVm, depthwise_of_bytes_however_it_slides) {
                         {"7", "2", "oy + ky - 3, ox + kx"},
                         {"1", "5", "oy + ky, ox + kx - 2"},
                         {"5", "1", "oy + ky - 2, ox + kx"},
+                        {"3", "3", "oy + ky - 1, ox + 50*kx - 50"},
+                        {"3", "3", "oy + ky - 1, ox + 2147483647*kx - 2147483647"},
                         {"3", "3", "ox + ky - 1, oy + kx - 1"}}) {
     std::string text = replaced(kDepthwiseOfBytes, "2*oy + ky - 1, 2*ox + kx - 1", t.load);
     text = replaced(text, "w i8[3, 3, C]", std::string("w i8[") + t.x + ", " + t.y + ", C]");

@@ -263,6 +263,8 @@ void Plan::State::share_columns(DotPlan* plan, const Instruction& window, AxisId
   columns.across = extent[size_t(columns.axis)];
   columns.step = of_width / columns.unit;
   columns.spread = of_tap / columns.unit;
+  // Far apart, windows next to each other share nothing that is still near.
+  if (columns.spread >= 64 || columns.across >= 64) return;
   for (AxisId a : plan->depth)
     if (a != columns.axis) columns.down.push_back(a);
   // For a vector of channels: eight operations bring four taps together, four multiply them.
