@@ -116,7 +116,7 @@ Result<void> verify_sizes(const Program& program) {
       views.push_back(
           {nullptr, operand.sizes, operand.strides, int64_t(storage.bytes - operand.offset)});
     }
-    Result<std::vector<int64_t>> bound = bind(kernel, views);
+    Result<std::vector<int64_t>> bound = tile::bind(kernel, views);
     if (!bound.ok()) return std::move(bound.error()).with_context(fmt::format("step {}", i));
     TRY_VOID(check_work(kernel, *bound, views).with_context(fmt::format("step {}", i)));
   }
