@@ -224,6 +224,40 @@ TEST(TileVm, linear_with_bias_and_clamp) {
               {{37, 29}, {29, 83}, {83}, {37, 83}});
 }
 
+TEST(TileVm, functions_of_sums_are_those_of_all_parts_of_them) {
+  for (const char* function : {"gelu", "exp", "neg", "relu"}) {
+    std::string text = R"(kernel linear(M, K, N) {
+      in x f32[M, K]
+      in w f32[K, N] panels 0
+      in r f32[M, N]
+      out y f32[M, N]
+      out z f32[M, N]
+      parallel m : M
+      parallel n : N
+      span k : K
+      %0 = constant f32 0.5
+      %1 = load x[m, k]
+      %2 = load w[k, n]
+      %3 = dot %0, %1, %2 over k
+      %4 = load r[m, n]
+      %5 = add %3, %4
+      %6 = FUNCTION %5
+      store y[m, n], %6
+      %7 = load w[k, n]
+      %8 = dot %4, %1, %7 over k
+      %9 = constant f32 0.25
+      %10 = max %8, %9
+      %11 = FUNCTION %10
+      %12 = FUNCTION %11
+      store z[m, n], %12
+    })";
+    for (size_t at; (at = text.find("FUNCTION")) != std::string::npos;)
+      text.replace(at, 8, function);
+    expect_same(text.c_str(), {{21, 35}, {35, 50}, {21, 50}, {21, 50}, {21, 50}});
+    expect_same(text.c_str(), {{3, 0}, {0, 5}, {3, 5}, {3, 5}, {3, 5}});
+  }
+}
+
 constexpr const char* kConvolution = R"(kernel convolution(B, H, W, C, OH, OW, N) {
   in x f32[B, C, H, W]
   in w f32[3, 3, C, N] panels 0
@@ -348,6 +382,145 @@ TEST(TileVm, attention_carries_its_softmax) {
     std::string changed = text;
     changed.replace(place, steps.size(), other);
     expect_same(changed.c_str(), {{2, 13, 7}, {2, 21, 7}, {2, 21, 7}, {13, 21}, {2, 13, 7}});
+  }
+}
+
+// Few keys need no loop. Tiles of a head read the same packed keys and values; those of the next
+// head read others, though they lie where a tile of the last one may end.
+TEST(TileVm, attention_of_few_keys_packs_them_once_for_each_head) {
+  const char* text = R"(kernel attention(H, G, Q, T, D) {
+    in q f32[H, G, Q, D]
+    in k f32[H, T, D]
+    in v f32[H, T, D]
+    out y f32[H, G, Q, D]
+    parallel h : H each
+    parallel g : G each
+    parallel i : Q
+    span d : D
+    span e : D
+    span t : T
+    %0 = load q[h, g, i, d]
+    %1 = load k[h, t, d]
+    %2 = constant f32 0
+    %3 = dot %2, %0, %1 over d
+    %4 = iota t
+    %5 = iota i
+    %6 = le %4, %5
+    %7 = constant f32 -inf
+    %8 = select %6, %3, %7
+    %9 = reduce max %8 over t
+    %10 = sub %8, %9
+    %11 = exp %10
+    %12 = reduce sum %11 over t lanes
+    %13 = load v[h, t, e]
+    %14 = dot %2, %11, %13 over t
+    %15 = recip %12
+    %16 = mul %14, %15
+    store y[h, g, i, e], %16
+  })";
+  for (int64_t keys : {1, 16, 70, 200})
+    expect_same(text, {{3, 2, 45, 20}, {3, keys, 20}, {3, keys, 20}, {3, 2, 45, 20}});
+  // Keys and values whose rows lie apart.
+  expect_same(text, {{2, 2, 30, 8}, {2, 37, 8}, {2, 37, 8}, {2, 2, 30, 8}},
+              {{0, 2, 1, 3}, {1, 0, 2}, {0, 2, 1}, {2, 0, 1, 3}});
+}
+
+// 2^31 keys that lie in one place: what a tile keeps of them has a limit, and so have the panels
+// that stay packed.
+TEST(TileVm, a_plan_for_more_keys_than_memory_is_refused_unless_they_come_in_steps) {
+  for (bool at_once : {true, false}) {
+    std::string text = R"(kernel attention(T) {
+      in q f32[4, 16]
+      in k f32[T, 16]
+      out y f32[4]
+      parallel i : 4
+      span d : 16
+      AXIS
+      %0 = constant f32 0
+      %1 = constant f32 0 over i
+      BEGIN
+      %3 = load q[i, d]
+      %4 = load k[t, d]
+      %5 = dot %0, %3, %4 over d
+      %6 = reduce max %5 over t
+      %7 = max %2, %6
+      END
+      store y[i], %8
+    })";
+    auto replace = [&](std::string from, std::string to) {
+      text.replace(text.find(from), from.size(), to);
+    };
+    replace("AXIS", at_once ? "span t : T" : "serial t : T block 64");
+    replace("BEGIN", at_once ? "%2 = neg %1" : "%2 = serial t (%1) {");
+    replace("END", at_once ? "%8 = neg %7" : "%8 = yield t (%7) }");
+    Result<Kernel> kernel = parse_kernel(text);
+    ASSERT_TRUE(kernel.ok()) << kernel.error().text;
+    std::vector<float> q(64), k(16), y(4);
+    std::vector<BufferView> views = {{q.data(), {4, 16}, {16, 1}, 256},
+                                     {k.data(), {INT32_MAX, 16}, {0, 1}, 64},
+                                     {y.data(), {4}, {1}, 16}};
+    Result<Plan> plan = Plan::make(*kernel, views, kernels_for(Isa::plain), 2);
+    if (at_once) {
+      ASSERT_FALSE(plan.ok());
+      EXPECT_EQ(plan.error().code, Code::too_large) << plan.error().text;
+    } else {
+      ASSERT_TRUE(plan.ok()) << plan.error().text;
+      EXPECT_LT(plan->scratch_bytes(), uint64_t(1) << 20);
+    }
+  }
+}
+
+// Sums of e^(x - center), with what else is made of the powers, the difference, or neither.
+TEST(TileVm, powers_and_their_sums_are_one_pass_where_nothing_else_wants_the_difference) {
+  const char* text = R"(kernel powers(M, K) {
+    in x f32[M, K]
+    in c f32[M]
+    out y f32[M, K]
+    out s f32[M]
+    out u f32[M]
+    out z f32[M, K]
+    parallel m : M
+    span k : K
+    %0 = load x[m, k]
+    %1 = load c[m]
+    %2 = sub %0, %1
+    %3 = exp %2
+    %4 = reduce sum %3 over k lanes
+    %5 = recip %4
+    %6 = mul %3, %5
+    store y[m, k], %6
+    store s[m], %4
+    %7 = neg %0
+    %8 = constant f32 0.5
+    %9 = sub %7, %8
+    %10 = exp %9
+    %11 = reduce sum %10 over k lanes
+    store u[m], %11
+    %12 = mul %0, %0
+    %13 = sub %12, %1
+    %14 = exp %13
+    %15 = reduce sum %14 over k lanes
+    %16 = mul %13, %15
+    store z[m, k], %16
+  })";
+  for (int64_t k : {1, 15, 16, 83})
+    expect_same(text, {{35, k}, {35}, {35, k}, {35}, {35}, {35, k}});
+}
+
+TEST(TileVm, comparisons_of_indices) {
+  for (const char* function : {"eq", "ne", "lt", "le", "gt", "ge"}) {
+    std::string text = R"(kernel compare(M, N) {
+      out y b8[M, N]
+      parallel m : M
+      parallel n : N
+      %0 = iota m
+      %1 = iota n
+      %2 = )" + std::string(function) +
+                       R"( %0, %1
+      store y[m, n], %2
+    })";
+    expect_same(text.c_str(), {{9, 20}});
+    expect_same(text.c_str(), {{9, 20}}, {{1, 0}});
   }
 }
 

@@ -1,5 +1,5 @@
-// Attention in the tile language: one pass over keys and values with an online softmax, so that the
-// scores never leave the tile.
+// Attention in the tile language: one pass over keys and values, with an online softmax where they
+// are many, so that the scores never leave the tile.
 #include <algorithm>
 #include <cmath>
 
@@ -16,12 +16,7 @@ using Value = std::optional<tile::ValueId>;
 
 // Keys that one step takes. Part of the kernel: it decides where the softmax is rescaled. Scores of
 // so many keys stay in the second cache, and up to that no step is left with a few.
-AxisId keys_axis(TileLowering& l, SymInt keys) {
-  constexpr int64_t kAtOnce = 256, kMany = 128;
-  if (!keys.is_known()) return l.build.serial(l.extent(keys), kMany, kAtOnce);
-  int64_t step = keys.value <= kAtOnce ? std::max<int64_t>(keys.value, 1) : kMany;
-  return l.build.serial(tile::known(keys.value), step);
-}
+constexpr int64_t kKeysAtOnce = 256, kKeysOfMany = 128;
 
 // How many heads of queries share one of keys and values; 1 when each has its own.
 int64_t queries_per_key(const TileLowering& l, const Node& node) {
@@ -30,6 +25,17 @@ int64_t queries_per_key(const TileLowering& l, const Node& node) {
   int64_t of_queries = l.number(l.shape(node.results[0], heads)),
           of_keys = l.number(l.shape(*tensor_argument(node, 1), heads));
   return of_keys > 0 && of_queries % of_keys == 0 ? of_queries / of_keys : 1;
+}
+
+// True for a constant that masks no key: all true, or nothing added.
+bool masks_nothing(const TileLowering& l, ValueId mask) {
+  if (!l.constant_index(mask)) return false;
+  Bytes bytes = l.constant_bytes(mask);
+  DType dtype = l.type(mask).dtype;
+  if (bytes.size() == 0 || (dtype != DType::b8 && dtype != DType::f32)) return false;
+  bool is_true = dtype == DType::b8;
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [&](uint8_t byte) { return (byte != 0) == is_true; });
 }
 
 std::optional<TileIndex> attention_axes(TileLowering& l, const Node& node) {
@@ -61,6 +67,7 @@ Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
                 v = *tensor_argument(node, 2), *mask = tensor_argument(node, 3);
   auto dropout = number_argument(node, 4), causal = number_argument(node, 5);
   if (!dropout || *dropout != 0 || !causal || (mask && *causal != 0)) return std::nullopt;
+  if (mask && masks_nothing(l, *mask)) mask = nullptr;
   size_t batch = at.size() - 2;
   int rank = l.rank(q);
   int64_t width = l.size(q, rank - 1);
@@ -91,16 +98,21 @@ Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
   std::vector<AxisId> rows_and_column = rows;
   rows_and_column.push_back(column);
   AxisId inner = b.span(tile::known(width));
-  AxisId key = keys_axis(l, keys);
+  // A few keys need no loop; what one step of it gives is the same.
+  bool at_once = keys.is_known() && keys.value <= kKeysAtOnce;
+  AxisId key = at_once ? b.span(tile::known(keys.value))
+                       : b.serial(l.extent(keys), kKeysOfMany, keys.is_known() ? 0 : kKeysAtOnce);
 
   TileIndex from_q = at;
   from_q.back() = tile::along(inner);
   Value loaded = l.at(q, from_q);
   if (!loaded) return std::nullopt;
-  tile::ValueId query = b.mul(*loaded, b.constant(scale));
-  auto carried =
-      b.begin_loop(key, {b.constant(-INFINITY, DType::f32, rows), b.constant(0, DType::f32, rows),
-                         b.constant(0, DType::f32, rows_and_column)});
+  tile::ValueId query = scale == 1 ? *loaded : b.mul(*loaded, b.constant(scale));
+  std::vector<tile::ValueId> carried;
+  if (!at_once)
+    carried =
+        b.begin_loop(key, {b.constant(-INFINITY, DType::f32, rows), b.constant(0, DType::f32, rows),
+                           b.constant(0, DType::f32, rows_and_column)});
   TileIndex from_k = outer, from_v = outer, from_mask(at.begin(), at.end() - 1);
   from_k.push_back(tile::along(key));
   from_v = from_k;
@@ -127,18 +139,26 @@ Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
     score = b.select(b.binary(Binary::le, b.iota(key), b.constant(0, DType::i64)), score,
                      b.constant(-INFINITY));
 
-  tile::ValueId highest = b.binary(Binary::max, carried[0], b.reduce(Reduce::max, score, {key}));
+  tile::ValueId highest = b.reduce(Reduce::max, score, {key});
+  if (!at_once) highest = b.binary(Binary::max, carried[0], highest);
   // A row that is masked so far has no highest score; 0 in its place keeps exp(-inf - 0) = 0.
   tile::ValueId none = b.binary(Binary::eq, highest, b.constant(-INFINITY));
   tile::ValueId pivot = b.select(none, b.constant(0), highest);
   tile::ValueId power = b.unary(Unary::exp, b.sub(score, pivot));
-  tile::ValueId rescale = b.unary(Unary::exp, b.sub(carried[0], pivot));
-  tile::ValueId sum = b.fma(carried[1], rescale, b.reduce(Reduce::sum, power, {key}, true));
-  tile::ValueId total = b.dot(b.mul(carried[2], rescale), power, *value_tile, {key});
-  auto result = b.end_loop(key, {highest, sum, total});
+  tile::ValueId sum = b.reduce(Reduce::sum, power, {key}, true), total;
+  if (at_once) {
+    total = b.dot(b.constant(0), power, *value_tile, {key});
+  } else {
+    tile::ValueId rescale = b.unary(Unary::exp, b.sub(carried[0], pivot));
+    sum = b.fma(carried[1], rescale, sum);
+    total = b.dot(b.mul(carried[2], rescale), power, *value_tile, {key});
+    auto result = b.end_loop(key, {highest, sum, total});
+    sum = result[1];
+    total = result[2];
+  }
   // All masked: torch's answer is 0.
-  tile::ValueId empty = b.binary(Binary::eq, result[1], b.constant(0));
-  return b.select(empty, b.constant(0), b.mul(result[2], b.unary(Unary::recip, result[1])));
+  tile::ValueId empty = b.binary(Binary::eq, sum, b.constant(0));
+  return b.mul(total, b.select(empty, b.constant(0), b.unary(Unary::recip, sum)));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "ops/conv/winograd.h"
 #include "ops/own_kernel.h"
 #include "ops/tile.h"
+#include "ops/traits.h"
 #include "plan/plan.h"
 #include "targets/cpu/pack.h"
 #include "targets/cpu/view.h"
@@ -965,7 +966,20 @@ class Lowering : public Places {
       whole.sizes = sizes_of(graph_, value);
       return places_[value] = whole;
     }
-    return places_[value] = own_place(value, channels_last_[size_t(value)], exact);
+    places_[value] = own_place(value, channels_last_[size_t(value)], exact);
+    if (!channels_last_[size_t(value)]) lie_as_permuted(value, places_[value]);
+    return places_[value];
+  }
+  // What is only read in another order of dimensions lies in that order, so that what follows, like
+  // heads that become columns again, is a view; unless its rows would lie apart.
+  void lie_as_permuted(ValueId value, ElementView& place) const {
+    const Node* user = user_[size_t(value)];
+    if (!user || uses_[size_t(value)] != 1 || is_output_[size_t(value)] || !is_view(graph_, *user))
+      return;
+    std::vector<int64_t> order = permutation_of(user->op, user->arguments, int(place.sizes.size()));
+    if (order.empty() || order.back() + 1 != int64_t(order.size())) return;
+    std::vector<SymInt> strides = contiguous_strides(symbols_, sizes_of(graph_, user->results[0]));
+    for (size_t d = 0; d < order.size(); d++) place.strides[size_t(order[d])] = strides[d];
   }
   // 16-bit floats are kept in f32 unless the model says that they are rounded.
   ElementView own_place(ValueId value, bool channels_last, bool exact) {

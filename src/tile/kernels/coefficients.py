@@ -43,8 +43,9 @@ def fit_f32(function, weight, low, high, degree):
     return coefficients, error
 
 
-def show(name, function, weight, low, high, degree):
+def show(name, function, weight, low, high, degree, adjust=lambda coefficients: None):
     coefficients, error = fit_f32(function, weight, low, high, degree)
+    adjust(coefficients)
     print(f"// {mp.nstr(low, 4)} .. {mp.nstr(high, 4)}: weighted error 2^{mp.nstr(mp.log(error, 2), 4)}")
     print(f"constexpr float {name}[] = {{{', '.join(float(c).hex() + 'f' for c in coefficients)}}};")
 
@@ -61,6 +62,26 @@ erf_low = lambda x: mp.erf(x) / x - 1
 show("kErf", z(erf_low), lambda s: mp.mpf(1), 0, mp.mpf("0.95") ** 2, 6)
 log_erfc = lambda x: mp.log(mp.erfc(x))
 show("kErfc", log_erfc, lambda x: mp.erfc(x), mp.mpf("0.93"), 4, 8)
+# The normal distribution less a half, over x, of t = 2 (x / end)^2 - 1.
+end = mp.mpf("5.5")
+normal = lambda x: mp.erf(x / mp.sqrt(2)) / 2 / x
+of_t = lambda g: lambda t: g(end * mp.sqrt((t + 1) / 2))
+
+
+def reach_one(coefficients):
+    """Raises the highest one, which matters at the end only, until the distribution is 1 there."""
+    fma = lambda a, b, c: f32(a * b + c)
+    t = fma(end**2, f32(2 / end**2), -1)
+    while True:
+        sum = coefficients[-1]
+        for c in coefficients[-2::-1]:
+            sum = fma(sum, t, c)
+        if fma(-end, sum, mp.mpf("0.5")) <= 0:
+            return
+        coefficients[-1] = f32(coefficients[-1] + mp.mpf(2) ** -31)
+
+
+show("kGelu", of_t(normal), of_t(lambda x: x + mp.mpf("0.02")), -1, 1, 15, reach_one)
 quarter = mp.pi / 4 * mp.mpf("1.001")
 sin_rest = lambda x: (mp.sin(x) / x - 1) / x**2
 cos_rest = lambda x: (mp.cos(x) - 1 + x**2 / 2) / x**4

@@ -64,6 +64,8 @@ void dot_f32(const DotF32& d) {
   const float* const* rows = d.rows;
   const T* b = (const T*)d.b;
   const int64_t length = d.length, panel_stride = d.panel_stride;
+  const char* next = (const char*)(d.next ? d.next : d.b);
+  const int64_t next_step = d.next ? d.next_step : 0;
   for (int64_t s = 0; s < d.segments; s++) {
     const float* a[R];
 #pragma GCC unroll 16
@@ -74,6 +76,8 @@ void dot_f32(const DotF32& d) {
     for (int p = 0; p < P; p++) panel[p] = b + p * panel_stride;
     b += length * kPanel;
     for (int64_t k = 0; k < length; k++) {
+      if constexpr (R > 1) __builtin_prefetch(next, 0, 2);
+      next += next_step;
       F row[V];
 #pragma GCC unroll 64
       for (int v = 0; v < V; v++)
@@ -97,17 +101,22 @@ void dot_f32(const DotF32& d) {
         acc[r][v] = Simd::add(acc[r][v], x);
       }
   }
-  const F lo = Simd::set(d.lo), hi = Simd::set(d.hi);
+  if (d.lo > -__builtin_inff() || d.hi < __builtin_inff()) {
+    const F lo = Simd::set(d.lo), hi = Simd::set(d.hi);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 64
+      for (int v = 0; v < V; v++) acc[r][v] = Simd::at_most(Simd::at_least(acc[r][v], lo), hi);
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 64
     for (int v = 0; v < V; v++) {
-      F x = Simd::at_most(Simd::at_least(acc[r][v], lo), hi);
       float* to = d.c + r * d.c_stride + v * W;
       if (whole)
-        Simd::store(to, x);
+        Simd::store(to, acc[r][v]);
       else
-        Simd::store_n(to, x, lanes_of(v, d.columns));
+        Simd::store_n(to, acc[r][v], lanes_of(v, d.columns));
     }
 }
 

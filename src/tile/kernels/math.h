@@ -28,6 +28,10 @@ constexpr float kErf[] = {0x1.06eba8p-3f, -0x1.812742p-2f,  0x1.ce2dep-4f,  -0x1
 constexpr float kErfc[] = {0x1.6cb7ep-13f,  -0x1.21275ep+0f,  -0x1.4449b8p-1f,
                            -0x1.bb4fcap-4f, 0x1.9ab8f8p-6f,   -0x1.0f4abap-8f,
                            0x1.bb68e2p-12f, -0x1.3aa2fep-16f, -0x1.abecf2p-23f};
+constexpr float kGelu[] = {0x1.07463cp-3f,  -0x1.06d994p-4f,  0x1.871116p-5f,  -0x1.3dca0cp-5f,
+                           0x1.06b84p-5f,   -0x1.aacddcp-6f,  0x1.4da3d2p-6f,  -0x1.eb2fbap-7f,
+                           0x1.4f43d2p-7f,  -0x1.c08afp-8f,   0x1.2e706ep-8f,  -0x1.3890acp-9f,
+                           0x1.7cb254p-11f, -0x1.22052ep-11f, 0x1.4a166cp-11f, -0x1.e198fep-13f};
 constexpr float kSin[] = {-0x1.555556p-3f, 0x1.111166p-7f, -0x1.a04a76p-13f, 0x1.7864f8p-19f};
 constexpr float kCos[] = {0x1.555556p-5f, -0x1.6c1754p-10f, 0x1.a067fp-16f, -0x1.33be1p-22f};
 constexpr float kLn2[] = {0x1.62e43p-1f, -0x1.05c61p-29f, -0x1.950d88p-54f};
@@ -35,12 +39,16 @@ constexpr float kHalfPi[] = {0x1.921fb6p+0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f}
 
 constexpr float kInfinity = __builtin_inff();
 
-// c[0] + c[1] x + ..., by Horner's rule.
+// c[0] + c[1] x + ...: two terms at once, then Horner's rule over x^2, which waits half as often.
 template <int kCount>
 SCONCE_INLINE F polynomial(F x, const float (&c)[kCount]) {
-  F sum = Simd::set(c[kCount - 1]);
+  constexpr int kTop = (kCount - 1) / 2 * 2;
+  auto pair = [&](int i) SCONCE_LAMBDA {
+    return i + 1 < kCount ? Simd::fma(Simd::set(c[i + 1]), x, Simd::set(c[i])) : Simd::set(c[i]);
+  };
+  F square = Simd::mul(x, x), sum = pair(kTop);
 #pragma GCC unroll 16
-  for (int i = kCount - 2; i >= 0; i--) sum = Simd::fma(sum, x, Simd::set(c[i]));
+  for (int i = kTop - 2; i >= 0; i -= 2) sum = Simd::fma(sum, square, pair(i));
   return sum;
 }
 
@@ -56,29 +64,37 @@ SCONCE_INLINE F power_of_2(I n) {
 }
 
 // x = n ln 2 + r with |r| <= ln 2 / 2, for |x| up to 200.
-SCONCE_INLINE F reduce_exp(F x, I* n) {
-  F whole = Simd::rint(Simd::mul(x, Simd::set(0x1.715476p0f)));
-  *n = Simd::to_i(whole);
-  return Simd::fnma(whole, Simd::set(kLn2[1]), Simd::fnma(whole, Simd::set(kLn2[0]), x));
+SCONCE_INLINE F reduce_exp(F x, F* n) {
+  *n = Simd::rint(Simd::mul(x, Simd::set(0x1.715476p0f)));
+  return Simd::fnma(*n, Simd::set(kLn2[1]), Simd::fnma(*n, Simd::set(kLn2[0]), x));
 }
 // e^r - 1.
 SCONCE_INLINE F expm1_reduced(F r) { return Simd::fma(Simd::mul(r, r), polynomial(r, kExp), r); }
 
+// y 2^n rounded once, for y near 1 and whole -252 <= n <= 254; by an instruction where there is
+// one.
+template <class S>
+SCONCE_INLINE F scaled(F y, F n) {
+  if constexpr (requires(F x) { S::scale(x, x); }) {
+    return S::scale(y, n);
+  } else {
+    // In two steps: 2^n may be out of range where the result is not.
+    I whole = S::to_i(n), half = S::template sar<1>(whole);
+    return S::mul(S::mul(y, power_of_2(half)), power_of_2(S::isub(whole, half)));
+  }
+}
+
 SCONCE_INLINE F exp(F x) {
   // Beyond these the result is infinity or zero; NaN passes.
   x = Simd::at_most(Simd::at_least(x, Simd::set(-104)), Simd::set(89));
-  I n;
-  F r = reduce_exp(x, &n);
-  F y = Simd::add(expm1_reduced(r), Simd::set(1));
-  // In two steps: 2^n may be out of range where the result is not, and is rounded once.
-  I half = Simd::template sar<1>(n);
-  return Simd::mul(Simd::mul(y, power_of_2(half)), power_of_2(Simd::isub(n, half)));
+  F n, r = reduce_exp(x, &n);
+  return scaled<Simd>(Simd::add(expm1_reduced(r), Simd::set(1)), n);
 }
 
 SCONCE_INLINE F expm1(F x) {
   F y = Simd::at_most(Simd::at_least(x, Simd::set(-40)), Simd::set(89));
-  I n;
-  F r = reduce_exp(y, &n);
+  F whole, r = reduce_exp(y, &whole);
+  I n = Simd::to_i(whole);
   F half = power_of_2(Simd::isub(n, Simd::seti(1)));  // of 2^n, which may be out of range
   y = Simd::fma(half, expm1_reduced(r), Simd::sub(half, Simd::set(0.5f)));
   y = Simd::add(y, y);
@@ -204,9 +220,14 @@ SCONCE_INLINE F sigmoid(F x) {
   return Simd::select(Simd::isnan(x), x, Simd::div(top, Simd::add(e, Simd::set(1))));
 }
 SCONCE_INLINE F silu(F x) { return Simd::mul(x, sigmoid(x)); }
+// x times the normal distribution, which is 0 or 1 beyond kEnd: the polynomial is that less a half,
+// over x, of x^2 put on -1 .. 1.
 SCONCE_INLINE F gelu(F x) {
-  F y = erf(Simd::mul(x, Simd::set(0.70710678118654752f)));
-  return Simd::mul(Simd::mul(Simd::set(0.5f), x), Simd::add(y, Simd::set(1)));
+  constexpr float kEnd = 5.5f;
+  F z = Simd::at_most(Simd::at_least(x, Simd::set(-kEnd)), Simd::set(kEnd));
+  F t = Simd::fma(Simd::mul(z, z), Simd::set(2 / (kEnd * kEnd)), Simd::set(-1));
+  F y = Simd::fma(z, polynomial(t, kGelu), Simd::set(0.5f));
+  return Simd::mul(x, Simd::at_most(Simd::at_least(y, Simd::set(0)), Simd::set(1)));
 }
 SCONCE_INLINE F gelu_tanh(F x) {
   F cube = Simd::mul(Simd::mul(x, x), x);

@@ -120,6 +120,24 @@ TEST(Math, every_set_gives_the_bits_of_plain) {
   }
 }
 
+TEST(Math, gelu_is_within_its_bound_and_exact_far_out) {
+  auto x = floats(1009);
+  for (float v = -6; v < 6; v += 1e-4f) x.push_back(v);
+  auto y = run(kernels_for(best_isa()), UnaryKernel::gelu, x);
+  for (size_t i = 0; i < x.size(); i++) {
+    if (std::isnan(x[i]) || x[i] == -INFINITY) {
+      ASSERT_TRUE(std::isnan(y[i])) << x[i];
+    } else if (x[i] >= 5.5f) {
+      ASSERT_EQ(y[i], x[i]);
+    } else if (x[i] <= -5.5f) {
+      ASSERT_EQ(y[i], 0) << x[i];
+    } else {
+      double exact = 0.5 * double(x[i]) * std::erfc(-double(x[i]) * M_SQRT1_2);
+      ASSERT_LE(std::fabs(y[i] - exact), 0x1p-22 * std::fabs(double(x[i])) + 0x1p-149) << x[i];
+    }
+  }
+}
+
 TEST(Math, composite_activations_are_close_where_torch_is) {
   const auto x = floats(19997);
   const struct {

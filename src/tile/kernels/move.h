@@ -2,26 +2,17 @@
 #pragma once
 
 #include "tile/kernels/table.h"
+#include "tile/kernels/transpose.h"
 
 namespace sconce::tile {
 namespace {
 
-// A tile of W x W floats, by log2(W) rounds of interleaving row i with row i + W / 2.
 SCONCE_INLINE void transpose_tile(const float* x, int64_t x_row, float* out, int64_t out_row) {
   constexpr int W = Simd::kLanes;
-  Simd::F rows[W], mixed[W];
+  Simd::F rows[W];
 #pragma GCC unroll 16
   for (int i = 0; i < W; i++) rows[i] = Simd::load(x + i * x_row);
-#pragma GCC unroll 4
-  for (int round = 1; round < W; round *= 2) {
-#pragma GCC unroll 8
-    for (int i = 0; i < W / 2; i++) {
-      mixed[2 * i] = Simd::interleave_low(rows[i], rows[i + W / 2]);
-      mixed[2 * i + 1] = Simd::interleave_high(rows[i], rows[i + W / 2]);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < W; i++) rows[i] = mixed[i];
-  }
+  transpose_vectors(rows);
 #pragma GCC unroll 16
   for (int i = 0; i < W; i++) Simd::store(out + i * out_row, rows[i]);
 }

@@ -75,6 +75,7 @@ struct Simd : VectorOps<16> {
   static SCONCE_INLINE I to_i(F a) { return (I)_mm512_cvtps_epi32((__m512)a); }
   static SCONCE_INLINE I trunc_i(F a) { return (I)_mm512_cvttps_epi32((__m512)a); }
   static SCONCE_INLINE F to_f(I a) { return (F)_mm512_cvtepi32_ps((__m512i)a); }
+  static SCONCE_INLINE F scale(F a, F n) { return (F)_mm512_scalef_ps((__m512)a, (__m512)n); }
   static SCONCE_INLINE F rint(F a) { return (F)_mm512_roundscale_ps((__m512)a, 8); }
   static SCONCE_INLINE F floor(F a) { return (F)_mm512_roundscale_ps((__m512)a, 9); }
   static SCONCE_INLINE F ceil(F a) { return (F)_mm512_roundscale_ps((__m512)a, 10); }

@@ -49,6 +49,10 @@ struct DotF32 {
   const float* residual;  // R rows of `columns` floats, or null; may be c
   int64_t residual_stride;
   float lo, hi;  // -infinity, infinity: no clamp
+  // Bytes that another call reads, in the second cache then: kernels of several rows ask for those
+  // at `next` at each step, and move on. Null: nothing is asked for.
+  const void* next = nullptr;
+  int64_t next_step = 0;
 };
 using DotF32Kernel = void (*)(const DotF32&);
 
@@ -136,7 +140,8 @@ struct ClampBlock {  // x = lo > x ? lo : x, x = hi < x ? hi : x
 
 // X(name, what it is). Within 2 ulp of the exact value, denormals and special values included:
 // sqrt, recip, exp, expm1, log, log1p, tanh, erf, sin, cos, sigmoid, pow (measured:
-// docs/kernels.md). The others are exact, or are what is written here, each operation rounded.
+// docs/kernels.md). gelu: within 2^-22 |x|. The others are exact, or are what is written here, each
+// operation rounded.
 #define SCONCE_UNARY_KERNELS(X)                                            \
   X(neg, "-x")                                                             \
   X(abs, "|x|")                                                            \
@@ -157,7 +162,7 @@ struct ClampBlock {  // x = lo > x ? lo : x, x = hi < x ? hi : x
   X(trunc, "toward zero")                                                  \
   X(sigmoid, "1 / (1 + e^-x)")                                             \
   X(silu, "x * sigmoid(x)")                                                \
-  X(gelu, "0.5 x * (1 + erf(x * sqrt(1/2)))")                              \
+  X(gelu, "x times the normal distribution at x")                          \
   X(gelu_tanh, "0.5 x * (1 + tanh(sqrt(2/pi) * fma(0.044715, x x x, x)))") \
   X(relu, "0 > x ? 0 : x")
 

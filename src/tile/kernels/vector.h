@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tile/kernels/apply.h"
+#include "tile/kernels/transpose.h"
 
 namespace sconce::tile {
 namespace {
@@ -246,22 +247,40 @@ void reduce(const ReduceBlock& b) {
 }
 
 template <ReduceKernel kKernel>
-SCONCE_INLINE float combine_two(float a, float b) {
+SCONCE_INLINE F combine_two(F a, F b) {
   switch (kKernel) {
-    case ReduceKernel::prod: return a * b;
-    case ReduceKernel::min: return a != a ? a : b != b ? b : b < a ? b : a;
-    case ReduceKernel::max: return a != a ? a : b != b ? b : b > a ? b : a;
-    default: return a + b;
+    case ReduceKernel::prod: return Simd::mul(a, b);
+    case ReduceKernel::min: return minimum(a, b);
+    case ReduceKernel::max: return maximum(a, b);
+    default: return Simd::add(a, b);
   }
 }
 template <ReduceKernel kKernel>
 void combine(int64_t rows, const float* lanes, float* out, int64_t out_row) {
-  for (int64_t r = 0; r < rows; r++) {
-    float t[kPanel];
-    __builtin_memcpy(t, lanes + r * kPanel, sizeof t);
+  constexpr int W = Simd::kLanes;
+  // As many rows as a vector has lanes: turned round, vector j has lane j of all of them.
+  for (int64_t r = 0; r < rows; r += W) {
+    const int n = rows - r < W ? int(rows - r) : W;
+    F t[kPanel];
+#pragma GCC unroll 16
+    for (int v = 0; v < kPanel / W; v++) {
+      F* part = t + v * W;
+#pragma GCC unroll 16
+      for (int i = 0; i < W; i++)
+        part[i] = Simd::load(lanes + (r + (i < n ? i : 0)) * kPanel + v * W);
+      transpose_vectors(part);
+    }
+#pragma GCC unroll 4
     for (int half = kPanel / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
       for (int j = 0; j < half; j++) t[j] = combine_two<kKernel>(t[j], t[j + half]);
-    out[r * out_row] = t[0];
+    if (out_row == 1) {
+      put(out + r, t[0], n);
+      continue;
+    }
+    float results[W];
+    Simd::store(results, t[0]);
+    for (int i = 0; i < n; i++) out[(r + i) * out_row] = results[i];
   }
 }
 

@@ -297,6 +297,27 @@ TEST(Reduce, lanes_and_tree_are_as_stated_however_rows_are_cut) {
       }
 }
 
+TEST(Reduce, lanes_of_any_number_of_rows_are_combined_to_any_place) {
+  for (const KernelTable* table : tables())
+    for (int k = 0; k < int(ReduceKernel::count); k++)
+      for (int64_t rows : kSizes)
+        for (int64_t step : {1, 3}) {
+          auto lanes = noise(size_t(rows * 16) + 1, 31);
+          std::vector<float> got(size_t(rows * step) + 1, 99.f), want = got;
+          for (int64_t r = 0; r < rows; r++) {
+            std::vector<float> t(lanes.begin() + r * 16, lanes.begin() + (r + 1) * 16);
+            for (size_t half = 8; half; half /= 2)
+              for (size_t j = 0; j < half; j++)
+                t[j] = ReduceKernel(k) == ReduceKernel::sum_squares
+                           ? t[j] + t[j + half]
+                           : reference_lane(ReduceKernel(k), t[j], t[j + half], 0);
+            want[size_t(r * step)] = t[0];
+          }
+          table->combine[k](rows, lanes.data(), got.data(), step);
+          expect_same_bits(got, want, isa_name(table->isa));
+        }
+}
+
 TEST(Reduce, min_and_max_of_a_row_with_nan_are_nan) {
   for (const KernelTable* table : tables())
     for (ReduceKernel kernel : {ReduceKernel::min, ReduceKernel::max})

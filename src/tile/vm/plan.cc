@@ -32,6 +32,7 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
   for (size_t n = 0; n < kernel.body.size(); n++)
     if (kernel.body[n].op == Op::dot && !skipped[n]) fold_epilogue(n);
   fold_windows();
+  fold_powers();
   read_in_place();
   compute_in_place();
   fold_roundings();
@@ -89,7 +90,7 @@ Result<void> Plan::run(Span<uint8_t* const> data, uint8_t* scratch, ThreadPool& 
   } run;
   if (pool.size() > kThreadsMax)
     return error(Code::too_large, "{} threads; at most {}", pool.size(), kThreadsMax);
-  pool.parallel_for(plan.tasks, [&](int64_t task, int thread) {
+  auto run_task = [&](int64_t task, int thread) {
     uint8_t* own = scratch + uint64_t(thread) * plan.scratch;
     auto* worker = reinterpret_cast<Worker*>(own + plan.worker_offset);
     if (!run.begun[thread]) {
@@ -99,7 +100,8 @@ Result<void> Plan::run(Span<uint8_t* const> data, uint8_t* scratch, ThreadPool& 
     if (run.failed.load(std::memory_order_relaxed)) return;
     Result<void> done = worker->run_tile(task);
     if (!done.ok() && !run.failed.exchange(true)) run.failure = std::move(done);
-  });
+  };
+  pool.parallel_for(plan.tasks, run_task, plan.grain);
   return std::move(run.failure);
 }
 

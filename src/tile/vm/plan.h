@@ -46,6 +46,12 @@ struct ValuePlan {
   int32_t uses = 0, last_use = 0;
 };
 
+// What the panels of a dot were packed from, by a worker.
+struct PackedColumns {
+  const uint8_t* data = nullptr;  // null: nothing yet
+  int64_t depth = 0, columns = 0;
+};
+
 // How an exact sum of a dot becomes 8 bits, when all that follows does just that.
 struct BytesPlan {
   int32_t store = kNone;  // instruction; none: sums stay sums
@@ -116,10 +122,16 @@ struct DotPlan {
   DType panels_of = DType::f32;  // elements of the panels: f32, f16 or bf16
   bool rows_copied = false;      // the rows' operand is put into scratch in the order of the dot
   uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
+  // Columns packed here that the next tile may read again: those of each step of a serial axis, if
+  // there is one, with a PackedColumns for each.
+  AxisId packed_axis = kNone;
+  int64_t packed_steps = 0;                      // 0: packed for every tile
+  uint64_t packed_bytes = 0, packed_offset = 0;  // of a step; of the PackedColumns
   uint64_t edges_offset = kNoEdges;  // copies of short runs that are partly outside; or none
   float lo = -INFINITY, hi = INFINITY;
   int32_t residual = kNone;  // value added after the sum
-  ValueId result = kNone;    // what comes out after clamp and residual
+  int32_t function = kNone;  // Unary, of what comes out then
+  ValueId result = kNone;    // what comes out after all that
   int64_t depth_block = kDotDepth;
   BytesPlan bytes;
   WeightsPlan weights;
@@ -127,6 +139,13 @@ struct DotPlan {
   uint64_t fill_offset = 0;    // bytes: a run of what lies outside
   int8_t fill = 0;
   SlidingColumns columns;  // bytes_vector
+};
+
+// e^(x - center) whose sums along rows are made with it: of the exp; the subtraction and the sum
+// are skipped.
+struct PowersPlan {
+  ValueId x = kNone, center = kNone;
+  ValueId sums = kNone;  // or none: an exp like any other
 };
 
 // Values that are copied onto carried ones; those that would be overwritten before they are read
@@ -149,9 +168,10 @@ struct Plan::State {
   std::vector<int64_t> extent, tile;  // by axis
   std::vector<AxisId> grid;           // parallel axes
   std::vector<int64_t> grid_count;    // tiles along each
-  int64_t tasks = 0;
-  std::vector<PanelShape> panels;  // by buffer; only those of packed ones are filled
-  std::vector<AxisId> order;       // of all axes, outermost first
+  bool keeps_rows = false;            // of a dot, in scratch for what comes after it
+  int64_t tasks = 0, grain = 1;       // tiles; how many of them a thread takes at once
+  std::vector<PanelShape> panels;     // by buffer; only those of packed ones are filled
+  std::vector<AxisId> order;          // of all axes, outermost first
   std::vector<ValuePlan> values;
   std::vector<DotPlan> dots;                // by instruction; only those of dots are filled
   std::vector<RoundingPlan> roundings;      // by instruction: of casts to bytes, or without an x
@@ -161,6 +181,7 @@ struct Plan::State {
   std::vector<uint8_t> constants;           // 8 bytes each, by value
   std::vector<std::vector<AxisId>> stored;  // by instruction: axes of a store, outermost first
   std::vector<CarryPlan> carries;           // by instruction: of serial and yield
+  std::vector<PowersPlan> powers;           // by instruction: of exp
   std::vector<uint64_t> taps_offset;        // by instruction: pointers to what a window covers
   uint64_t scratch = 0, zeros_offset = 0, outside_offset = 0, worker_offset = 0;
   int64_t zeros = 0;  // floats that padded rows point to
@@ -183,6 +204,7 @@ struct Plan::State {
   bool stays_inside_along(const Instruction& load, AxisId axis) const;
   bool find_panel_axes(const std::vector<AxisId>& axes, ValueId columns, size_t* run_axes) const;
   void fold_epilogue(size_t n);
+  bool can_pack_once(const Instruction& dot, const DotPlan& plan) const;
   bool take_along(size_t n, const std::vector<int32_t>& taken);
   // plan_dot_bytes.cc
   void plan_integer_dot(size_t n);
@@ -199,6 +221,7 @@ struct Plan::State {
   bool lies_in_rows(ValueId v, const std::vector<AxisId>& depth) const;
   // plan_homes.cc
   void fold_windows();
+  void fold_powers();
   void read_in_place();
   void compute_in_place();
   void fold_roundings();

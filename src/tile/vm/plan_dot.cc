@@ -114,6 +114,14 @@ bool Plan::State::plan_rows_by_columns(size_t n, bool swapped) {
   return true;
 }
 
+// True when the columns that a dot packs here are those of a buffer that only others write: what a
+// worker packed once is then right for as long as it runs.
+bool Plan::State::can_pack_once(const Instruction& dot, const DotPlan& plan) const {
+  ValueId columns = dot.operands[plan.swapped ? 1 : 2];
+  return plan.kind == DotPlan::Kind::packed_here && values[size_t(columns)].home == Home::folded &&
+         !kernel.buffers[size_t(producer(columns).buffer)].output;
+}
+
 // True when the innermost depth axis of the rows' operand lies along memory and never leaves it.
 bool Plan::State::has_rows_in_place(const Instruction& dot, ValueId rows) const {
   AxisId inner = kNone;
@@ -167,7 +175,7 @@ bool Plan::State::plan_window(size_t n, bool swapped) {
   return true;
 }
 
-// Takes a clamp and what is added to the sums along.
+// Takes a clamp, what is added to the sums and a function of them along.
 void Plan::State::fold_epilogue(size_t n) {
   DotPlan& plan = dots[n];
   if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::bytes ||
@@ -178,13 +186,16 @@ void Plan::State::fold_epilogue(size_t n) {
     const Instruction& i = kernel.body[m];
     if (i.op == Op::constant || skipped[m]) continue;
     bool uses = std::find(i.operands.begin(), i.operands.end(), plan.result) != i.operands.end();
-    if (!uses || values[size_t(plan.result)].uses != 1 ||
+    if (!uses || values[size_t(plan.result)].uses != 1 || plan.function != kNone ||
         values[size_t(plan.result)].dtype != DType::f32)
       return;
     if (i.op == Op::unary && Unary(i.function) == Unary::relu && plan.lo == -INFINITY &&
         plan.hi == INFINITY) {
       plan.lo = 0;
       clamped = true;
+    } else if (i.op == Op::unary &&
+               (plan.kind == DotPlan::Kind::panels || plan.kind == DotPlan::Kind::packed_here)) {
+      plan.function = i.function;
     } else if (i.op == Op::binary) {
       ValueId other = i.operands[0] == plan.result ? i.operands[1] : i.operands[0];
       const ValuePlan& value = values[size_t(other)];

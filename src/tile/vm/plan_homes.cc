@@ -83,6 +83,43 @@ void Plan::State::fold_windows() {
   }
 }
 
+// e^(x - center) along rows and its sums by lanes are one pass; the difference is never made.
+void Plan::State::fold_powers() {
+  powers.assign(kernel.body.size(), {});
+  for (size_t n = 0; n < kernel.body.size(); n++) {
+    const Instruction& sum = kernel.body[n];
+    if (sum.op != Op::reduce || !sum.lanes || Reduce(sum.function) != Reduce::sum ||
+        sum.axes.size() != 1 || skipped[n])
+      continue;
+    ValueId power = sum.operands[0];
+    const std::vector<AxisId>& axes = values[size_t(power)].axes;
+    AxisId row = sum.axes[0];
+    const Instruction& exp = producer(power);
+    if (exp.op != Op::unary || Unary(exp.function) != Unary::exp || innermost(axes) != row)
+      continue;
+    ValueId difference = exp.operands[0];
+    const Instruction& sub = producer(difference);
+    if (sub.op != Op::binary || Binary(sub.function) != Binary::sub ||
+        values[size_t(difference)].uses != 1 || values[size_t(difference)].home != Home::scratch)
+      continue;
+    ValueId x = sub.operands[0], center = sub.operands[1];
+    size_t first = size_t(values[size_t(difference)].producer),
+           at = size_t(values[size_t(power)].producer);
+    bool fits = values[size_t(x)].axes == axes && values[size_t(x)].home == Home::scratch &&
+                !(axes_of(center) >> row & 1) && !skipped[first] && !skipped[at];
+    for (size_t m = first; m < n; m++)
+      fits &= kernel.body[m].op != Op::serial && kernel.body[m].op != Op::yield;
+    if (!fits) continue;
+    powers[at] = {x, center, sum.results[0]};
+    skipped[first] = skipped[n] = true;
+    values[size_t(difference)].home = Home::folded;
+    for (ValueId v : {x, center}) {
+      int32_t& last = values[size_t(v)].last_use;
+      last = std::max(last, int32_t(at));
+    }
+  }
+}
+
 // Loads that can be read where they are.
 void Plan::State::read_in_place() {
   for (const Instruction& i : kernel.body) {

@@ -2,12 +2,14 @@
 // they are not alive together, then what dots, windows and loops need beside them, and the worker.
 #include <algorithm>
 
+#include "tile/kernels/blocking.h"
 #include "tile/vm/worker.h"
 
 namespace sconce::tile {
 namespace {
 
 constexpr uint64_t kScratchMax = uint64_t(1) << 30;
+constexpr int64_t kLongRow = 64;   // elements
 constexpr int64_t kShortRun = 32;  // steps of a dot that are too few to begin anew after them
 
 class Placement {
@@ -69,15 +71,22 @@ class Placement {
     for (size_t n = 0; n < kernel_.body.size(); n++) {
       const Instruction& i = kernel_.body[n];
       if (s_.skipped[n] || i.op == Op::yield) continue;
-      for (ValueId v : i.results) {
-        ValuePlan& value = plan_of(i.op == Op::dot ? s_.dots[n].result : v);
-        if (value.home != Home::scratch) continue;
-        TRY_VOID(choose_strides(value));
-        if (place_over_operand(n, value)) continue;
-        value.offset = take(uint64_t(value.count) * computed_bytes(value.held), int32_t(n),
-                            needed_until(n, v, value));
-      }
+      for (ValueId v : i.results)
+        TRY_VOID(place_value(n, v, i.op == Op::dot ? s_.dots[n].result : v));
+      if (s_.powers[n].sums != kNone)
+        TRY_VOID(place_value(n, s_.powers[n].sums, s_.powers[n].sums));
     }
+    return {};
+  }
+
+  // `made`: what comes out of the instruction in place of its result v.
+  Result<void> place_value(size_t n, ValueId v, ValueId made) {
+    ValuePlan& value = plan_of(made);
+    if (value.home != Home::scratch) return {};
+    TRY_VOID(choose_strides(value));
+    if (place_over_operand(n, value)) return {};
+    value.offset = take(uint64_t(value.count) * computed_bytes(value.held), int32_t(n),
+                        needed_until(n, v, value));
     return {};
   }
 
@@ -85,8 +94,12 @@ class Placement {
     int64_t count = 1;
     for (size_t d = value.axes.size(); d-- > 0;) {
       value.stride[value.axes[d]] = count;
-      if (__builtin_mul_overflow(count, length_max(value.axes[d]), &count) ||
-          uint64_t(count) > kScratchMax / 8)
+      int64_t length = length_max(value.axes[d]);
+      // Long rows begin at lines of the cache.
+      if (s_.keeps_rows && d > 0 && count == 1 && length >= kLongRow &&
+          uint64_t(length) < kScratchMax && value.dtype == DType::f32)
+        length = int64_t(round_up(uint64_t(length) * 4) / 4);
+      if (__builtin_mul_overflow(count, length, &count) || uint64_t(count) > kScratchMax / 8)
         return error(Code::too_large, "kernel {}: a value of a tile needs more than {} bytes",
                      kernel_.name, kScratchMax);
     }
@@ -98,7 +111,8 @@ class Placement {
   bool place_over_operand(size_t n, ValuePlan& value) {
     const Instruction& i = kernel_.body[n];
     if (i.op != Op::unary && i.op != Op::binary && i.op != Op::fma) return false;
-    for (ValueId x : i.operands) {
+    const PowersPlan& powers = s_.powers[n];
+    for (ValueId x : powers.sums == kNone ? i.operands : std::vector<ValueId>{powers.x}) {
       const ValuePlan& operand = plan_of(x);
       Op made_by = kernel_.body[size_t(operand.producer)].op;
       bool is_carried = made_by == Op::serial || made_by == Op::yield;
@@ -172,11 +186,33 @@ class Placement {
       int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
       if (uint64_t(panels) > kScratchMax / 64 / uint64_t(std::max<int64_t>(depth, 1)))
         return too_deep();
-      plan.panels_offset = take_last(uint64_t(panels * depth * kPanelColumns) * 4);
+      plan.packed_bytes = round_up(uint64_t(panels * depth * kPanelColumns) * 4);
+      plan.packed_steps = steps_packed_once(n);
+      uint64_t steps = uint64_t(std::max<int64_t>(plan.packed_steps, 1));
+      plan.panels_offset = take_last(steps * plan.packed_bytes);
+      plan.packed_offset = take_last(steps * sizeof(PackedColumns));
     }
     plan.pointers_offset =
         take_last(uint64_t(rows) * (uint64_t(std::max<int64_t>(segments, 1)) + 2) * 8);
     return {};
+  }
+
+  // How many steps of the columns of a dot stay packed; 0 when they are packed for every tile.
+  int64_t steps_packed_once(size_t n) {
+    constexpr uint64_t kPackedMax = 1 << 19;  // bytes, beside which tiles fit the second cache
+    DotPlan& plan = s_.dots[n];
+    if (!s_.can_pack_once(kernel_.body[n], plan)) return 0;
+    std::vector<AxisId> axes = plan.depth;
+    axes.push_back(plan.column);
+    for (AxisId a : axes) {
+      if (kernel_.axes[size_t(a)].kind != AxisKind::serial) continue;
+      if (plan.packed_axis != kNone) return 0;
+      plan.packed_axis = a;
+    }
+    if (plan.packed_axis == kNone) return 1;
+    const Axis& axis = kernel_.axes[size_t(plan.packed_axis)];
+    int64_t steps = std::max<int64_t>(pieces(s_.extent[size_t(plan.packed_axis)], axis.block), 1);
+    return uint64_t(steps) > kPackedMax / std::max<uint64_t>(plan.packed_bytes, 1) ? 0 : steps;
   }
 
   // What windows need: pointers for a row of pixels, a row of what lies outside the buffer.

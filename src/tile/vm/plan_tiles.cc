@@ -12,6 +12,8 @@ constexpr int64_t kPlainTile = 4096;      // elements of a tile where nothing el
 constexpr int64_t kWindowBytes = 131072;  // where a window slides over a buffer and nothing is kept
 constexpr int64_t kDotRows = 168;         // rows of a tile with a dot, about
 constexpr int64_t kDotColumns = 192;      // its columns
+constexpr int64_t kKeptRow = 8192;        // elements of rows that are kept from one dot to the next
+constexpr int64_t kKeptRows = 24;         // the fewest rows of these
 constexpr int64_t kOwnColumns = 2048, kOwnWeights = 256 * 1024;  // where rows become bytes first
 
 class Tiling {
@@ -34,6 +36,12 @@ class Tiling {
       tile = (tile + 1) / 2;
       if (main_ && widest == main_->column) tile = (tile + 47) / 48 * 48;
       TRY_VOID(make_grid());
+    }
+    // Tiles that read the same packed columns are for one thread, where there are enough others.
+    if (s_.keeps_rows && !s_.grid.empty()) {
+      int64_t along = s_.grid_count.back();
+      if (is_cut(s_.grid.back()) && s_.tasks / std::max<int64_t>(along, 1) >= 4 * threads)
+        s_.grain = along;
     }
     return {};
   }
@@ -85,6 +93,10 @@ class Tiling {
   // How many indices of all axes but the main dot's columns a tile may have. A shallow dot takes
   // more rows, for what a tile costs.
   int64_t elements_of_tile() const {
+    if (int64_t kept = kept_by_row(); kept > 0) {
+      s_.keeps_rows = true;
+      return std::clamp<int64_t>(kKeptRow / kept, kKeptRows, kDotRows);
+    }
     if (main_) {
       const int64_t deep = main_->kind == DotPlan::Kind::bytes && is_one_run() ? 1024 : 256;
       return kDotRows * std::clamp<int64_t>(deep / std::max<int64_t>(depth_, 1), 1, deep / 64);
@@ -97,6 +109,27 @@ class Tiling {
   bool is_one_run() const {
     return std::count_if(main_->depth.begin(), main_->depth.end(),
                          [&](AxisId a) { return s_.extent[size_t(a)] > 1; }) <= 1;
+  }
+
+  // Where all columns of the main dot are in each tile, and packed once: elements of a row of the
+  // widest value with memory of its own. 0 elsewhere.
+  int64_t kept_by_row() const {
+    if (!main_ || main_->column == kNone || is_cut(main_->column) ||
+        !s_.can_pack_once(kernel_.body[size_t(main_ - s_.dots.data())], *main_))
+      return 0;
+    int64_t widest = 1;
+    for (const ValuePlan& value : s_.values) {
+      if (value.home != Home::scratch) continue;
+      int64_t row = 1;
+      for (AxisId a : value.axes) {
+        const Axis& axis = kernel_.axes[size_t(a)];
+        if (axis.kind == AxisKind::parallel) continue;
+        int64_t length = axis.kind == AxisKind::span ? s_.extent[size_t(a)] : axis.block;
+        row = std::min(row * std::clamp<int64_t>(length, 1, kKeptRow), kKeptRow);
+      }
+      widest = std::max(widest, row);
+    }
+    return widest;
   }
 
   // Spans that have memory of their own count; what a window slides over does not.

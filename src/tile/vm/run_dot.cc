@@ -9,6 +9,8 @@ namespace sconce::tile {
 namespace {
 
 constexpr int64_t kDotSegmentsMax = 64;  // that a block kernel is given at once
+constexpr int64_t kLongSums = 128;       // steps that take longer than memory
+constexpr int64_t kFarRows = 4096;       // elements from one row of a result to the next
 
 }  // namespace
 
@@ -111,14 +113,23 @@ const uint8_t* Worker::panels_of(const Instruction& load) const {
          p_.panels[size_t(load.buffer)].panel(lead, index_base(load.index.back()));
 }
 
-// The columns' operand as panels: of the file, or packed here.
+// The columns' operand as panels: of the file, or packed here, unless they are still there from the
+// tile before.
 const uint8_t* Worker::columns_of(const Instruction& dot, const DotPlan& plan) {
   ValueId v = dot.operands[plan.swapped ? 1 : 2];
   if (plan.kind == DotPlan::Kind::panels) return panels_of(p_.producer(v));
   Ref b = plan_of(v).home == Home::folded ? buffer_ref(p_.producer(v)) : ref(v);
-  uint8_t* packed = scratch_ + plan.panels_offset;
-  pack(b, plan, count_of(plan.depth), length_[plan.column], reinterpret_cast<float*>(packed));
-  return packed;
+  const int64_t depth = count_of(plan.depth), columns = length_[plan.column];
+  AxisId axis = plan.packed_axis;
+  int64_t step = plan.packed_steps < 2 ? 0 : first_[axis] / k_.axes[size_t(axis)].block;
+  uint8_t* panels = scratch_ + plan.panels_offset + uint64_t(step) * plan.packed_bytes;
+  if (plan.packed_steps > 0) {
+    PackedColumns& packed = packed_columns(plan)[step];
+    if (packed.data == b.data && packed.depth == depth && packed.columns == columns) return panels;
+    packed = {b.data, depth, columns};
+  }
+  pack(b, plan, depth, columns, reinterpret_cast<float*>(panels));
+  return panels;
 }
 
 // The rows' operand: where it is, or put in order first.
@@ -166,6 +177,7 @@ struct Worker::PanelDot {
   RowTable<float> rows;
   const uint8_t* panels = nullptr;
   int64_t panel_stride = 0, columns = 0;
+  int64_t panels_left = 0;  // of the file from `panels` on; 0: packed here
   float* c = nullptr;
   const float* residual = nullptr;  // or null
   DotInit init = DotInit::zero;
@@ -178,6 +190,29 @@ struct Worker::DotPart {
   int64_t step = 0, length = 0;       // within each
   bool is_first = true, is_last = true;
 };
+
+namespace {
+
+// The weights that are wanted next, of which each call asks for a part: what comes from beyond the
+// second cache is too far away to be waited for.
+struct NextPanels {
+  const uint8_t* first = nullptr;
+  int64_t count = 0, distance = 0, bytes = 0;  // panels, and of each so many
+  int64_t calls = 1, steps = 1;                // of each call
+
+  void ask(int64_t call, DotF32* dot) const {
+    dot->next = nullptr;
+    if (count == 0 || call >= calls || calls < 2) return;
+    // A call takes one panel, or a part of it that others go on with.
+    int64_t panel = call * count / calls;
+    int64_t from = pieces(panel * calls, count), until = pieces((panel + 1) * calls, count);
+    int64_t part = bytes / (until - from);
+    dot->next = first + panel * distance + (call - from) * part;
+    dot->next_step = part / steps;
+  }
+};
+
+}  // namespace
 
 Result<void> Worker::dot_panels(const Instruction& i, const DotPlan& plan) {
   const int64_t depth = count_of(plan.depth), row_count = count_of(plan.rows);
@@ -194,6 +229,11 @@ Result<void> Worker::dot_panels(const Instruction& i, const DotPlan& plan) {
   dot.panels = panels;
   dot.panel_stride = depth * kPanelColumns;
   dot.columns = columns;
+  if (plan.kind == DotPlan::Kind::panels) {
+    const Instruction& load = p_.producer(i.operands[plan.swapped ? 1 : 2]);
+    dot.panels_left = pieces(
+        p_.shapes[size_t(load.buffer)].sizes.back() - index_base(load.index.back()), kPanelColumns);
+  }
   dot.c = floats(to);
   if (plan.residual != kNone) dot.residual = floats(added);
   dot.init = begin_sums(i, plan, &dot.bias);
@@ -240,6 +280,29 @@ void Worker::multiply(const PanelDot& dot, const DotPart& part) {
   call.init = part.is_first ? dot.init : DotInit::c;
   call.lo = part.is_last ? plan.lo : -INFINITY;
   call.hi = part.is_last ? plan.hi : INFINITY;
+  // Lines of a result whose rows lie far apart are fetched while the sums are made.
+  const bool asks_for_results = part.is_first && part.segments * part.length >= kLongSums &&
+                                table.rows > 1 &&
+                                std::abs(table.c_at(1) - table.c_at(0)) >= kFarRows;
+  // The same steps of the panels that follow; behind the last ones the next steps of the first
+  // ones, or those of the next tile.
+  auto next_panels = [&](int64_t first) {
+    int64_t step = part.segment * table.length + part.step, steps = part.segments * part.length;
+    if (first == panel_count) {
+      step = part.is_last ? 0 : step + steps;
+      if (!part.is_last) first = 0;
+    }
+    int64_t count = std::min<int64_t>(dot.tile.panels, dot.panels_left - first);
+    steps = std::min(steps, dot.panel_stride / kPanelColumns - step);
+    if (count <= 0 || steps <= 0) return NextPanels();
+    const int64_t element = int64_t(dtype_bytes(plan.panels_of));
+    return NextPanels{dot.panels + (first * dot.panel_stride + step * kPanelColumns) * element,
+                      count,
+                      dot.panel_stride * element,
+                      steps * kPanelColumns * element,
+                      pieces(table.rows, dot.tile.rows),
+                      std::max<int64_t>(part.segments * part.length, 1)};
+  };
   for (int64_t group = 0; group < groups; group++) {
     int64_t panel = piece_start(panel_count, groups, group);
     int64_t wide = piece_start(panel_count, groups, group + 1) - panel;
@@ -248,8 +311,9 @@ void Worker::multiply(const PanelDot& dot, const DotPart& part) {
         panel * dot.panel_stride + (part.segment * table.length + part.step) * kPanelColumns;
     call.b = dot.panels + first * int64_t(dtype_bytes(plan.panels_of));
     call.columns = int32_t(std::min(dot.columns - column0, wide * kPanelColumns));
+    NextPanels next = next_panels(panel + wide);
     call.bias = dot.bias ? dot.bias + column0 : nullptr;
-    for (int64_t r0 = 0, high; r0 < table.rows; r0 += high) {
+    for (int64_t r0 = 0, high, calls = 0; r0 < table.rows; r0 += high) {
       // Even blocks rather than a thin last one.
       int64_t left = table.rows - r0;
       high = pieces(left, pieces(left, dot.tile.rows));
@@ -264,7 +328,15 @@ void Worker::multiply(const PanelDot& dot, const DotPart& part) {
       call.c = dot.c + table.c_at(r0) + column0;
       call.residual =
           part.is_last && dot.residual ? dot.residual + table.added_at(r0) + column0 : nullptr;
+      next.ask(calls++, &call);
+      if (asks_for_results)
+        for (int64_t x = 0; x < high; x++)
+          for (int64_t column = 0; column < call.columns; column += kPanelColumns)
+            __builtin_prefetch(call.c + x * call.c_stride + column, 1, 2);
       dot.kernels.kernel[high - 1][wide - 1](call);
+      if (part.is_last && plan.function != kNone)  // while they are in the first cache
+        table_.unary[plan.function](
+            {high, call.columns, call.c, call.c_stride, 1, call.c, call.c_stride});
     }
   }
 }

@@ -102,6 +102,37 @@ void Worker::round_to_bytes(const Instruction& i, const RoundingPlan& plan) {
   });
 }
 
+// Comparisons of whole numbers, such as of indices: out = f(x, y).
+bool Worker::compare_indices(const Instruction& i) {
+  const ValuePlan& out = plan_of(i.results[0]);
+  auto function = Binary(i.function);
+  if (i.op != Op::binary || function < Binary::eq || function > Binary::ge) return false;
+  for (ValueId v : i.operands)
+    if (plan_of(v).held != DType::i64) return false;
+  const Ref* refs[] = {&ref(i.results[0]), &ref(i.operands[0]), &ref(i.operands[1])};
+  auto each_pair = [&](auto holds) {
+    blocks(out.axes, refs,
+           [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+             for (int64_t r = 0; r < rows; r++) {
+               uint8_t* to = refs[0]->data + o[0] + r * row[0];
+               auto* x = reinterpret_cast<const int64_t*>(refs[1]->data) + o[1] + r * row[1];
+               auto* y = reinterpret_cast<const int64_t*>(refs[2]->data) + o[2] + r * row[2];
+               for (int64_t c = 0; c < n; c++)
+                 to[c * step[0]] = holds(x[c * step[1]], y[c * step[2]]);
+             }
+           });
+  };
+  switch (function) {
+    case Binary::eq: each_pair([](int64_t x, int64_t y) { return x == y; }); break;
+    case Binary::ne: each_pair([](int64_t x, int64_t y) { return x != y; }); break;
+    case Binary::lt: each_pair([](int64_t x, int64_t y) { return x < y; }); break;
+    case Binary::le: each_pair([](int64_t x, int64_t y) { return x <= y; }); break;
+    case Binary::gt: each_pair([](int64_t x, int64_t y) { return x > y; }); break;
+    default: each_pair([](int64_t x, int64_t y) { return x >= y; });
+  }
+  return true;
+}
+
 void Worker::pointwise(const Instruction& i) {
   ValueId v = i.results[0];
   settle(v);
@@ -154,7 +185,7 @@ void Worker::pointwise(const Instruction& i) {
                             row[2], step[2], floats(*refs[3]) + o[3], row[3], step[3],
                             floats(to) + o[0], row[0]});
            });
-  } else {
+  } else if (!compare_indices(i)) {
     plain_pointwise(i);
   }
 }

@@ -12,9 +12,28 @@ namespace {
 
 constexpr ReduceKernel kKernels[] = {ReduceKernel::sum, ReduceKernel::prod, ReduceKernel::min,
                                      ReduceKernel::max};  // by Reduce
+constexpr int64_t kRowsAtOnce = 16;                       // of which a reduction keeps its lanes
+int64_t step_along(const Ref& r, AxisId a) { return a == kNone ? 0 : r.stride[a]; }
 constexpr Binary kFunctions[] = {Binary::add, Binary::mul, Binary::min, Binary::max};
 
 }  // namespace
+
+// Calls f(axes, at, along, rows) for up to kRowsAtOnce rows along the last of some axes.
+template <class F>
+void Worker::each_rows(const std::vector<AxisId>& axes, F f) {
+  AxisId along = p_.innermost(axes);
+  int64_t all = along == kNone ? 1 : length_[along];
+  Span<const AxisId> outer(axes.data(), axes.empty() ? 0 : axes.size() - 1);
+  each(outer, [&](const int64_t* outer_at) {
+    int64_t at[kAxesMax];
+    memcpy(at, outer_at, sizeof(at));
+    for (int64_t row = 0; row < all; row += kRowsAtOnce) {
+      if (along != kNone) at[along] = row;
+      f(Span<const AxisId>(axes.data(), axes.size()), static_cast<const int64_t*>(at), along,
+        std::min(kRowsAtOnce, all - row));
+    }
+  });
+}
 
 void Worker::reduce(const Instruction& i, size_t n) {
   ValueId v = i.results[0], x = i.operands[0];
@@ -89,17 +108,38 @@ bool Worker::reduce_rows(const Instruction& i) {
   if (joined > 0 && !whole && run % 16 != 0) return false;
   const ReduceKernel kernel = kKernels[i.function];
   Span<const AxisId> outer(i.axes.data(), joined);
-  float lanes[16];
-  each(out.axes, [&](const int64_t* at) {
-    for (float& lane : lanes) lane = identity_of(kernel);
-    const float* row = floats(from) + offset_at(from, out.axes, at);
+  each_rows(out.axes, [&](Span<const AxisId> axes, const int64_t* at, AxisId along, int64_t rows) {
+    float lanes[kRowsAtOnce * 16];
+    std::fill_n(lanes, rows * 16, identity_of(kernel));
+    const float* row = floats(from) + offset_at(from, axes, at);
     each(outer, [&](const int64_t* piece) {
-      table_.reduce[int(kernel)](
-          {1, run, row + offset_at(from, outer, piece), 0, nullptr, 0, nullptr, 0, lanes});
+      table_.reduce[int(kernel)]({rows, run, row + offset_at(from, outer, piece),
+                                  step_along(from, along), nullptr, 0, nullptr, 0, lanes});
     });
-    table_.combine[int(kernel)](1, lanes, floats(to) + offset_at(to, out.axes, at), 0);
+    table_.combine[int(kernel)](rows, lanes, floats(to) + offset_at(to, axes, at),
+                                step_along(to, along));
   });
   return true;
+}
+
+// e^(x - center) along rows, and its sums.
+void Worker::exp_and_sum(const Instruction& i, const PowersPlan& plan) {
+  ValueId v = i.results[0];
+  settle(v);
+  settle(plan.sums);
+  const Ref &x = ref(plan.x), &center = ref(plan.center), &to = ref(v), &sums = ref(plan.sums);
+  int64_t length = length_[plan_of(v).axes.back()];
+  each_rows(plan_of(plan.sums).axes,
+            [&](Span<const AxisId> axes, const int64_t* at, AxisId along, int64_t rows) {
+              float lanes[kRowsAtOnce * 16];
+              std::fill_n(lanes, rows * 16, identity_of(ReduceKernel::exp_sum));
+              table_.reduce[int(ReduceKernel::exp_sum)](
+                  {rows, length, floats(x) + offset_at(x, axes, at), step_along(x, along),
+                   floats(center) + offset_at(center, axes, at), step_along(center, along),
+                   floats(to) + offset_at(to, axes, at), step_along(to, along), lanes});
+              table_.combine[int(ReduceKernel::exp_sum)](
+                  rows, lanes, floats(sums) + offset_at(sums, axes, at), step_along(sums, along));
+            });
 }
 
 // Over other axes than the innermost one: whole rows at a time. False when it is among them.

@@ -122,6 +122,11 @@ Result<void> Worker::run_body(size_t from, size_t to) {
       case Op::load: TRY_VOID(load(i)); break;
       case Op::store: TRY_VOID(store(i, n)); break;
       case Op::unary:
+        if (p_.powers[n].sums != kNone)
+          exp_and_sum(i, p_.powers[n]);
+        else
+          pointwise(i);
+        break;
       case Op::binary:
       case Op::fma:
       case Op::select: pointwise(i); break;

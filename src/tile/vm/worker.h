@@ -28,6 +28,9 @@ class Worker {
     }
     memset(scratch_ + p_.zeros_offset, 0, size_t(p_.zeros) * 4);
     for (const DotPlan& dot : p_.dots)
+      for (int64_t step = 0; step < dot.packed_steps; step++)
+        new (packed_columns(dot) + step) PackedColumns();
+    for (const DotPlan& dot : p_.dots)
       if (dot.kind == DotPlan::Kind::bytes || dot.kind == DotPlan::Kind::bytes_vector)
         memset(scratch_ + dot.fill_offset, dot.fill, size_t(p_.fills));
   }
@@ -101,11 +104,15 @@ class Worker {
   void pointwise(const Instruction& i);
   void round_to_bytes(const Instruction& i, const RoundingPlan& plan);
   void plain_pointwise(const Instruction& i);
+  bool compare_indices(const Instruction& i);
   // run_reduce.cc
   void reduce(const Instruction& i, size_t n);
   void reduce_window(const Instruction& i, size_t n, const Instruction& window);
   void reduce_window_of_bytes(const Instruction& i, size_t n, const Instruction& window);
   bool reduce_rows(const Instruction& i);
+  void exp_and_sum(const Instruction& i, const PowersPlan& plan);
+  template <class F>
+  void each_rows(const std::vector<AxisId>& axes, F f);
   bool reduce_across_rows(const Instruction& i);
   void reduce_plain(const Instruction& i);
   void fill(const std::vector<AxisId>& axes, const Ref& out, float x);
@@ -170,6 +177,9 @@ class Worker {
   OwnRows own_rows(const DotPlan& plan);
   void quantize_rows(const DotPlan& plan, int8_t* q);
 
+  PackedColumns* packed_columns(const DotPlan& plan) const {
+    return reinterpret_cast<PackedColumns*>(scratch_ + plan.packed_offset);
+  }
   const ValuePlan& plan_of(ValueId v) const { return p_.values[size_t(v)]; }
   Ref& ref(ValueId v) { return refs_[size_t(v)]; }
   bool has_dimension(AxisId a) const { return !k_.axes[size_t(a)].each; }
