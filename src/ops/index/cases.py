@@ -76,6 +76,8 @@ def calls(torch, dtypes):
         yield a.put.default, (y, i(3, -1, 3), i(1, 2, 3).float(), True), {}
         yield a.take_along_dim.default, (y, index[:, :, :1], 2), {}
         yield a.take_along_dim.default, (y, index), {}
+        yield a.take_along_dim.default, (y, -1 - index[:, :, :1], 2), {}
+        yield a.take_along_dim.default, (y, -1 - index), {}
     for dtype in dtypes:
         t = x(3, 4, dtype=dtype)
         yield a.index.Tensor, (t, [i(0, 2)]), {}

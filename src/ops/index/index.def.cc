@@ -42,11 +42,22 @@ Results put(Build& build, const Node& node) {
                                                 Build::v(source), node.arguments[3]});
   return one(build.view(put, sizes_of(build, x)));
 }
+// Indices that count from the end counted from the start; gather takes no others.
+ValueId from_start(Build& build, ValueId indices, SymInt size) {
+  IntItem item = build.int_item(size);
+  Argument extent = item.is_known() ? Argument(item.known) : Argument(ValueRef{item.value});
+  ValueId is_negative = build.call1("aten::lt.Scalar", {Build::v(indices), int64_t(0)});
+  ValueId shifted = build.call1("aten::add.Scalar", {Build::v(indices), extent});
+  return build.call1("aten::where.self", {Build::v(is_negative), Build::v(shifted), Build::v(indices)});
+}
 // self, indices, dim
 Results take_along_dim(Build& build, const Node& node) {
   ValueId x = value(node, 0), indices = value(node, 1);
-  if (is_none(node, 2))
-    return build.call("aten::gather", {Build::v(flat(build, x)), int64_t(0), Build::v(flat(build, indices)), false});
+  if (is_none(node, 2)) {
+    x = flat(build, x);
+    indices = from_start(build, flat(build, indices), build.size(x, 0));
+    return build.call("aten::gather", {Build::v(x), int64_t(0), Build::v(indices), false});
+  }
   int rank = build.rank(x);
   auto dim = wrap(known_integer(node, 2).value_or(99), rank);
   if (!dim || build.rank(indices) != rank || rank == 0) return std::nullopt;
@@ -59,6 +70,7 @@ Results take_along_dim(Build& build, const Node& node) {
     else if (b == SymInt(1)) b = a;
   }
   if (x_sizes != sizes_of(build, x)) x = expand(build, x, x_sizes);
+  indices = from_start(build, indices, x_sizes[size_t(*dim)]);
   if (index_sizes != sizes_of(build, indices)) indices = expand(build, indices, index_sizes);
   return build.call("aten::gather", {Build::v(x), int64_t(*dim), Build::v(indices), false});
 }
