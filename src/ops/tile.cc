@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "tensor/half.h"
+
 namespace sconce {
 
 std::optional<tile::ValueId> TileLowering::broadcast(ValueId tensor, const TileIndex& index) {
@@ -55,6 +57,12 @@ tile::AxisId TileLowering::shared_span(int64_t key, SymInt size) {
   return found->second;
 }
 
+tile::ValueId TileLowering::number_of(SymInt size, DType dtype) {
+  if (!size.is_known()) return build.cast(build.extent(span(size)), dtype);
+  double number = double(size.value);
+  return build.constant(dtype == DType::f32 ? double(float(number)) : number, dtype);
+}
+
 tile::ValueId TileLowering::share_of(Span<const tile::AxisId> axes) {
   double known = 1;
   tile::ValueId told = tile::kNone;
@@ -101,7 +109,7 @@ std::optional<tile::ValueId> TileLowering::operand(const Argument& argument, DTy
 
 const TensorType& TileLowering::type(ValueId id) const {
   const TensorType& own = graph.type(id).tensor;
-  if (own.dtype != DType::f16 && own.dtype != DType::bf16) return own;
+  if (!is_half(own.dtype)) return own;
   auto [found, is_new] = widened_.emplace(id, own);
   if (is_new) found->second.dtype = DType::f32;
   return found->second;

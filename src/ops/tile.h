@@ -74,6 +74,8 @@ class TileLowering {
   tile::AxisId span(SymInt size) { return build.span(extent(size)); }
   // The same span for all elements of a step that ask with the same number.
   tile::AxisId shared_span(int64_t key, SymInt size);
+  // A size as a value of `dtype`.
+  tile::ValueId number_of(SymInt size, DType dtype);
   // 1 / how many indices these axes have together, as f32.
   tile::ValueId share_of(Span<const tile::AxisId> axes);
   // An argument that is a tensor or a number, as a value of `dtype`.

@@ -1,28 +1,21 @@
 #include "quantize/widen.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "ops/build.h"
 #include "ops/def.h"
-#include "ops/elementwise.h"
+#include "passes/rewrite.h"
+#include "tensor/half.h"
 
 namespace sconce {
 namespace {
 
-bool is_short(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
-bool is_short(const Type& type) { return type.is_tensor() && is_short(type.tensor.dtype); }
+bool is_half(const Type& type) { return type.is_tensor() && sconce::is_half(type.tensor.dtype); }
 
 std::shared_ptr<const std::vector<uint8_t>> widened(Bytes from, DType dtype) {
   size_t count = from.size() / dtype_bytes(dtype);
   auto out = std::make_shared<std::vector<uint8_t>>(count * sizeof(float));
-  constexpr size_t kBlock = 4096;
-  float block[kBlock];
-  for (size_t i = 0; i < count; i += kBlock) {
-    size_t some = std::min(kBlock, count - i);
-    load_elements<float>(block, from.data() + i * dtype_bytes(dtype), 1, int(some), dtype);
-    memcpy(out->data() + i * sizeof(float), block, some * sizeof(float));
-  }
+  widen_halves(from.data(), dtype, count, reinterpret_cast<float*>(out->data()));
   return out;
 }
 
@@ -34,7 +27,7 @@ class Widener {
     for (const Method& method : program_.methods) TRY_VOID(check(method.graph));
     if (name_.empty()) return name_;
     for (BufferData& buffer : program_.buffers) {
-      if (!is_short(buffer.type.dtype)) continue;
+      if (!sconce::is_half(buffer.type.dtype)) continue;
       if (!buffer.initial.empty()) {
         buffer.owned = widened(buffer.initial, buffer.type.dtype);
         buffer.initial = *buffer.owned;
@@ -53,12 +46,12 @@ class Widener {
  private:
   Result<void> check(const Graph& graph) {
     for (const ValueInfo& value : graph.values)
-      if (is_short(value.type)) name_ = dtype_name(value.type.tensor.dtype);
+      if (is_half(value.type)) name_ = dtype_name(value.type.tensor.dtype);
     for (NodeId id : graph.order) {
       const Node& node = graph.nodes[size_t(id)];
       if (node.op != "aten::view.dtype") continue;
       auto* from = std::get_if<ValueRef>(&node.arguments[0]);
-      if ((from && is_short(graph.type(from->id))) || is_short(graph.type(node.results[0])))
+      if ((from && is_half(graph.type(from->id))) || is_half(graph.type(node.results[0])))
         return error(Code::unsupported,
                      "%{}: the bits of 16-bit floats are looked at, so they cannot be f32",
                      graph.values[size_t(node.results[0])].name);
@@ -69,7 +62,7 @@ class Widener {
 
   void widen(Graph& graph, bool top) {
     for (ValueInfo& value : graph.values) {
-      if (!is_short(value.type) || (top && value.origin == Origin::input)) continue;
+      if (!is_half(value.type) || (top && value.origin == Origin::input)) continue;
       if (value.origin == Origin::constant) {
         const ConstantData& data = program_.constants[size_t(value.index)];
         TensorType type = data.type;
@@ -85,7 +78,7 @@ class Widener {
       for (size_t i = 0; i < std::min(op->arguments.size(), node.arguments.size()); i++) {
         auto* code = std::get_if<int64_t>(&node.arguments[i]);
         if (code && op->arguments[i].type.starts_with("ScalarType") && is_dtype(*code) &&
-            is_short(DType(*code)))
+            sconce::is_half(DType(*code)))
           *code = int64_t(DType::f32);
       }
     }
@@ -95,20 +88,15 @@ class Widener {
   // `outputs`: the types that they had.
   Result<void> cast_at_the_borders(Graph& graph, const std::vector<Type>& outputs) {
     Build build(program_, graph);
-    for (ValueId input : graph.inputs) {
-      if (!is_short(graph.type(input))) continue;
-      build.position = 0;
-      ValueId wide = build.cast(input, DType::f32);
-      NodeId cast = graph.values[size_t(wide)].index;
-      for (NodeId id : graph.order)
-        if (id != cast)
-          Graph::for_each_use(graph.nodes[size_t(id)], [&](ValueId& use) {
-            if (use == input) use = wide;
-          });
-    }
+    const std::vector<NodeId> nodes = graph.order;
+    Replacements wide(graph);
+    build.position = 0;
+    for (ValueId input : graph.inputs)
+      if (is_half(graph.type(input))) wide.add(input, build.cast(input, DType::f32));
+    for (NodeId id : nodes) wide.apply(graph.nodes[size_t(id)]);
     build.position = -1;
     for (size_t i = 0; i < outputs.size(); i++)
-      if (is_short(outputs[i]))
+      if (is_half(outputs[i]))
         graph.outputs[i] = build.cast(graph.outputs[i], outputs[i].tensor.dtype);
     for (WriteBack& write : graph.write_backs) {
       if (write.target == WriteBack::Target::buffer) {
@@ -116,7 +104,7 @@ class Widener {
         continue;
       }
       const Type& wanted = graph.type(graph.inputs[size_t(write.index)]);
-      if (is_short(wanted)) write.value = build.cast(write.value, wanted.tensor.dtype);
+      if (is_half(wanted)) write.value = build.cast(write.value, wanted.tensor.dtype);
     }
     return build.status();
   }

@@ -8,6 +8,7 @@
 #include "targets/target.h"
 #include "targets/xnnpack/compile/lower.h"
 #include "targets/xnnpack/compile/partition.h"
+#include "tensor/half.h"
 
 namespace sconce {
 namespace {
@@ -80,8 +81,9 @@ bool is_short_recurrence(const Graph& graph, const Node& node) {
   if (!x || !layers || !both || !batch_first || !dropout || *dropout != 0 || !parameters)
     return false;
   const TensorType& type = graph.type(x->id).tensor;
-  bool is_f32 = type.dtype == DType::f32 || type.dtype == DType::f16 || type.dtype == DType::bf16;
-  if (!is_f32 || type.sizes.size() != 3 || !is_static(type)) return false;
+  if ((type.dtype != DType::f32 && !is_half(type.dtype)) || type.sizes.size() != 3 ||
+      !is_static(type))
+    return false;
   for (ValueRef parameter : *parameters)
     if (graph.values[size_t(parameter.id)].origin != Origin::constant) return false;
   int64_t steps = type.sizes[*batch_first ? 1 : 0].value;

@@ -2,7 +2,11 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+
+#include "tensor/dtype.h"
 
 namespace sconce {
 
@@ -44,6 +48,17 @@ constexpr bf16_t to_bf16(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffff) > 0x7f800000) return {uint16_t((bits >> 16) | 0x40)};
   return {uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
+}
+
+constexpr bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
+
+// Elements of a 16-bit type as floats. `from` need not be aligned.
+inline void widen_halves(const uint8_t* from, DType dtype, size_t count, float* to) {
+  for (size_t i = 0; i < count; i++) {
+    uint16_t bits;
+    memcpy(&bits, from + 2 * i, 2);
+    to[i] = dtype == DType::f16 ? to_float(f16_t{bits}) : to_float(bf16_t{bits});
+  }
 }
 
 }  // namespace sconce

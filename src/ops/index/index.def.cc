@@ -44,10 +44,8 @@ Results put(Build& build, const Node& node) {
 }
 // Indices that count from the end counted from the start; gather takes no others.
 ValueId from_start(Build& build, ValueId indices, SymInt size) {
-  IntItem item = build.int_item(size);
-  Argument extent = item.is_known() ? Argument(item.known) : Argument(ValueRef{item.value});
   ValueId is_negative = build.call1("aten::lt.Scalar", {Build::v(indices), int64_t(0)});
-  ValueId shifted = build.call1("aten::add.Scalar", {Build::v(indices), extent});
+  ValueId shifted = build.call1("aten::add.Scalar", {Build::v(indices), integer_argument(build, size)});
   return build.call1("aten::where.self", {Build::v(is_negative), Build::v(shifted), Build::v(indices)});
 }
 // self, indices, dim

@@ -88,10 +88,7 @@ Value index_tensor(TileLowering& l, const Node& node, const TileIndex& at) {
     if (!chosen) return std::nullopt;
     // Below zero it counts from the end.
     DType dtype = l.type(indices[d]).dtype;
-    SymInt size = l.shape(*x, int(d));
-    tile::ValueId whole = size.is_known() ? l.build.constant(double(size.value), dtype)
-                                          : l.build.cast(l.build.extent(l.span(size)), dtype);
-    tile::ValueId from_end = l.build.add(*chosen, whole);
+    tile::ValueId from_end = l.build.add(*chosen, l.number_of(l.shape(*x, int(d)), dtype));
     tile::ValueId is_below = l.build.binary(Binary::lt, *chosen, l.build.constant(0, dtype));
     from.push_back({{}, 0, l.build.select(is_below, from_end, *chosen)});
   }

@@ -7,6 +7,7 @@
 #include "ops/promote.h"
 #include "ops/quantized/affine.h"
 #include "ops/reduce/rows.h"
+#include "tensor/half.h"
 
 namespace sconce {
 namespace {
@@ -37,7 +38,7 @@ double limit(double x, double min, double max) {
 
 Status want_number(const char* what, const Tensor& x, Diagnostic* diagnostic) {
   (void)what;
-  if (x.dtype == DType::f32 || x.dtype == DType::f16 || x.dtype == DType::bf16) return kOk;
+  if (x.dtype == DType::f32 || is_half(x.dtype)) return kOk;
   return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%s of %s: f32, f16 or bf16 is wanted",
                      what, dtype_name(x.dtype));
 }

@@ -2,6 +2,7 @@
 // channels, of tokens (rows along the last dimension), of groups in rows or of any blocks.
 #include "ops/promote.h"
 #include "ops/quantized/affine.h"
+#include "tensor/half.h"
 
 namespace sconce {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 // What torch does beyond it: 16-bit numbers are quantised as f32.
 Status want_number(const char* what, const Tensor& x, Diagnostic* diagnostic) {
   (void)what;
-  if (x.dtype == DType::f32 || x.dtype == DType::f16 || x.dtype == DType::bf16) return kOk;
+  if (x.dtype == DType::f32 || is_half(x.dtype)) return kOk;
   return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%s of %s: f32, f16 or bf16 is wanted",
                      what, dtype_name(x.dtype));
 }

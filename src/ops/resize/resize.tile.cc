@@ -140,12 +140,6 @@ std::optional<TileIndex> axes(TileLowering& l, const Node& node) {
   return at;
 }
 
-// A size as f32.
-tile::ValueId number_of(TileLowering& l, SymInt size) {
-  if (size.is_known()) return l.build.constant(double(float(size.value)));
-  return l.build.cast(l.build.extent(l.span(size)), DType::f32);
-}
-
 // Inputs per output step, as resize_step() computes it.
 tile::ValueId step_of(TileLowering& l, const Resized& dim) {
   auto& b = l.build;
@@ -153,7 +147,8 @@ tile::ValueId step_of(TileLowering& l, const Resized& dim) {
     return b.constant(
         double(resize_step<float>(dim.in.value, dim.out.value, dim.align_corners, dim.scale)));
   if (!dim.align_corners && dim.scale > 0) return b.constant(double(float(1.0 / dim.scale)));
-  tile::ValueId in = number_of(l, dim.in), out = number_of(l, dim.out), one = b.constant(1);
+  tile::ValueId in = l.number_of(dim.in, DType::f32), out = l.number_of(dim.out, DType::f32),
+                one = b.constant(1);
   if (!dim.align_corners) return b.div(in, out);
   return b.div(b.sub(in, one), b.binary(Binary::max, b.sub(out, one), one));
 }
@@ -197,7 +192,7 @@ std::vector<Tap> taps_of(TileLowering& l, const Resized& dim, const tile::Index&
   tile::ValueId output = b.constant(double(at.offset));
   if (!at.terms.empty()) output = b.cast(b.iota(at.terms[0].axis), DType::f32);
   tile::ValueId step = step_of(l, dim), half = b.constant(0.5);
-  tile::ValueId last = b.sub(number_of(l, dim.in), b.constant(1)), zero = b.constant(0);
+  tile::ValueId last = b.sub(l.number_of(dim.in, DType::f32), b.constant(1)), zero = b.constant(0);
   tile::ValueId position = dim.filter == Filter::nearest || dim.align_corners
                                ? b.mul(step, output)
                                : b.mul(step, b.add(output, half));

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ops/shape/decompose.h"
+#include "tensor/half.h"
 
 namespace sconce {
 namespace {
@@ -585,7 +586,7 @@ Results vander(Build& build, const Node& node) {
     return one(build.full({build.size(x, 0), 0}, 0, build.dtype(x)));
   // A column of ones, then running products, which torch keeps in f32 for the 16-bit types.
   DType dtype = build.dtype(x);
-  if (dtype == DType::f16 || dtype == DType::bf16) x = build.cast(x, DType::f32);
+  if (is_half(dtype)) x = build.cast(x, DType::f32);
   SymInt rest = symbols(build).add(*count, -1);
   ValueId ones = build.full({build.size(x, 0), 1}, 1, build.dtype(x));
   ValueId factors = expand(build, unsqueeze(build, x, 1), {build.size(x, 0), rest});

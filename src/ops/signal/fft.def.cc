@@ -3,6 +3,7 @@
 
 #include "ops/elementwise.h"
 #include "ops/reduce/decompose.h"
+#include "ops/shape/decompose.h"
 
 namespace sconce {
 namespace {
@@ -234,9 +235,7 @@ Results transform(Build& build, ValueId x, Transform kind, Request request, cons
     return one(build.call1("aten::_fft_c2c", {Build::v(x), dims, *scale, forward}));
   if (kind == Transform::r2c)
     return one(build.call1("aten::_fft_r2c", {Build::v(x), dims, *scale, true}));
-  IntItem item = build.int_item(signal);
-  Argument size = item.is_known() ? Argument(item.known) : Argument(ValueRef{item.value});
-  return one(build.call1("aten::_fft_c2r", {Build::v(x), dims, *scale, size}));
+  return one(build.call1("aten::_fft_c2r", {Build::v(x), dims, *scale, integer_argument(build, signal)}));
 }
 
 // self, n or s, dim, norm.

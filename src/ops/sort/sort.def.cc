@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "ops/reduce/decompose.h"
+#include "ops/shape/decompose.h"
 
 namespace sconce {
 namespace {
@@ -18,16 +19,12 @@ std::optional<int64_t> dim_at(Build& build, const Node& node, size_t i) {
 SymInt length_of(Build& build, ValueId x, int64_t dim) {
   return build.rank(x) == 0 ? SymInt(1) : build.size(x, int(dim));
 }
-Argument size_argument(Build& build, SymInt size) {
-  IntItem item = build.int_item(size);
-  return item.is_known() ? Argument(item.known) : Argument(ValueRef{item.value});
-}
 
 // --- sorts as top k of everything ---------------------------------------------------------------
 
 Results sort_as_topk(Build& build, ValueId x, std::optional<int64_t> dim, const Argument& descending) {
   if (!dim) return std::nullopt;
-  return build.call("aten::topk", {Build::v(x), size_argument(build, length_of(build, x, *dim)),
+  return build.call("aten::topk", {Build::v(x), integer_argument(build, length_of(build, x, *dim)),
                                    *dim, descending, true});
 }
 Results sort_parts(Build& build, const Node& node) {  // self, dim, descending

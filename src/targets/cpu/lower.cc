@@ -15,6 +15,7 @@
 #include "plan/plan.h"
 #include "targets/cpu/pack.h"
 #include "targets/cpu/view.h"
+#include "tensor/half.h"
 
 namespace sconce {
 namespace {
@@ -69,8 +70,6 @@ bool is_stored(DType dtype) {
     default: return false;
   }
 }
-
-bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
 
 // True for a node that rounds to 16 bits because the model says so. Others compute in f32, and are
 // rounded where they leave a region.

@@ -61,12 +61,7 @@ std::vector<uint8_t> gathered(Bytes data, size_t element_bytes, const ConstantPa
 
 std::vector<uint8_t> widened(Bytes data, DType dtype) {
   std::vector<uint8_t> result(data.size() * 2);
-  for (size_t i = 0; i < data.size() / 2; i++) {
-    uint16_t bits;
-    memcpy(&bits, data.data() + 2 * i, 2);
-    float x = dtype == DType::f16 ? to_float(f16_t{bits}) : to_float(bf16_t{bits});
-    memcpy(&result[4 * i], &x, 4);
-  }
+  widen_halves(data.data(), dtype, data.size() / 2, reinterpret_cast<float*>(result.data()));
   return result;
 }
 

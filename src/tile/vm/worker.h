@@ -94,7 +94,6 @@ class Worker {
   bool convert(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x, DType from);
   void convert_halves(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x,
                       DType from);
-  static bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
   // From a 16-bit type to f32.
   ConvertKernelFn widen(DType from) const {
     return table_

@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "base/file.h"
+#include "tensor/half.h"
 #include "tile/program_bytes.h"
 
 namespace sconce {
@@ -232,9 +233,8 @@ class Trial {
       uint64_t bytes = storage.bytes - operand.offset;
       // By the byte that decides sign and exponent: 0.5 to 1, of either sign.
       uint64_t size = dtype_bytes(kernel.buffers[b].dtype);
-      bool is_float = kernel.buffers[b].dtype == DType::f32 ||
-                      kernel.buffers[b].dtype == DType::f16 ||
-                      kernel.buffers[b].dtype == DType::bf16;
+      DType dtype = kernel.buffers[b].dtype;
+      bool is_float = dtype == DType::f32 || is_half(dtype);
       for (uint64_t i = 0; i < bytes; i++)
         at[i] = !is_float              ? 0
                 : i % size == size - 1 ? (i / size * 7 % 3 ? 0x3f : 0xbf)
