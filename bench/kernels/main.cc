@@ -338,30 +338,40 @@ std::vector<Row> bench_blocks(const KernelTable& table, const Options& options) 
   float sink[16] = {1, 0};
   int64_t operations = 0;
   double seconds, probe_seconds;
-  const int64_t size = 28, channels = 192;
-  if (std::string name = "depthwise 3x3 28x28x192"; wanted(options, name)) {
-    Aligned<float> x(size_t((size + 2) * (size + 2) * channels)),
-        out(size_t(size * size * channels));
-    Aligned<float> weights(size_t(9 * channels)), bias(size_t{192});
-    std::vector<const float*> taps(size_t(size * 9));
+  struct Depthwise {
+    int64_t size, channels, window, step;  // of the result
+  };
+  for (const Depthwise& d : {Depthwise{112, 32, 3, 1},
+                             {56, 96, 3, 2},
+                             {56, 144, 3, 1},
+                             {28, 192, 3, 1},
+                             {14, 384, 3, 1},
+                             {7, 960, 3, 1},
+                             {28, 240, 5, 1}}) {
+    std::string name = fmt::format("depthwise {0}x{0} {1}x{1}x{2}{3}", d.window, d.size, d.channels,
+                                   d.step == 2 ? ", stride 2" : "");
+    if (!wanted(options, name)) continue;
+    const int64_t from = (d.size - 1) * d.step + d.window, channels = d.channels;
+    Aligned<float> x(size_t(from * from * channels)), out(size_t(d.size * d.size * channels));
+    Aligned<float> weights(size_t(d.window * d.window * channels)), bias(size_t{960});
+    std::vector<WindowRow<float>> windows;
+    std::vector<float*> lines;
+    for (int64_t y = 0; y < d.size; y++) {
+      for (int64_t r = 0; r < d.window; r++)
+        windows.push_back({x.data + (y * d.step + r) * from * channels, 0, from});
+      lines.push_back(out.data + y * d.size * channels);
+    }
     auto work = [&] {
-      for (int64_t row = 0; row < size; row++) {
-        for (int64_t i = 0; i < size; i++)
-          for (int64_t t = 0; t < 9; t++)
-            taps[size_t(i * 9 + t)] = x.data + ((row + t / 3) * (size + 2) + i + t % 3) * channels;
-        table.depthwise(
-            {{taps.data(), 9, size, channels, out.data + row * size * channels, channels},
-             weights.data,
-             channels,
-             bias.data,
-             0,
-             6});
-      }
+      table.depthwise({{windows.data(), lines.data(), channels, nullptr, channels, d.window,
+                        d.window, d.step, 1, d.size, d.size, channels, weights.data, channels},
+                       bias.data,
+                       0,
+                       6});
     };
     measure(
         options, work, [&] { operations = table.peak_f32(20000, sink); }, &seconds, &probe_seconds);
-    rows.push_back({isa_name(table.isa), name, "bias and clamp; bound by loads",
-                    2e-9 * 9 * double(size * size * channels) / seconds,
+    rows.push_back({isa_name(table.isa), name, "bias and clamp",
+                    2e-9 * double(d.window * d.window * d.size * d.size * channels) / seconds,
                     1e-9 * double(operations) / probe_seconds});
   }
   if (std::string name = "pack transposed 512x64"; wanted(options, name)) {

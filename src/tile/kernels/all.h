@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tile/kernels/convert.h"
+#include "tile/kernels/depthwise_f32.h"
 #include "tile/kernels/depthwise_int.h"
 #include "tile/kernels/dot_f32.h"
 #include "tile/kernels/dot_int.h"

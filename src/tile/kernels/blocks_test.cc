@@ -22,40 +22,75 @@ std::vector<const float*> make_taps(const std::vector<float>& x, int64_t channel
   return taps;
 }
 
-TEST(Depthwise, any_taps_channels_and_widths_have_the_bits_of_the_plain_loop) {
-  for (const KernelTable* table : tables())
-    for (int64_t tap_count : {1, 4, 9, 25})
-      for (int64_t channels : {1, 3, 16, 33, 70})
-        for (int64_t width : {1, 3, 4, 9}) {
-          auto x = noise(size_t(50 * channels), 1);
-          auto weights = noise(size_t(tap_count * channels), 2), bias = noise(size_t(channels), 3);
-          auto taps = make_taps(x, channels, width, tap_count);
-          const int64_t pixel = channels + 2;
-          std::vector<float> got(size_t(width * pixel), 99.f), want = got;
-          DepthwiseBlock b = {{taps.data(), tap_count, width, channels, got.data(), pixel},
-                              weights.data(),
-                              channels,
-                              bias.data(),
-                              -6,
-                              6};
-          table->depthwise(b);
-          for (int64_t i = 0; i < width; i++)
-            for (int64_t c = 0; c < channels; c++) {
-              float sum = bias[size_t(c)];
-              for (int64_t t = 0; t < tap_count; t++) {
-                float value = taps[size_t(i * tap_count + t)][c];
-                float weight = weights[size_t(t * channels + c)];
-                if (table->isa == Isa::sse2) {
-                  volatile float product = value * weight;
-                  sum = product + sum;
-                } else {
-                  sum = std::fma(value, weight, sum);
-                }
-              }
-              want[size_t(i * pixel + c)] = std::fmin(std::fmax(sum, -6.f), 6.f);
+struct Window {
+  int64_t down, across, step, spread;
+};
+
+// Against plain loops, with edges on all sides.
+void check_depthwise(const KernelTable& table, const Window& w, int64_t channels, int64_t width) {
+  const int64_t height = 3, pixel = channels + 2,
+                columns = (width - 1) * w.step + (w.across - 1) * w.spread + 1;
+  auto x = noise(size_t(height * w.down * columns * channels), 1);
+  auto weights = noise(size_t(w.down * w.across * channels), 2);
+  auto bias = noise(size_t(channels), 3), outside = noise(size_t(channels), 4);
+  std::vector<WindowRow<float>> rows;
+  for (int64_t r = 0; r < height * w.down; r++) {
+    // A row of which nothing is inside, one of which all is, others of which ends are missing.
+    const float* at = &x[size_t(r * columns * channels)];
+    const int64_t cut = r * 5 % 3;
+    rows.push_back(r == 1   ? WindowRow<float>{at, 0, 0}
+                   : r == 2 ? WindowRow<float>{at, 0, INT64_MAX}
+                            : WindowRow<float>{at, cut / 2, columns - cut});
+  }
+  std::vector<float> got(size_t(height * width * pixel), 99.f), want = got;
+  std::vector<float*> out;
+  for (int64_t y = 0; y < height; y++) out.push_back(&got[size_t(y * width * pixel)]);
+  table.depthwise({{rows.data(), out.data(), pixel, outside.data(), channels, w.down, w.across,
+                    w.step, w.spread, height, width, channels, weights.data(), channels},
+                   channels % 2 ? bias.data() : nullptr,
+                   -6,
+                   6});
+  for (int64_t y = 0; y < height; y++)
+    for (int64_t p = 0; p < width; p++)
+      for (int64_t c = 0; c < channels; c++) {
+        float sum = channels % 2 ? bias[size_t(c)] : 0;
+        for (int64_t r = 0; r < w.down; r++)
+          for (int64_t k = 0; k < w.across; k++) {
+            const WindowRow<float>& row = rows[size_t(y * w.down + r)];
+            const int64_t column = p * w.step + k * w.spread;
+            const float value = column >= row.begin && column < row.end
+                                    ? row.at[column * channels + c]
+                                    : outside[size_t(c)];
+            const float weight = weights[size_t((r * w.across + k) * channels + c)];
+            if (table.isa == Isa::sse2) {
+              volatile float product = value * weight;
+              sum = product + sum;
+            } else {
+              sum = std::fma(value, weight, sum);
             }
-          expect_same_bits(got, want, isa_name(table->isa));
-        }
+          }
+        want[size_t((y * width + p) * pixel + c)] = std::fmin(std::fmax(sum, -6.f), 6.f);
+      }
+  expect_same_bits(got, want, isa_name(table.isa));
+}
+
+TEST(Depthwise, windows_have_the_bits_of_the_plain_loop_wherever_they_end) {
+  for (const KernelTable* table : tables())
+    for (const Window& w : {Window{1, 1, 1, 1},
+                            {9, 1, 1, 1},
+                            {3, 3, 1, 1},
+                            {3, 3, 2, 1},
+                            {5, 5, 1, 1},
+                            {5, 5, 2, 1},
+                            {3, 3, 1, 2},
+                            {3, 3, 3, 1},
+                            {2, 4, 3, 2},
+                            {7, 7, 1, 1},
+                            {2, 5, 1, 1},
+                            {3, 2, 1, 1}})
+      for (int64_t channels : {1, 3, 16, 33, 70, 144})
+        for (int64_t width : {1, 3, 4, 7, 9, 14, 23, 24})
+          check_depthwise(*table, w, channels, width);
 }
 
 TEST(Pool, largest_and_mean_of_the_taps) {

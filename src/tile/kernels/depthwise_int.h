@@ -80,7 +80,7 @@ struct DepthwiseChannels {
   // Brings the bytes of T taps next to each other, for `count` columns from `column` on, quads
   // `step` apart. What stands for a fourth tap that is not there is multiplied by 0.
   template <int T>
-  SCONCE_INLINE void bring_taps(const DepthwiseI8Block::Row* rows, int64_t column, int64_t count,
+  SCONCE_INLINE void bring_taps(const WindowRow<int8_t>* rows, int64_t column, int64_t count,
                                 I (*to)[4], int64_t step) const {
     const I flip = Simd::seti(Unit::kUnsigned ? int32_t(0x80808080u) : 0);
     const int64_t stride = b.column, end = column + count;
@@ -108,7 +108,7 @@ struct DepthwiseChannels {
       for (int i = 0; i < 4; i++) (*to)[i] = x[i];
     }
   }
-  SCONCE_INLINE void bring(const DepthwiseI8Block::Row* rows, int64_t quad, int64_t column,
+  SCONCE_INLINE void bring(const WindowRow<int8_t>* rows, int64_t quad, int64_t column,
                            int64_t count, I (*to)[4], int64_t step) const {
     rows += quad * 4;
     switch (b.down - quad * 4) {
@@ -157,7 +157,7 @@ struct DepthwiseChannels {
 
   // A row of pixels, as many at a time as there is room for their columns.
   template <int kAcross, Then kThen>
-  SCONCE_INLINE void row(const Rounding8<kThen>& rounding, const DepthwiseI8Block::Row* rows,
+  SCONCE_INLINE void row(const Rounding8<kThen>& rounding, const WindowRow<int8_t>* rows,
                          int8_t* out) {
     const int64_t most = (kQuadsMax / quads - reach) / b.step + 1;
     for (int64_t x = 0; x < b.width; x += most, out += most * b.out_pixel) {
@@ -173,7 +173,7 @@ struct DepthwiseChannels {
 
   // The same where there is no room: nothing is shared.
   template <Then kThen>
-  void large_row(const Rounding8<kThen>& rounding, const DepthwiseI8Block::Row* rows,
+  void large_row(const Rounding8<kThen>& rounding, const WindowRow<int8_t>* rows,
                  int8_t* out) const {
     for (int64_t x = 0; x < b.width; x++) {
       I acc[4] = {start[0], start[1], start[2], start[3]};
@@ -193,7 +193,7 @@ struct DepthwiseChannels {
   __attribute__((noinline)) void run() {
     const Rounding8<kThen> rounding(b.to, b.again);
     for (int64_t y = 0; y < b.height; y++) {
-      const DepthwiseI8Block::Row* rows = b.rows + y * b.down;
+      const WindowRow<int8_t>* rows = b.rows + y * b.down;
       if (keeps && quads == 1 && b.across == 3)
         row<3>(rounding, rows, b.out[y]);
       else if (keeps)

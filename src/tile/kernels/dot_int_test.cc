@@ -204,7 +204,7 @@ void check_depthwise(const KernelTable& table, const WindowCase& w, int64_t chan
       weights(size_t(taps * channels)), outside(static_cast<size_t>(channels));
   for (auto* list : {&x, &weights, &outside})
     for (auto& v : *list) v = byte(random, extreme);
-  std::vector<DepthwiseI8Block::Row> rows;
+  std::vector<WindowRow<int8_t>> rows;
   for (int64_t r = 0; r < height * w.down; r++) {
     const int64_t begin = int64_t(random() % 2), end = columns - int64_t(random() % 3);
     // A row of which nothing is inside, and one of which all is.
@@ -250,7 +250,7 @@ void check_depthwise(const KernelTable& table, const WindowCase& w, int64_t chan
           int32_t sum = extreme ? 0 : bias[size_t(c)];
           for (int64_t r = 0; r < w.down; r++)
             for (int64_t k = 0; k < w.across; k++) {
-              const DepthwiseI8Block::Row& row = rows[size_t(y * w.down + r)];
+              const WindowRow<int8_t>& row = rows[size_t(y * w.down + r)];
               const int64_t column = p * w.step + k * w.spread;
               int8_t tap = column >= row.begin && column < row.end ? row.at[column * channels + c]
                                                                    : outside[size_t(c)];

@@ -136,7 +136,7 @@ void integers(const KernelTable& table) {
   const TapsI8Block t = {taps, 9, 7, 37, reinterpret_cast<int8_t*>(out), 40};
   const float ratio = 1e-3f;
   memset(out, 0, sizeof out);
-  const DepthwiseI8Block::Row lines[5] = {
+  const WindowRow<int8_t> lines[5] = {
       {data, 0, 9}, {data + 900, 1, 5}, {data + 70, 0, 0}, {data + 1800, 2, 99}, {data + 7, 0, 7}};
   for (int64_t down : {3, 5}) {
     int8_t* line = reinterpret_cast<int8_t*>(out);
@@ -189,8 +189,16 @@ void blocks(const KernelTable& table) {
   for (int i = 0; i < 7 * 9; i++) taps[i] = c + i * 43;
   const TapsBlock t = {taps, 9, 7, 37, out, 40};
   memset(out, 0, sizeof out);
-  table.depthwise({t, b, 37, c, -20, 20});
-  say("depthwise", 0, hash_floats(out, kCount));
+  const WindowRow<float> rows[6] = {{a, 0, 9},         {a + 900, 1, 5}, {a + 70, 0, 0},
+                                    {a + 1800, 2, 99}, {a + 7, 0, 15},  {a + 300, 1, 14}};
+  float* const lines[2] = {out, out + 300};
+  for (int64_t across : {1, 3, 4, 5})
+    for (int64_t step : {1, 2}) {
+      memset(out, 0, sizeof out);
+      table.depthwise({{rows, lines, 40, c, 37, 3, across, step, 1, 2, 7, 37, b, 37}, c, -20, 20});
+      say("depthwise", int(across * 2 + step), hash_floats(out, kCount));
+    }
+  memset(out, 0, sizeof out);
   table.max_pool({t, nullptr});
   say("max pool", 0, hash_floats(out, kCount));
   table.average_pool({t, b});

@@ -391,15 +391,6 @@ struct TapsBlock {
   float* out;  // pixel x at out + x * out_pixel
   int64_t out_pixel;
 };
-// out[c] = clamp(bias[c], then for each tap in order: fma(tap[c], weights[t * weight_row + c],
-// ...))
-struct DepthwiseBlock {
-  TapsBlock taps;
-  const float* weights;
-  int64_t weight_row;
-  const float* bias;  // `channels` values, or null for 0
-  float lo, hi;       // as in DotF32
-};
 // max: BinaryKernel::max from the first tap on. average: the sum from 0 in the order of taps, then
 // / divisor[x].
 struct PoolBlock {
@@ -413,27 +404,36 @@ struct TapsI8Block {
   int8_t* out;
   int64_t out_pixel;
 };
-// Convolution by depth of s8, channels last: windows of `across` columns with `down` taps each
-// slide over rows of pixels. Window x takes columns x * step + k * spread, k < across. Of output
-// row y, tap r of column c is `channels` bytes at rows[y * down + r].at + c * column where that row
-// has begin <= c < end, else at `outside`.
-//   out[y][x * out_pixel + c] = float(bias[c] + sum over taps of tap[c] * weights[(r * across + k)
-//   * weight_row + c]) * scale[c] as `to` says
-// with sums exact in 32 bits that wrap around.
-struct DepthwiseI8Block {
-  struct Row {
-    const int8_t* at;  // of column 0, which need not exist
-    int64_t begin, end;
-  };
-  const Row* rows;
-  int8_t* const* out;
+// Convolution by depth, channels last: windows of `across` columns with `down` taps each slide over
+// rows of pixels. Window x takes columns x * step + k * spread, k < across. Of output row y, tap r
+// of column c is `channels` elements at rows[y * down + r].at + c * column where that row has begin
+// <= c < end, else at `outside`. Tap r, k of a window has weights[(r * across + k) * weight_row +
+// c].
+template <class T>
+struct WindowRow {
+  const T* at;  // of column 0, which need not exist
+  int64_t begin, end;
+};
+template <class T>
+struct SlidingWindows {
+  const WindowRow<T>* rows;
+  T* const* out;  // pixel x of row y at out[y] + x * out_pixel
   int64_t out_pixel;
-  const int8_t* outside;
-  int64_t column;                      // bytes from one to the next
+  const T* outside;
+  int64_t column;                      // elements from one to the next
   int64_t down, across, step, spread;  // each at least 1
   int64_t height, width, channels;     // of the result
-  const int8_t* weights;
+  const T* weights;
   int64_t weight_row;
+};
+// out[y][x * out_pixel + c] = clamp(bias[c], then for each tap in order: fma(tap[c], weight, ...))
+struct DepthwiseBlock : SlidingWindows<float> {
+  const float* bias;  // `channels` values, or null for 0
+  float lo, hi;       // as in DotF32
+};
+//   ... = float(bias[c] + sum over taps of tap[c] * weight) * scale[c] as `to` says
+// with sums exact in 32 bits that wrap around.
+struct DepthwiseI8Block : SlidingWindows<int8_t> {
   const int32_t* bias;  // `channels` values, or null for 0
   const float* scale;   // scale[c * scale_step]
   int64_t scale_step;

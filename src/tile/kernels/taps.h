@@ -29,50 +29,6 @@ SCONCE_INLINE F load_lanes(const float* p, int n) {
   return n == Simd::kLanes ? Simd::load(p) : Simd::load_n(p, n);
 }
 
-// kTaps: how many, 0 when known at run time only.
-template <int kTaps>
-struct Depthwise {
-  template <int P, int V>
-  SCONCE_INLINE void operator()(const DepthwiseBlock& b, int64_t x, int64_t c, int n) const {
-    constexpr int W = Simd::kLanes;
-    const int64_t count = kTaps ? kTaps : b.taps.tap_count;
-    const float* const* taps = b.taps.taps + x * count;
-    F acc[P][V];
-#pragma GCC unroll 8
-    for (int v = 0; v < V; v++) {
-      F start = b.bias ? load_lanes(b.bias + c + v * W, n) : Simd::set(0);
-#pragma GCC unroll 8
-      for (int p = 0; p < P; p++) acc[p][v] = start;
-    }
-#pragma GCC unroll 1
-    for (int64_t t = 0; t < count; t++) {
-#pragma GCC unroll 8
-      for (int v = 0; v < V; v++) {
-        F w = load_lanes(b.weights + t * b.weight_row + c + v * W, n);
-#pragma GCC unroll 8
-        for (int p = 0; p < P; p++)
-          acc[p][v] = Simd::muladd(load_lanes(taps[p * count + t] + c + v * W, n), w, acc[p][v]);
-      }
-    }
-    const F lo = Simd::set(b.lo), hi = Simd::set(b.hi);
-#pragma GCC unroll 8
-    for (int p = 0; p < P; p++)
-#pragma GCC unroll 8
-      for (int v = 0; v < V; v++)
-        put(b.taps.out + (x + p) * b.taps.out_pixel + c + v * W,
-            Simd::at_most(Simd::at_least(acc[p][v], lo), hi), n);
-  }
-};
-void depthwise(const DepthwiseBlock& b) {
-  constexpr int kVectors = Simd::kRegisters == 32 ? 2 : 1;
-  if (b.taps.tap_count == 9)
-    for_pixels<4, kVectors>(b.taps, b, Depthwise<9>());
-  else if (b.taps.tap_count == 25)
-    for_pixels<4, kVectors>(b.taps, b, Depthwise<25>());
-  else
-    for_pixels<4, kVectors>(b.taps, b, Depthwise<0>());
-}
-
 // Bytes need no widening to be compared.
 void max_pool_i8(const TapsI8Block& b) {
   typedef int8_t Bytes __attribute__((vector_size(4 * Simd::kLanes)));

@@ -84,13 +84,13 @@ struct WeightsPlan {
   bool is_own() const { return quantized != kNone; }
 };
 
-// How windows of bytes slide: those along the width of the result share columns, when that is worth
-// it, along the last axis of the window. Else each window is a column of its own.
+// How windows slide: those along the width of the result share columns, when that is worth it,
+// along the last axis of the window. Else each window is a column of its own.
 struct SlidingColumns {
   AxisId axis = kNone;                       // of the window; none: nothing is shared
   size_t dim = 0;                            // of the load, which the axis and the width move
   int64_t unit = 1;                          // positions of that from column to column
-  int64_t across = 1, step = 1, spread = 1;  // DepthwiseI8Block
+  int64_t across = 1, step = 1, spread = 1;  // SlidingWindows
   std::vector<AxisId> down;                  // the other axes of the window
   int64_t rows = 0;                          // of pixels, that are done at a time
 };
@@ -138,7 +138,7 @@ struct DotPlan {
   size_t run_axes = SIZE_MAX;  // bytes: how many of the depth lie in a run of panels
   uint64_t fill_offset = 0;    // bytes: a run of what lies outside
   int8_t fill = 0;
-  SlidingColumns columns;  // bytes_vector
+  SlidingColumns columns;  // vector and bytes_vector
 };
 
 // e^(x - center) whose sums along rows are made with it: of the exp; the subtraction and the sum
@@ -200,6 +200,7 @@ struct Plan::State {
   void plan_dot(size_t n);
   bool plan_rows_by_columns(size_t n, bool swapped);
   bool plan_window(size_t n, bool swapped);
+  void share_columns(size_t n, const Instruction& window, AxisId width);
   bool has_rows_in_place(const Instruction& dot, ValueId rows) const;
   bool stays_inside_along(const Instruction& load, AxisId axis) const;
   bool find_panel_axes(const std::vector<AxisId>& axes, ValueId columns, size_t* run_axes) const;
@@ -213,7 +214,6 @@ struct Plan::State {
   bool is_bytes_bias(ValueId initial, AxisId column) const;
   bool find_fill(const Instruction& load, int8_t* fill) const;
   bool has_runs_of_bytes(const Instruction& dot, const Instruction& load, size_t run_axes) const;
-  void share_columns(DotPlan* plan, const Instruction& window, AxisId width) const;
   bool has_even_taps(const Instruction& dot, const Instruction& weights) const;
   bool fold_bytes(size_t n, bool may_add);
   // plan_dot_weights.cc

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
 
 #include "tile/vm/plan.h"
 
@@ -173,6 +174,49 @@ bool Plan::State::plan_window(size_t n, bool swapped) {
   plan.swapped = swapped;
   values[size_t(window)].home = Home::folded;
   return true;
+}
+
+// Whether windows along `width` share columns of what they slide over, and which.
+void Plan::State::share_columns(size_t n, const Instruction& window, AxisId width) {
+  DotPlan* plan = &dots[n];
+  SlidingColumns columns;
+  plan->columns.down = plan->depth;
+  int64_t taps = 1, of_width = 0, of_tap = 0;
+  for (AxisId a : plan->depth) {
+    taps *= extent[size_t(a)];
+    if (extent[size_t(a)] > 1) columns.axis = a;
+  }
+  if (columns.axis == kNone || width == kNone ||
+      kernel.axes[size_t(columns.axis)].kind != AxisKind::span)
+    return;
+  int dims = 0;
+  for (size_t d = 0; d < window.index.size(); d++) {
+    int64_t x = 0, k = 0;
+    for (const Term& term : window.index[d].terms) {
+      if (term.axis == width) x += term.factor;
+      if (term.axis == columns.axis) k += term.factor;
+    }
+    if (x == 0 && k == 0) continue;
+    dims++;
+    columns.dim = d;
+    of_width = x;
+    of_tap = k;
+  }
+  if (dims != 1 || of_width <= 0 || of_tap <= 0) return;
+  columns.unit = std::gcd(of_width, of_tap);
+  columns.across = extent[size_t(columns.axis)];
+  columns.step = of_width / columns.unit;
+  columns.spread = of_tap / columns.unit;
+  // Far apart, windows next to each other share nothing that is still near.
+  if (columns.spread >= 64 || columns.across >= 64) return;
+  for (AxisId a : plan->depth)
+    if (a != columns.axis) columns.down.push_back(a);
+  // Of bytes, for a vector of channels: eight operations bring four taps together, four multiply
+  // them.
+  const int64_t quads = (taps / columns.across + 3) / 4;
+  if (plan->kind == DotPlan::Kind::vector ||
+      columns.step * quads * 8 + columns.across * quads * 4 < (taps + 3) / 4 * 12)
+    plan->columns = columns;
 }
 
 // Takes a clamp, what is added to the sums and a function of them along.

@@ -2,7 +2,6 @@
 // their sums again.
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "tile/vm/plan_follow.h"
 
@@ -230,47 +229,8 @@ bool Plan::State::plan_window_of_bytes(size_t n, bool swapped) {
   plan.column = inner;
   if (!fold_bytes(n, false)) return false;
   plan.kind = DotPlan::Kind::bytes_vector;
-  share_columns(&plan, load, out.size() > 1 ? out[out.size() - 2] : kNone);
   values[size_t(window)].home = values[size_t(taps)].home = Home::folded;
   return true;
-}
-
-// Whether windows along `width` share columns of what they slide over, and which.
-void Plan::State::share_columns(DotPlan* plan, const Instruction& window, AxisId width) const {
-  SlidingColumns columns;
-  plan->columns.down = plan->depth;
-  int64_t taps = 1, of_width = 0, of_tap = 0;
-  for (AxisId a : plan->depth) {
-    taps *= extent[size_t(a)];
-    if (extent[size_t(a)] > 1) columns.axis = a;
-  }
-  if (columns.axis == kNone || width == kNone) return;
-  int dims = 0;
-  for (size_t d = 0; d < window.index.size(); d++) {
-    int64_t x = 0, k = 0;
-    for (const Term& term : window.index[d].terms) {
-      if (term.axis == width) x += term.factor;
-      if (term.axis == columns.axis) k += term.factor;
-    }
-    if (x == 0 && k == 0) continue;
-    dims++;
-    columns.dim = d;
-    of_width = x;
-    of_tap = k;
-  }
-  if (dims != 1 || of_width <= 0 || of_tap <= 0) return;
-  columns.unit = std::gcd(of_width, of_tap);
-  columns.across = extent[size_t(columns.axis)];
-  columns.step = of_width / columns.unit;
-  columns.spread = of_tap / columns.unit;
-  // Far apart, windows next to each other share nothing that is still near.
-  if (columns.spread >= 64 || columns.across >= 64) return;
-  for (AxisId a : plan->depth)
-    if (a != columns.axis) columns.down.push_back(a);
-  // For a vector of channels: eight operations bring four taps together, four multiply them.
-  const int64_t quads = (taps / columns.across + 3) / 4;
-  if (columns.step * quads * 8 + columns.across * quads * 4 < (taps + 3) / 4 * 12)
-    plan->columns = columns;
 }
 
 // True when the weights of all taps, up to 2^10 of them, lie at equal distances.

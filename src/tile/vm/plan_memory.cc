@@ -215,7 +215,7 @@ class Placement {
     return uint64_t(steps) > kPackedMax / std::max<uint64_t>(plan.packed_bytes, 1) ? 0 : steps;
   }
 
-  // What windows need: pointers for a row of pixels, a row of what lies outside the buffer.
+  // What windows need: where their rows lie, a row of what lies outside the buffer.
   void place_windows() {
     s_.taps_offset.assign(kernel_.body.size(), kNoTaps);
     for (size_t n = 0; n < kernel_.body.size(); n++) {
@@ -234,20 +234,26 @@ class Placement {
       int64_t& outside = bytes ? s_.fills : s_.zeros;
       outside = std::max(outside, row);
       pools_ |= is_pool;
-      if (bytes) {
-        SlidingColumns& columns = s_.dots[n].columns;
-        int64_t down = 1;
-        for (AxisId a : columns.down) down *= length_max(a);
-        columns.rows = 1;
-        for (size_t d = 0; d + 2 < out.size(); d++)
-          columns.rows =
-              std::min(columns.rows * length_max(out[d]), std::max<int64_t>(4096 / down, 1));
-        s_.taps_offset[n] = take_last(uint64_t(columns.rows) *
-                                      (uint64_t(down) * sizeof(DepthwiseI8Block::Row) + 8));
+      if (!is_pool) {
+        const DotPlan& dot = s_.dots[n];
+        s_.share_columns(n, s_.producer(i.operands[dot.swapped ? 2 : 1]),
+                         out.size() > 1 ? out[out.size() - 2] : kNone);
+        s_.taps_offset[n] = take_last(bytes_of_rows(s_.dots[n].columns, out));
         continue;
       }
       s_.taps_offset[n] = take_last(uint64_t(count) * sizeof(float*));
     }
+  }
+
+  // Of the tables for some rows of pixels.
+  uint64_t bytes_of_rows(SlidingColumns& columns, const std::vector<AxisId>& out) const {
+    int64_t down = 1;
+    for (AxisId a : columns.down) down *= length_max(a);
+    const int64_t most = std::max<int64_t>(4096 / down, 1);
+    columns.rows = 1;
+    for (size_t d = 0; d + 2 < out.size(); d++)
+      columns.rows = std::min(columns.rows * length_max(out[d]), most);
+    return uint64_t(columns.rows) * (uint64_t(down) * sizeof(WindowRow<float>) + sizeof(float*));
   }
 
   // What lies outside buffers of bytes, by dot; and outside those that pools read.

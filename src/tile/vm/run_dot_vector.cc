@@ -5,52 +5,12 @@
 
 namespace sconce::tile {
 
-// A convolution by depth on its kernel. False when its operands do not lie as that wants them.
-bool Worker::dot_depthwise(const Instruction& i, size_t n, const DotPlan& plan, const Ref& to) {
-  const std::vector<AxisId>& axes = plan_of(plan.result).axes;
-  if (axes.empty()) return false;
-  AxisId channels = axes.back();
-  const ValuePlan& initial = plan_of(i.operands[0]);
-  const Ref& bias = ref(i.operands[0]);
-  bool is_zero =
-      initial.home == Home::constant && initial.number == 0 && !std::signbit(initial.number);
-  DepthwiseBlock call;
-  call.bias = is_zero ? nullptr : floats(bias);
-  if (!is_zero) {
-    if (bias.stride[channels] != 1 && length_[channels] > 1) return false;
-    for (AxisId a : axes)
-      if (a != channels && bias.stride[a] != 0 && length_[a] > 1) return false;
-  }
-  const Ref& weights = ref(i.operands[plan.swapped ? 1 : 2]);
-  if (weights.stride[channels] != 1 && length_[channels] > 1) return false;
-  for (AxisId a : axes)
-    if (a != channels && weights.stride[a] != 0 && length_[a] > 1) return false;
-  call.weights = floats(weights);
-  call.weight_row = 0;
-  int64_t count = 1;
-  for (size_t d = plan.depth.size(); d-- > 0;) {
-    int64_t length = length_[plan.depth[d]], stride = weights.stride[plan.depth[d]];
-    if (length == 1) continue;
-    if (call.weight_row == 0) call.weight_row = stride;
-    if (stride != call.weight_row * count) return false;
-    count *= length;
-  }
-  call.lo = plan.lo;
-  call.hi = plan.hi;
-  const auto* zeros = reinterpret_cast<const float*>(scratch_ + p_.zeros_offset);
-  return each_row_of_taps<TapsBlock>(n, p_.producer(i.operands[plan.swapped ? 2 : 1]), plan.depth,
-                                     axes, to, zeros, [&](const TapsBlock& block, const int64_t*) {
-                                       call.taps = block;
-                                       table_.depthwise(call);
-                                     });
-}
-
 // The columns of a row of taps that are inside the buffer.
-DepthwiseI8Block::Row Worker::row_of_columns(const Instruction& window,
-                                             const SlidingColumns& columns, const At& outer,
-                                             const At& tap, AxisId width,
-                                             const int8_t* base) const {
-  DepthwiseI8Block::Row row = {base, 0, INT64_MAX};
+template <class T>
+WindowRow<T> Worker::row_of_columns(const Instruction& window, const SlidingColumns& columns,
+                                    const At& outer, const At& tap, AxisId width,
+                                    const T* base) const {
+  WindowRow<T> row = {base, 0, INT64_MAX};
   if (columns.axis == kNone) {
     row.end = width == kNone ? 1 : length_[width];
     narrow(window, outer, tap, width, &row.begin, &row.end);
@@ -74,17 +34,15 @@ DepthwiseI8Block::Row Worker::row_of_columns(const Instruction& window,
   return row;
 }
 
-// A convolution by depth of bytes, some rows of pixels at a time.
-void Worker::dot_bytes_vector(const Instruction& i, size_t n, const DotPlan& plan) {
-  const Instruction& window = p_.producer(i.operands[plan.swapped ? 2 : 1]);
-  const std::vector<AxisId>& axes = plan_of(i.results[0]).axes;
+// A convolution by depth whose results, along `axes`, begin at `to`: fills in what `call` has of
+// places and sizes, and calls run() for some rows of pixels at a time.
+template <class T, class F>
+void Worker::slide(size_t n, const Instruction& window, const std::vector<AxisId>& axes,
+                   const Ref& to, SlidingWindows<T>& call, F run) {
+  const SlidingColumns& columns = p_.dots[n].columns;
   const AxisId width = axes.size() > 1 ? axes[axes.size() - 2] : kNone;
   const Span<const AxisId> outer(axes.data(), axes.size() > 1 ? axes.size() - 2 : 0);
-  const Ref weights = buffer_ref(p_.producer(i.operands[plan.swapped ? 1 : 2]));
-  const Ref from = buffer_ref(window), to = buffer_ref(k_.body[size_t(plan.bytes.store)]);
-  const SlidingColumns& columns = plan.columns;
-
-  DepthwiseI8Block call = {};
+  const Ref from = buffer_ref(window);
   call.width = width == kNone ? 1 : length_[width];
   call.channels = length_[axes.back()];
   call.out_pixel = width == kNone ? 0 : to.stride[width];
@@ -93,6 +51,70 @@ void Worker::dot_bytes_vector(const Instruction& i, size_t n, const DotPlan& pla
   call.spread = columns.spread;
   call.down = count_of(columns.down);
   call.column = width == kNone ? 0 : from.stride[width] / columns.step;
+  call.height = 0;
+  if (call.width * call.channels == 0) return;
+
+  auto* rows = reinterpret_cast<WindowRow<T>*>(scratch_ + p_.taps_offset[n]);
+  auto** out = reinterpret_cast<T**>(rows + columns.rows * call.down);
+  call.rows = rows;
+  call.out = out;
+  each(outer, [&](const int64_t* at) {
+    WindowRow<T>* row = rows + call.height * call.down;
+    each(columns.down, [&](const int64_t* tap) {
+      const T* base = reinterpret_cast<const T*>(from.data) + offset_at(from, columns.down, tap) +
+                      offset_at(from, outer, at);
+      *row++ = row_of_columns(window, columns, {outer, at}, {columns.down, tap}, width, base);
+    });
+    out[call.height++] = reinterpret_cast<T*>(to.data) + offset_at(to, outer, at);
+    if (call.height < columns.rows) return;
+    run();
+    call.height = 0;
+  });
+  if (call.height > 0) run();
+}
+
+// On the kernel for numbers. False when the operands do not lie as that wants them.
+bool Worker::dot_depthwise(const Instruction& i, size_t n, const DotPlan& plan, const Ref& to) {
+  const std::vector<AxisId>& axes = plan_of(plan.result).axes;
+  if (axes.empty() || p_.taps_offset[n] == kNoTaps) return false;
+  AxisId channels = axes.back();
+  const ValuePlan& initial = plan_of(i.operands[0]);
+  const Ref &bias = ref(i.operands[0]), &weights = ref(i.operands[plan.swapped ? 1 : 2]);
+  // One for each channel, the same for all pixels.
+  auto is_by_channel = [&](const Ref& r) {
+    for (AxisId a : axes)
+      if (r.stride[a] != (a == channels) && length_[a] > 1) return false;
+    return true;
+  };
+  bool is_zero =
+      initial.home == Home::constant && initial.number == 0 && !std::signbit(initial.number);
+  if (to.stride[channels] != 1 || !is_by_channel(weights) || (!is_zero && !is_by_channel(bias)))
+    return false;
+  const Instruction& window = p_.producer(i.operands[plan.swapped ? 2 : 1]);
+  if (buffer_ref(window).stride[channels] != 1 && length_[channels] > 1) return false;
+  DepthwiseBlock call = {};
+  for (size_t d = plan.depth.size(), count = 1; d-- > 0;) {
+    int64_t length = length_[plan.depth[d]], stride = weights.stride[plan.depth[d]];
+    if (length == 1) continue;
+    if (call.weight_row == 0) call.weight_row = stride;
+    if (stride != call.weight_row * int64_t(count)) return false;
+    count *= size_t(length);
+  }
+  call.weights = floats(weights);
+  call.bias = is_zero ? nullptr : floats(bias);
+  call.lo = plan.lo;
+  call.hi = plan.hi;
+  call.outside = reinterpret_cast<const float*>(scratch_ + p_.zeros_offset);
+  slide<float>(n, window, axes, to, call, [&] { table_.depthwise(call); });
+  return true;
+}
+
+// On the kernel for bytes.
+void Worker::dot_bytes_vector(const Instruction& i, size_t n, const DotPlan& plan) {
+  const Instruction& window = p_.producer(i.operands[plan.swapped ? 2 : 1]);
+  const Ref weights = buffer_ref(p_.producer(i.operands[plan.swapped ? 1 : 2]));
+  const Ref to = buffer_ref(k_.body[size_t(plan.bytes.store)]);
+  DepthwiseI8Block call = {};
   call.outside = reinterpret_cast<const int8_t*>(scratch_ + plan.fill_offset);
   call.weights = reinterpret_cast<const int8_t*>(weights.data);
   for (AxisId a : plan.depth)
@@ -101,27 +123,8 @@ void Worker::dot_bytes_vector(const Instruction& i, size_t n, const DotPlan& pla
   call.scale = scales_of(plan.bytes, &call.scale_step);
   call.to = plan.bytes.to;
   call.again = plan.bytes.is_again ? &plan.bytes.again : nullptr;
-  if (call.width * call.channels == 0) return;
-
-  auto* rows = reinterpret_cast<DepthwiseI8Block::Row*>(scratch_ + p_.taps_offset[n]);
-  auto** out = reinterpret_cast<int8_t**>(rows + columns.rows * call.down);
-  call.rows = rows;
-  call.out = out;
-  auto run = [&] {
-    if (call.height > 0) table_.depthwise_i8(call);
-    call.height = 0;
-  };
-  each(outer, [&](const int64_t* at) {
-    DepthwiseI8Block::Row* row = rows + call.height * call.down;
-    each(columns.down, [&](const int64_t* tap) {
-      const int8_t* base = reinterpret_cast<const int8_t*>(from.data) +
-                           offset_at(from, columns.down, tap) + offset_at(from, outer, at);
-      *row++ = row_of_columns(window, columns, {outer, at}, {columns.down, tap}, width, base);
-    });
-    out[call.height++] = reinterpret_cast<int8_t*>(to.data) + offset_at(to, outer, at);
-    if (call.height == columns.rows) run();
-  });
-  run();
+  slide<int8_t>(n, window, plan_of(i.results[0]).axes, to, call,
+                [&] { table_.depthwise_i8(call); });
 }
 
 // Both operands run along the innermost axis: one multiply-add of rows for each tap.

@@ -153,9 +153,12 @@ class Worker {
   // run_dot_vector.cc
   void dot_vector(const Instruction& i, size_t n, const DotPlan& plan);
   bool dot_depthwise(const Instruction& i, size_t n, const DotPlan& plan, const Ref& to);
-  DepthwiseI8Block::Row row_of_columns(const Instruction& window, const SlidingColumns& columns,
-                                       const At& outer, const At& tap, AxisId width,
-                                       const int8_t* base) const;
+  template <class T>
+  WindowRow<T> row_of_columns(const Instruction& window, const SlidingColumns& columns,
+                              const At& outer, const At& tap, AxisId width, const T* base) const;
+  template <class T, class F>
+  void slide(size_t n, const Instruction& window, const std::vector<AxisId>& axes, const Ref& to,
+             SlidingWindows<T>& call, F run);
   void dot_bytes_vector(const Instruction& i, size_t n, const DotPlan& plan);
   // run_dot_bytes.cc
   Result<void> dot_bytes(const Instruction& i, const DotPlan& plan);
