@@ -301,7 +301,8 @@ TEST(LowerForCpu, pools_reductions_and_softmax) {
       %s: f32[2, 3, 3, 3] = aten::_softmax(%p, -1, false)
       %t: f32[2, 3, 3, 3] = aten::_softmax(%p, 1, false)
       %g: f32[2, 3, 3, 3] = aten::group_norm(%p, 1)
-      return %a, %m, %s, %t, %g
+      %h: f32[2, 3, 3, 3] = aten::group_norm(%p, 3)
+      return %a, %m, %s, %t, %g, %h
     })");
 }
 

@@ -97,7 +97,8 @@ std::optional<TileIndex> group_axes(TileLowering& l, const Node& node) {
   TileIndex at{l.each(sizes[0])};
   tile::Index group = l.each(int64_t(*groups));
   for (tile::Term& term : group.terms) term.factor = channels;
-  at.push_back(group + tile::along(l.build.span(tile::known(channels))));
+  if (channels > 1) group = group + tile::along(l.build.span(tile::known(channels)));
+  at.push_back(group);
   for (size_t d = 2; d < sizes.size(); d++) at.push_back(tile::along(l.span(sizes[d])));
   return at;
 }
@@ -108,11 +109,13 @@ Value group_norm(TileLowering& l, const Node& node, const TileIndex& at) {
   if (!groups || !eps || !x) return std::nullopt;
   // In the order of memory, so that the 16 lanes run along it.
   std::vector<AxisId> over = axes_of(at, 2);
-  AxisId channel = at[1].terms.back().axis;
-  if (l.is_innermost(*tensor_argument(node, 0), 1))
-    over.push_back(channel);
-  else
-    over.insert(over.begin(), channel);
+  if (l.number(l.shape(node.results[0], 1)) > int64_t(*groups)) {  // several channels in a group
+    AxisId channel = at[1].terms.back().axis;
+    if (l.is_innermost(*tensor_argument(node, 0), 1))
+      over.push_back(channel);
+    else
+      over.insert(over.begin(), channel);
+  }
   tile::ValueId y = standardized(l, *x, over, *eps);
   const ValueId *weight = tensor_argument(node, 2), *bias = tensor_argument(node, 3);
   Value scale, shift;
