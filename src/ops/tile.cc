@@ -57,6 +57,20 @@ tile::AxisId TileLowering::shared_span(int64_t key, SymInt size) {
   return found->second;
 }
 
+tile::ValueId TileLowering::position(const tile::Index& index) {
+  std::optional<tile::ValueId> sum;
+  auto add = [&](tile::ValueId part) { sum = sum ? build.add(*sum, part) : part; };
+  for (const tile::Term& term : index.terms) {
+    tile::ValueId along = build.iota(term.axis);
+    if (term.factor != 1)
+      along = build.mul(along, build.constant(double(term.factor), DType::i64));
+    add(along);
+  }
+  if (index.value != tile::kNone) add(build.cast(index.value, DType::i64));
+  if (index.offset != 0 || !sum) add(build.constant(double(index.offset), DType::i64));
+  return *sum;
+}
+
 tile::ValueId TileLowering::number_of(SymInt size, DType dtype) {
   if (!size.is_known()) return build.cast(build.extent(span(size)), dtype);
   double number = double(size.value);

@@ -74,6 +74,8 @@ class TileLowering {
   tile::AxisId span(SymInt size) { return build.span(extent(size)); }
   // The same span for all elements of a step that ask with the same number.
   tile::AxisId shared_span(int64_t key, SymInt size);
+  // An index as a value of i64.
+  tile::ValueId position(const tile::Index& index);
   // A size as a value of `dtype`.
   tile::ValueId number_of(SymInt size, DType dtype);
   // 1 / how many indices these axes have together, as f32.
@@ -99,10 +101,21 @@ class TileLowering {
   tile::Builder& build;
   const Graph& graph;
   SymbolTable& symbols;
-  // What a rule with several elements a step keeps for the others of them.
+  // What a rule keeps from its axes, or from one of several elements a step, for what follows.
   std::vector<tile::ValueId> kept;
 
+  // Ends a loop that the rule's axes opened, with what it carries on, behind the store of the
+  // result: that has an index along it.
+  void leave_open(tile::AxisId axis, std::vector<tile::ValueId> next) {
+    open_.push_back({axis, std::move(next)});
+  }
+  void close_loops() {
+    for (; !open_.empty(); open_.pop_back())
+      build.end_loop(open_.back().first, std::move(open_.back().second));
+  }
+
  private:
+  std::vector<std::pair<tile::AxisId, std::vector<tile::ValueId>>> open_;
   std::vector<std::pair<ExprId, tile::Extent>> dims_;  // of the kernel
   std::unordered_map<int64_t, tile::AxisId> shared_;
   mutable std::unordered_map<ValueId, TensorType> widened_;
@@ -128,6 +141,8 @@ struct TileRule {
   bool channels_last = false;
   // Reads its first operand elsewhere than at the index of the result, so that must be in memory.
   bool gathers = false;
+  // Integers among its arguments are sizes, which the type of its result says too.
+  bool sized = false;
   // What it sees around its input, so that what a pad puts there need not be made. Null: nothing.
   std::optional<double> (*around)(const Node& node) = nullptr;
 };

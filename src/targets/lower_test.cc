@@ -306,6 +306,60 @@ TEST(LowerForCpu, pools_reductions_and_softmax) {
     })");
 }
 
+TEST(LowerForCpu, the_first_of_equal_extremes_counts_and_nan_is_one) {
+  compare_with_eval(R"(
+    method forward(%x: f32[3, 20, 5] as x) {
+      %r: f32[3, 20, 5] = aten::round(%x)
+      %n: f32[3, 20, 5] = aten::sqrt(%x)
+      %i: i64[3, 20, 5] = aten::_to_copy(%r, 4)
+      %a: i64[3, 5] = aten::argmax(%r, 1, false)
+      %b: i64[3, 20, 1] = aten::argmin(%r, -1, true)
+      %c: i64[] = aten::argmax(%r, none, false)
+      %d: i64[20, 5] = aten::argmax(%n, 0, false)
+      %e: i64[] = aten::argmin(%n, none, false)
+      %f: i64[3, 20] = aten::argmin(%i, 2, false)
+      return %a, %b, %c, %d, %e, %f
+    })");
+}
+
+TEST(LowerForCpu, reductions_of_integers_and_booleans) {
+  compare_with_eval(R"(
+    method forward(%x: f32[3, 20, 5] as x, %e: f32[4, 0] as e) {
+      %r: f32[3, 20, 5] = aten::round(%x)
+      %i: i64[3, 20, 5] = aten::_to_copy(%r, 4)
+      %b: b8[3, 20, 5] = aten::eq.Scalar(%i, 1)
+      %s: i64[3, 5] = aten::sum.dim_IntList(%i, [1])
+      %t: i64[3, 1, 1] = aten::sum.dim_IntList(%b, [1, 2], true)
+      %p: i64[3, 20] = aten::prod.dim_int(%i, 2)
+      %m: i64[20, 5] = aten::amax(%i, [0])
+      %n: b8[20, 5] = aten::amin(%b, [0])
+      %q: b8[3, 20] = aten::any.dim(%b, 2)
+      %o: b8[4] = aten::any.dim(%e, 1)
+      %u: b8[] = aten::any(%x)
+      %v: f32[] = aten::mean(%x)
+      %w: f32[3, 5] = aten::var.correction(%x, [1], 0)
+      return %s, %t, %p, %m, %n, %q, %o, %u, %v, %w
+    })");
+}
+
+// Blocks that end within and with a dimension, along memory and across it.
+TEST(LowerForCpu, running_sums_and_products_carry_what_stands_before_a_block) {
+  compare_with_eval(R"(
+    method forward(%x: f32[3, 37, 5] as x, %y: f32[2, 16] as y) {
+      %r: f32[3, 37, 5] = aten::round(%x)
+      %i: i64[3, 37, 5] = aten::_to_copy(%r, 4)
+      %b: b8[3, 37, 5] = aten::gt.Scalar(%x, 0.25)
+      %a: f32[3, 37, 5] = aten::cumsum(%x, 1)
+      %c: i64[3, 37, 5] = aten::cumsum(%i, -2)
+      %d: i64[3, 37, 5] = aten::cumsum(%b, 1)
+      %e: i64[3, 37, 5] = aten::mul.Tensor(%d, %i)
+      %f: f32[2, 16] = aten::cumprod(%y, 1)
+      %g: f32[3, 37, 5] = aten::cumsum(%x, 2)
+      %h: f32[3, 37, 5] = aten::add.Tensor(%x, %g)
+      return %a, %c, %e, %f, %h
+    })");
+}
+
 // Inputs, outputs, weights and what the model rounds itself are of 16 bits; what lies between is
 // f32.
 TEST(LowerForCpu, floats_of_16_bits_are_computed_in_f32) {

@@ -49,6 +49,51 @@ bool is_bounded_tensor(const Program& program, const Graph& graph, ValueId id) {
                      [&](SymInt size) { return is_computable(program.symbols, size); });
 }
 
+// factor * symbol + offset, when a size is that.
+struct Linear {
+  int64_t factor, offset;
+};
+std::optional<Linear> linear_in(const SymbolTable& symbols, SymInt size, int32_t symbol) {
+  if (size.is_known()) return std::nullopt;
+  const Expr* expr = &symbols.expr(size.expr);
+  Linear linear{1, 0};
+  auto constant = [&](ExprId id) {
+    const Expr& operand = symbols.expr(id);
+    return operand.kind == ExprKind::constant ? std::optional(operand.value) : std::nullopt;
+  };
+  if (expr->kind == ExprKind::add && expr->operands.size() == 2) {
+    auto offset = constant(expr->operands[1]);
+    if (!offset) return std::nullopt;
+    linear.offset = *offset;
+    expr = &symbols.expr(expr->operands[0]);
+  }
+  if (expr->kind == ExprKind::multiply && expr->operands.size() == 2) {
+    auto factor = constant(expr->operands[0]);
+    if (!factor || *factor < 1) return std::nullopt;
+    linear.factor = *factor;
+    expr = &symbols.expr(expr->operands[1]);
+  }
+  if (expr->kind != ExprKind::symbol || expr->value != symbol) return std::nullopt;
+  return linear;
+}
+
+// True when sizes of the graph's inputs tell every symbol of a size.
+bool inputs_tell(const Program& program, const Graph& graph, SymInt size) {
+  if (size.is_known()) return true;
+  const Expr& expr = program.symbols.expr(size.expr);
+  if (expr.kind == ExprKind::symbol)
+    return std::any_of(graph.inputs.begin(), graph.inputs.end(), [&](ValueId input) {
+      if (!is_bounded_tensor(program, graph, input)) return false;
+      const std::vector<SymInt>& sizes = sizes_of(graph, input);
+      return std::any_of(sizes.begin(), sizes.end(), [&](SymInt of_input) {
+        return linear_in(program.symbols, of_input, int32_t(expr.value)).has_value();
+      });
+    });
+  return std::all_of(expr.operands.begin(), expr.operands.end(), [&](ExprId operand) {
+    return inputs_tell(program, graph, SymInt::symbolic(operand));
+  });
+}
+
 // Strides of a dense tensor with this dim order.
 std::vector<SymInt> ordered_strides(SymbolTable& symbols, const std::vector<SymInt>& sizes,
                                     const std::vector<uint8_t>& dim_order) {
@@ -404,6 +449,7 @@ std::optional<std::vector<MadeKernel>> make_kernels(Program& program, const Grap
       l.operands.push_back({part, {}});
       build.store(output, loops, *computed);
     }
+    l.close_loops();
     if (l.is_refused()) return std::nullopt;
     Result<tile::Kernel> kernel = build.finish();
     if (!kernel.ok()) return std::nullopt;
@@ -715,38 +761,11 @@ class Lowering : public Places {
     }
   }
 
-  // factor * symbol + offset, when a size is that.
-  struct Linear {
-    int64_t factor, offset;
-  };
-  std::optional<Linear> linear_in(SymInt size, int32_t symbol) const {
-    if (size.is_known()) return std::nullopt;
-    const Expr* expr = &symbols_.expr(size.expr);
-    Linear linear{1, 0};
-    auto constant = [&](ExprId id) {
-      const Expr& operand = symbols_.expr(id);
-      return operand.kind == ExprKind::constant ? std::optional(operand.value) : std::nullopt;
-    };
-    if (expr->kind == ExprKind::add && expr->operands.size() == 2) {
-      auto offset = constant(expr->operands[1]);
-      if (!offset) return std::nullopt;
-      linear.offset = *offset;
-      expr = &symbols_.expr(expr->operands[0]);
-    }
-    if (expr->kind == ExprKind::multiply && expr->operands.size() == 2) {
-      auto factor = constant(expr->operands[0]);
-      if (!factor || *factor < 1) return std::nullopt;
-      linear.factor = *factor;
-      expr = &symbols_.expr(expr->operands[1]);
-    }
-    if (expr->kind != ExprKind::symbol || expr->value != symbol) return std::nullopt;
-    return linear;
-  }
   std::optional<tile::Symbol> told_by(uint32_t input, int32_t symbol) const {
     const std::vector<SymInt>& sizes = sizes_of(graph_, region_.inputs[input]);
     const Bounds& bounds = symbols_.symbols()[size_t(symbol)].bounds;
     for (size_t d = 0; d < sizes.size(); d++)
-      if (auto linear = linear_in(sizes[d], symbol))
+      if (auto linear = linear_in(symbols_, sizes[d], symbol))
         return tile::Symbol{input,
                             uint32_t(d),
                             linear->factor,
@@ -766,7 +785,9 @@ class Lowering : public Places {
         if (told || !is_bounded_tensor(program_, graph_, input)) continue;
         const std::vector<SymInt>& sizes = sizes_of(graph_, input);
         if (std::any_of(sizes.begin(), sizes.end(),
-                        [&](SymInt size) { return linear_in(size, mentioned_[m]).has_value(); }))
+                        [&](SymInt size) {
+                          return linear_in(symbols_, size, mentioned_[m]).has_value();
+                        }))
           told = told_by(add_input(input), mentioned_[m]);
       }
       if (!told)
@@ -1178,14 +1199,17 @@ bool can_lower(Program& program, const Graph& graph, const Node& node) {
   if (node.op == kOwnKernel) return !why_not_own_kernel(program, graph, node);
   if (node.results.empty()) return false;
   bool fits = true, is_renamed = is_view(graph, node);
+  const TileRule* rule = find_tile_rule(node.op);
   auto check = [&](ValueId id) {
     // Integers among a view's arguments say what the type of its result says too.
-    if (is_renamed && graph.type(id).kind == Type::Kind::integer) return;
+    if ((is_renamed || (rule && rule->sized)) && graph.type(id).kind == Type::Kind::integer) return;
     fits &=
         is_bounded_tensor(program, graph, id) && takes(graph, node, graph.type(id).tensor.dtype);
   };
   Graph::for_each_use(node, check);
   check(node.results[0]);
+  if (fits && rule && rule->sized)  // there is no operand that could tell them
+    for (SymInt size : sizes_of(graph, node.results[0])) fits &= inputs_tell(program, graph, size);
   // Other results must be unused: a kernel gives the first one.
   if (fits && node.results.size() > 1) {
     std::vector<int32_t> uses = graph.use_counts();
@@ -1205,7 +1229,6 @@ bool can_lower(Program& program, const Graph& graph, const Node& node) {
         return false;
     return true;
   }
-  const TileRule* rule = find_tile_rule(node.op);
   if (!rule) return false;
   ElementView result = *places.place(node.results[0]);
   return make_kernels(program, graph, places, &node, rule->axes ? &node : nullptr, node.results[0],
