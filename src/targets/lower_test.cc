@@ -360,6 +360,21 @@ TEST(LowerForCpu, running_sums_and_products_carry_what_stands_before_a_block) {
     })");
 }
 
+TEST(LowerForCpu, tensors_of_numbers) {
+  compare_with_eval(R"(
+    method forward(%x: f32[6, 5] as x) {
+      %a: i64[6] = aten::arange(6)
+      %b: f32[4] = aten::arange.start_step(-3, 9, 3, 6)
+      %c: i32[6, 5] = aten::full([6, 5], -2.75, 3)
+      %d: b8[5] = aten::full([5], 3, 11)
+      %e: f32[6, 5] = aten::full_like(%x, 0.1)
+      %f: f32[2, 3] = aten::zeros([2, 3])
+      %g: f32[6, 5] = aten::tril(%x, -1)
+      %h: f32[6, 5] = aten::triu(%x, 2)
+      return %a, %b, %c, %d, %e, %f, %g, %h
+    })");
+}
+
 // Inputs, outputs, weights and what the model rounds itself are of 16 bits; what lies between is
 // f32.
 TEST(LowerForCpu, floats_of_16_bits_are_computed_in_f32) {
