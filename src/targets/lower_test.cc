@@ -375,6 +375,44 @@ TEST(LowerForCpu, tensors_of_numbers) {
     })");
 }
 
+TEST(LowerForCpu, pads_that_continue_the_content_and_flips) {
+  compare_with_eval(R"(
+    method forward(%x: f32[2, 3, 5, 7] as x, %y: f32[3, 5, 7] as y) {
+      %a: f32[2, 3, 9, 12] = aten::reflection_pad2d(%x, [3, 2, 4, 0])
+      %b: f32[2, 3, 8, 13] = aten::replication_pad2d(%x, [7, -1, 1, 2])
+      %c: f32[3, 5, 10] = aten::reflection_pad1d(%y, [1, 2])
+      %d: f32[2, 3, 5, 7] = aten::flip(%x, [1, -1])
+      %e: f32[2, 3, 5, 7] = aten::add.Tensor(%d, %x)
+      return %a, %b, %c, %e
+    })");
+}
+
+TEST(LowerForCpu, windows_and_diagonals_are_views) {
+  LoweredRegion region = compare_with_eval(R"(
+    method forward(%x: f32[3, 9, 5] as x, %y: f32[9, 5, 3] as y) {
+      %t: f32[9, 5, 3] = aten::permute(%x, [1, 2, 0])
+      %u: f32[3, 5, 3, 4] = aten::unfold(%t, 0, 4, 2)
+      %v: f32[3, 5, 3, 4] = aten::relu(%u)
+      %d: f32[3, 5] = aten::diagonal(%t, 1, -2, 0)
+      %e: f32[3, 5] = aten::neg(%d)
+      %f: f32[9, 3] = aten::diagonal(%y, -1, 1, 2)
+      return %v, %e, %f
+    })");
+  // The last one is an output, and copied there.
+  EXPECT_EQ(region.program.steps.size(), 3u);
+}
+
+TEST(LowerForCpu, means_over_windows_of_sizes_that_differ) {
+  compare_with_eval(R"(
+    method forward(%x: f32[2, 3, 7, 8] as x) {
+      %a: f32[2, 3, 4, 5] = aten::avg_pool2d(%x, [3, 2], [2, 2], [1, 1], false, false)
+      %b: f32[2, 3, 3, 3] = aten::avg_pool2d(%x, [2, 2], [3, 3], [0, 0], true, true)
+      %c: f32[2, 3, 3, 5] = aten::_adaptive_avg_pool2d(%x, [3, 5])
+      %d: f32[2, 3, 9, 4] = aten::_adaptive_avg_pool2d(%x, [9, 4])
+      return %a, %b, %c, %d
+    })");
+}
+
 // Inputs, outputs, weights and what the model rounds itself are of 16 bits; what lies between is
 // f32.
 TEST(LowerForCpu, floats_of_16_bits_are_computed_in_f32) {

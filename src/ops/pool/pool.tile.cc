@@ -1,5 +1,8 @@
 // Pooling in the tile language.
+#include <fmt/format.h>
+
 #include <cmath>
+#include <cstring>
 
 #include "ops/tile.h"
 
@@ -71,7 +74,21 @@ Value max_pool(TileLowering& l, const Node& node, const TileIndex& at) {
   return l.build.reduce(Reduce::max, *x, w.over);
 }
 
-// Sums divided by the size of the window, which must be the same everywhere.
+// How many elements a window has along a dimension of `size`, from `start` on: those inside, with
+// padding those within it too.
+tile::ValueId count_of(TileLowering& l, const tile::Index& start, int64_t kernel, SymInt size,
+                       int64_t padding, bool include_padding) {
+  tile::Builder& b = l.build;
+  auto number = [&](int64_t n) { return b.constant(double(n), DType::i64); };
+  tile::ValueId begin = l.position(start), end = b.add(begin, number(kernel));
+  tile::ValueId limit = l.number_of(size, DType::i64);
+  if (include_padding) limit = b.add(limit, number(padding));
+  end = b.binary(tile::Binary::min, end, limit);
+  if (!include_padding) begin = b.binary(tile::Binary::max, begin, number(0));
+  return b.binary(tile::Binary::max, b.sub(end, begin), number(0));
+}
+
+// Sums divided by the size of the window.
 template <int dims>
 Value avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
   if (!is_f32(l, node)) return std::nullopt;
@@ -86,21 +103,81 @@ Value avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
     padded |= (*padding)[size_t(d)] != 0;
     count *= double((*kernel)[size_t(d)]);
   }
-  if (*ceil_mode != 0 || (padded && *include_padding == 0)) return std::nullopt;
+  bool varies = *ceil_mode != 0 || (padded && *include_padding == 0);
   if (node.arguments.size() > 6 && !std::holds_alternative<None>(node.arguments[6])) {
     auto divisor = number_argument(node, 6);
     if (!divisor || *divisor == 0) return std::nullopt;
     count = *divisor;
+    varies = false;
   }
   Window w = window(l, at, dims, {kernel->begin(), kernel->end()}, *stride, *padding,
                     std::vector<int64_t>(dims, 1));
   Value x = l.at(*tensor_argument(node, 0), w.from);
   if (!x) return std::nullopt;
   tile::ValueId sum = w.over.empty() ? *x : l.build.reduce(Reduce::sum, *x, w.over);
-  return l.build.mul(sum, l.build.constant(1 / count));
+  if (!varies) return l.build.mul(sum, l.build.constant(1 / count));
+  TileIndex starts = window(l, at, dims, std::vector<SymInt>(dims, SymInt(1)), *stride, *padding,
+                            std::vector<int64_t>(dims, 1))
+                         .from;
+  tile::ValueId elements = tile::kNone;
+  for (int d = 0; d < dims; d++) {
+    size_t i = size_t(d), place = at.size() - size_t(dims) + i;
+    tile::ValueId along =
+        count_of(l, starts[place], (*kernel)[i], l.shape(*tensor_argument(node, 0), int(place)),
+                 (*padding)[i], *include_padding != 0);
+    elements = d == 0 ? along : l.build.mul(elements, along);
+  }
+  // Without an element, as a last window that only the ceiling gives may be, it is 0.
+  tile::ValueId none = l.build.binary(tile::Binary::eq, elements, l.build.constant(0, DType::i64));
+  return l.build.select(none, l.build.constant(0),
+                        l.build.div(sum, l.build.cast(elements, DType::f32)));
 }
 
-// Where every output has a window of the same size.
+// Windows of sizes that differ: where each begins and ends are constants.
+template <int dims>
+Value uneven_avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId x = *tensor_argument(node, 0);
+  tile::Builder& b = l.build;
+  TileIndex from = at;
+  std::vector<AxisId> over;
+  tile::ValueId inside = tile::kNone, elements = tile::kNone;
+  for (int d = 0; d < dims; d++) {
+    size_t place = at.size() - size_t(dims) + size_t(d);
+    int64_t in = l.size(x, int(place)), out = l.size(node.results[0], int(place));
+    if (in == 0 || out == 0 || l.is_refused()) return std::nullopt;
+    auto bound = [=](int64_t i, bool end) {
+      return end ? ((i + 1) * in + out - 1) / out : i * in / out;
+    };
+    int64_t most = 0;
+    for (int64_t i = 0; i < out; i++) most = std::max(most, bound(i, true) - bound(i, false));
+    auto table = [&](bool end) {
+      int32_t buffer = l.made(
+          fmt::format("{} of {} windows of {}", end ? "ends" : "starts", out, in), DType::i64, out,
+          [&] {
+            std::vector<uint8_t> bytes(size_t(out) * 8);
+            for (int64_t i = 0; i < out; i++) {
+              int64_t value = bound(i, end);
+              memcpy(bytes.data() + i * 8, &value, 8);
+            }
+            return bytes;
+          });
+      return b.load(buffer, {at[place]});
+    };
+    tile::ValueId start = table(false), end = table(true);
+    over.push_back(b.span(tile::known(most)));
+    from[place] = {{{over.back(), 1}}, 0, start};
+    tile::ValueId is_in = b.binary(tile::Binary::lt, b.add(start, b.iota(over.back())), end);
+    tile::ValueId along = b.sub(end, start);
+    inside = d == 0 ? is_in : b.binary(tile::Binary::bit_and, inside, is_in);
+    elements = d == 0 ? along : b.mul(elements, along);
+  }
+  Value loaded = l.at(x, from);
+  if (!loaded) return std::nullopt;
+  tile::ValueId sum = b.reduce(Reduce::sum, b.select(inside, *loaded, b.constant(0)), over);
+  return b.div(sum, b.cast(elements, DType::f32));
+}
+
+// Where every output has a window of the same size; else see above.
 template <int dims>
 Value adaptive_avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
   const ValueId x = *tensor_argument(node, 0);
@@ -116,7 +193,8 @@ Value adaptive_avg_pool(TileLowering& l, const Node& node, const TileIndex& at) 
       continue;
     }
     int64_t from = l.number(in), to = l.number(out);
-    if (to == 0 || from % to) return std::nullopt;
+    if (to == 0 || l.is_refused()) return std::nullopt;
+    if (from % to) return uneven_avg_pool<dims>(l, node, at);
     kernel.push_back(from / to);
     stride.push_back(from / to);
   }

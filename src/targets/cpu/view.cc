@@ -1,5 +1,7 @@
 #include "targets/cpu/view.h"
 
+#include <algorithm>
+
 #include "ops/tile.h"
 #include "ops/traits.h"
 
@@ -102,7 +104,7 @@ bool is_view(const Graph& graph, const Node& node) {
   int rank = int(graph.type(*operand).tensor.sizes.size());
   return keeps_element_order(*op) || !permutation_of(node.op, node.arguments, rank).empty() ||
          node.op == "aten::select.int" || node.op == "aten::slice.Tensor" ||
-         node.op == "aten::expand";
+         node.op == "aten::expand" || node.op == "aten::unfold" || node.op == "aten::diagonal";
 }
 
 std::optional<ElementView> view_through(SymbolTable& symbols, const Graph& graph, const Node& node,
@@ -164,6 +166,35 @@ std::optional<ElementView> view_through(SymbolTable& symbols, const Graph& graph
       else if (operand.sizes[d] != SymInt(1))
         return std::nullopt;
     }
+    return result;
+  }
+  // Windows that may overlap, their elements innermost.
+  if (node.op == "aten::unfold") {
+    auto dim = int_argument(graph, node, 1), step = int_argument(graph, node, 3);
+    if (!dim || !dim->is_known() || !step || !step->is_known() || rank == 0) return std::nullopt;
+    size_t d = size_t(dim->value < 0 ? dim->value + rank : dim->value);
+    result.sizes = sizes;
+    result.strides.push_back(operand.strides[d]);
+    result.strides[d] = symbols.multiply(operand.strides[d], *step);
+    return result;
+  }
+  if (node.op == "aten::diagonal") {
+    auto offset = int_argument(graph, node, 1), first = int_argument(graph, node, 2),
+         second = int_argument(graph, node, 3);
+    if (!offset || !offset->is_known() || !first || !first->is_known() || !second ||
+        !second->is_known())
+      return std::nullopt;
+    size_t row = size_t(first->value < 0 ? first->value + rank : first->value),
+           column = size_t(second->value < 0 ? second->value + rank : second->value);
+    if (sizes.back() != SymInt(0)) {
+      if (offset->value < 0) move(row, -offset->value);
+      if (offset->value > 0) move(column, offset->value);
+    }
+    SymInt stride = symbols.add(operand.strides[row], operand.strides[column]);
+    for (size_t d : {std::max(row, column), std::min(row, column)})
+      result.strides.erase(result.strides.begin() + std::ptrdiff_t(d));
+    result.strides.push_back(stride);
+    result.sizes = sizes;
     return result;
   }
   return reshape_view(symbols, operand, sizes);
