@@ -73,6 +73,13 @@ bool is_computed(DType dtype) {
 template <Binary function>
 Value arithmetic(TileLowering& l, const Node& node, const TileIndex& at) {
   DType dtype = result_dtype(l, node);
+  // The product and the smaller of booleans are their and, the larger is their or.
+  if (dtype == DType::b8 &&
+      (function == Binary::mul || function == Binary::min || function == Binary::max)) {
+    auto o = operands(l, node, dtype, at);
+    if (!o) return std::nullopt;
+    return l.build.binary(function == Binary::max ? Binary::bit_or : Binary::bit_and, o->x, o->y);
+  }
   if (!is_computed(dtype) ||
       ((function == Binary::div || function == Binary::pow) && dtype != DType::f32))
     return std::nullopt;
@@ -110,7 +117,11 @@ std::optional<DType> operand_dtype(TileLowering& l, const Node& node) {
 template <Binary function>
 Value comparison(TileLowering& l, const Node& node, const TileIndex& at) {
   auto dtype = operand_dtype(l, node);
-  if (!dtype || !is_computed(*dtype)) return std::nullopt;
+  if (!dtype || result_dtype(l, node) != DType::b8) return std::nullopt;
+  auto* other = tensor_argument(node, 1);
+  // Beside a boolean, a number may be any.
+  bool of_booleans = *dtype == DType::b8 && other && l.graph.type(*other).is_tensor();
+  if (!is_computed(*dtype) && !of_booleans) return std::nullopt;
   auto o = operands(l, node, *dtype, at);
   if (!o) return std::nullopt;
   return l.build.binary(function, o->x, o->y);
@@ -128,18 +139,70 @@ Value bits(TileLowering& l, const Node& node, const TileIndex& at) {
   return l.build.binary(function, o->x, o->y);
 }
 
-// Logical operators on booleans; on numbers they compare with zero first and stay as they are.
+// What a tensor is where booleans are wanted.
+Value is_true(TileLowering& l, const Argument& argument, const TileIndex& at) {
+  auto* tensor = std::get_if<ValueRef>(&argument);
+  if (!tensor || !l.graph.type(tensor->id).is_tensor()) return std::nullopt;
+  DType dtype = l.type(tensor->id).dtype;
+  if (dtype != DType::b8 && !is_computed(dtype)) return std::nullopt;
+  Value x = l.broadcast(tensor->id, at);
+  if (!x || dtype == DType::b8) return x;
+  return l.build.binary(Binary::ne, *x, l.build.constant(0, dtype));
+}
 template <Binary function>
 Value logical(TileLowering& l, const Node& node, const TileIndex& at) {
-  if (operand_dtype(l, node) != DType::b8) return std::nullopt;
-  return bits<function>(l, node, at);
+  Value x = is_true(l, node.arguments[0], at), y = is_true(l, node.arguments[1], at);
+  if (!x || !y || result_dtype(l, node) != DType::b8) return std::nullopt;
+  return l.build.binary(function, *x, *y);
 }
 Value logical_not(TileLowering& l, const Node& node, const TileIndex& at) {
+  Value x = is_true(l, node.arguments[0], at);
+  if (!x || result_dtype(l, node) != DType::b8) return std::nullopt;
+  return l.build.unary(Unary::bit_not, *x);
+}
+Value bitwise_not(TileLowering& l, const Node& node, const TileIndex& at) {
+  DType dtype = result_dtype(l, node);
+  if (dtype != DType::b8 && dtype != DType::i32 && dtype != DType::i64) return std::nullopt;
+  Value x = l.operand(node.arguments[0], dtype, at);
+  if (!x) return std::nullopt;
+  return l.build.unary(Unary::bit_not, *x);
+}
+
+// What only floats can be; integers never are.
+Value isnan(TileLowering& l, const Node& node, const TileIndex& at) {
   const ValueId* x = tensor_argument(node, 0);
-  if (!x || l.type(*x).dtype != DType::b8) return std::nullopt;
+  if (!x || result_dtype(l, node) != DType::b8) return std::nullopt;
+  if (l.type(*x).dtype != DType::f32) return l.build.constant(0, DType::b8);
   Value loaded = l.at(*x, at);
   if (!loaded) return std::nullopt;
-  return l.build.unary(Unary::bit_not, *loaded);
+  return l.build.binary(Binary::ne, *loaded, *loaded);
+}
+Value isinf(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId* x = tensor_argument(node, 0);
+  if (!x || result_dtype(l, node) != DType::b8) return std::nullopt;
+  if (l.type(*x).dtype != DType::f32) return l.build.constant(0, DType::b8);
+  Value loaded = l.at(*x, at);
+  if (!loaded) return std::nullopt;
+  return l.build.binary(Binary::eq, l.build.unary(Unary::abs, *loaded),
+                        l.build.constant(INFINITY));
+}
+
+// (x > 0) - (x < 0): of NaN 0, as torch has it.
+Value sign(TileLowering& l, const Node& node, const TileIndex& at) {
+  Value x = number_operand(l, node, at);
+  if (!x) return std::nullopt;
+  DType dtype = tile::value_dtype(result_dtype(l, node));
+  tile::ValueId zero = l.build.constant(0, dtype);
+  tile::ValueId above = l.build.cast(l.build.binary(Binary::gt, *x, zero), dtype);
+  return l.build.sub(above, l.build.cast(l.build.binary(Binary::lt, *x, zero), dtype));
+}
+
+// floor and its like: integers stay what they are.
+template <Unary function>
+Value rounded(TileLowering& l, const Node& node, const TileIndex& at) {
+  Value x = number_operand(l, node, at);
+  if (!x || result_dtype(l, node) != DType::f32) return x;
+  return l.build.unary(function, *x);
 }
 
 // min and max of the tile language pass a NaN on, as torch's clamp does.
@@ -150,9 +213,16 @@ Value clamp_between(TileLowering& l, Value x, std::optional<double> low,
   if (high) x = l.build.binary(Binary::min, *x, l.build.constant(*high));
   return x;
 }
+// Limits are numbers or tensors; none is none.
 Value clamp(TileLowering& l, const Node& node, const TileIndex& at) {
-  return clamp_between(l, float_operand(l, node, at), number_argument(node, 1),
-                       number_argument(node, 2));
+  Value x = number_operand(l, node, at);
+  for (size_t i : {1, 2}) {
+    if (std::holds_alternative<None>(node.arguments[i])) continue;
+    Value limit = l.operand(node.arguments[i], result_dtype(l, node), at);
+    if (!x || !limit) return std::nullopt;
+    x = l.build.binary(i == 1 ? Binary::max : Binary::min, *x, *limit);
+  }
+  return x;
 }
 Value relu6(TileLowering& l, const Node& node, const TileIndex& at) {
   return clamp_between(l, float_operand(l, node, at), 0, 6);
@@ -236,16 +306,24 @@ Value masked_fill(TileLowering& l, const Node& node, const TileIndex& at) {
   return l.build.select(*mask, *fill, *x);
 }
 
-Value to_copy(TileLowering& l, const Node& node, const TileIndex& at) {
-  const ValueId* x = tensor_argument(node, 0);
+// The element of tensor argument i in the type of the result. A float out of range has no value
+// that torch promises; saturating is as good as any.
+Value converted(TileLowering& l, const Node& node, size_t i, const TileIndex& at) {
+  const ValueId* x = tensor_argument(node, i);
   if (!x || !l.graph.type(*x).is_tensor()) return std::nullopt;
   DType from = l.type(*x).dtype, to = result_dtype(l, node);
   auto known = [](DType dtype) { return is_computed(dtype) || dtype == DType::b8; };
-  // A float out of range has no value that torch promises; saturating is as good as any.
   if (!known(from) || !known(to)) return std::nullopt;
-  Value loaded = l.at(*x, at);
+  Value loaded = i == 0 ? l.at(*x, at) : l.broadcast(*x, at);
   if (!loaded || from == to) return loaded;
   return l.build.cast(*loaded, to);
+}
+Value to_copy(TileLowering& l, const Node& node, const TileIndex& at) {
+  return converted(l, node, 0, at);
+}
+// self, and what takes its place.
+Value copy(TileLowering& l, const Node& node, const TileIndex& at) {
+  return converted(l, node, 1, at);
 }
 
 }  // namespace
@@ -264,10 +342,10 @@ TILE(tanh) = {"aten::tanh", of_floats<Unary::tanh>};
 TILE(erf) = {"aten::erf", of_floats<Unary::erf>};
 TILE(sin) = {"aten::sin", of_floats<Unary::sin>};
 TILE(cos) = {"aten::cos", of_floats<Unary::cos>};
-TILE(floor) = {"aten::floor", of_floats<Unary::floor>};
-TILE(ceil) = {"aten::ceil", of_floats<Unary::ceil>};
-TILE(round) = {"aten::round", of_floats<Unary::round>};
-TILE(trunc) = {"aten::trunc", of_floats<Unary::trunc>};
+TILE(floor) = {"aten::floor", rounded<Unary::floor>};
+TILE(ceil) = {"aten::ceil", rounded<Unary::ceil>};
+TILE(round) = {"aten::round", rounded<Unary::round>};
+TILE(trunc) = {"aten::trunc", rounded<Unary::trunc>};
 TILE(sigmoid) = {"aten::sigmoid", of_floats<Unary::sigmoid>};
 TILE(silu) = {"aten::silu", of_floats<Unary::silu>};
 TILE(gelu) = {"aten::gelu", gelu};
@@ -310,9 +388,21 @@ TILE(logical_and) = {"aten::logical_and", logical<Binary::bit_and>};
 TILE(logical_or) = {"aten::logical_or", logical<Binary::bit_or>};
 TILE(logical_xor) = {"aten::logical_xor", logical<Binary::bit_xor>};
 TILE(logical_not) = {"aten::logical_not", logical_not};
+TILE(bitwise_and_Scalar) = {"aten::bitwise_and.Scalar", bits<Binary::bit_and>};
+TILE(bitwise_or_Scalar) = {"aten::bitwise_or.Scalar", bits<Binary::bit_or>};
+TILE(bitwise_xor_Scalar) = {"aten::bitwise_xor.Scalar", bits<Binary::bit_xor>};
+TILE(bitwise_not) = {"aten::bitwise_not", bitwise_not};
+TILE(isnan) = {"aten::isnan", isnan};
+TILE(isinf) = {"aten::isinf", isinf};
+TILE(sign) = {"aten::sign", sign};
+TILE(clamp_Tensor) = {"aten::clamp.Tensor", clamp};
+TILE(pow_Tensor_Tensor) = {"aten::pow.Tensor_Tensor", arithmetic<Binary::pow>};
+TILE(pow_Scalar) = {"aten::pow.Scalar", arithmetic<Binary::pow>};
 TILE(where_self) = {"aten::where.self", where};
 TILE(masked_fill_Scalar) = {"aten::masked_fill.Scalar", masked_fill};
 TILE(masked_fill_Tensor) = {"aten::masked_fill.Tensor", masked_fill};
+TILE(copy) = {"aten::copy", copy};
+TILE(fill_Tensor) = {"aten::fill.Tensor", copy};
 TILE(to_copy) = {"aten::_to_copy", to_copy};
 
 }  // namespace sconce
