@@ -1,7 +1,10 @@
 #include <algorithm>
 #include <cstring>
 #include <string_view>
+#include <unordered_map>
 
+#include "ops/build.h"
+#include "ops/prim/prim.h"
 #include "targets/cpu/lower.h"
 #include "targets/cpu/partition.h"
 #include "targets/portable/stock_kernels.h"
@@ -64,14 +67,17 @@ bool portable_has(const Op& op, Program&, const Graph& graph, const Node& node) 
   return true;
 }
 
+bool is_recurrence(const Node& node) {
+  return node.op == "aten::lstm.input" || node.op == "aten::gru.input" ||
+         node.op == "aten::rnn_tanh.input" || node.op == "aten::rnn_relu.input";
+}
+
 // Recurrent layers of few steps, which are products and pointwise nodes when they are taken apart:
 // tile programs run those many times as fast as a kernel the whole layer. What is taken apart grows
 // by step, layer and direction.
 bool is_short_recurrence(const Graph& graph, const Node& node) {
   constexpr int64_t kStepsMax = 256;
-  if (node.op != "aten::lstm.input" && node.op != "aten::gru.input" &&
-      node.op != "aten::rnn_tanh.input" && node.op != "aten::rnn_relu.input")
-    return false;
+  if (!is_recurrence(node)) return false;
   auto* x = std::get_if<ValueRef>(&node.arguments[0]);
   auto* layers = std::get_if<int64_t>(&node.arguments[4]);
   auto *both = std::get_if<bool>(&node.arguments[7]),
@@ -91,12 +97,50 @@ bool is_short_recurrence(const Graph& graph, const Node& node) {
          steps <= kStepsMax / (*layers * (*both ? 2 : 1));
 }
 
+// An operator without a tile rule whose parts all have one, or come apart into such: a kernel of
+// its own would cut the region around it.
+bool comes_apart(const Op& op, Program& program, const Graph& graph, const Node& node,
+                 int depth = 0) {
+  constexpr int kDepthMax = 4;
+  constexpr size_t kPartsMax = 64;  // as of a split; a recurrence has more by far
+  if (!op.def->decompose || op.def->random || depth == kDepthMax ||
+      !op.name.starts_with("aten::") || is_recurrence(node))
+    return false;
+  // The operator alone, with operands and results of the same types.
+  Graph alone;
+  std::unordered_map<ValueId, ValueId> copies;
+  Node copy = node;
+  Graph::for_each_use(copy, [&](ValueId& used) {
+    auto [found, is_new] = copies.emplace(used, kNoValue);
+    if (is_new) {
+      const ValueInfo& info = graph.values[size_t(used)];
+      found->second = info.origin == Origin::constant
+                          ? alone.add_value(info.type, "c", Origin::constant, info.index, 0)
+                          : alone.add_input(info.type, "x");
+    }
+    used = found->second;
+  });
+  for (ValueId& result : copy.results) result = alone.add_input(graph.type(result), "y");
+  Build build(program, alone);
+  auto results = op.def->decompose(build, copy);
+  if (!results || !build.status().ok() || alone.order.size() > kPartsMax) return false;
+  alone.outputs = *results;
+  return std::all_of(alone.order.begin(), alone.order.end(), [&](NodeId id) {
+    const Node& part = alone.nodes[size_t(id)];
+    if (find_prim(part.op.data(), part.op.size())) return true;  // sizes
+    const Op* known = find_op(part.op);
+    return known && (can_lower(program, alone, part) ||
+                     comes_apart(*known, program, alone, part, depth + 1));
+  });
+}
+
 // On stock ExecuTorch our library adds kernels under names that stock has none for; where it has
 // one, that one runs there, unless tile programs do all of it for sure. Integers where tile
 // programs have them; else numbers are faster.
 bool cpu_has(const Op& op, Program& program, const Graph& graph, const Node& node) {
   if (node.op.starts_with("int8::")) return can_lower(program, graph, node);
   if (!op.kernel || is_short_recurrence(graph, node)) return false;
+  if (!can_lower(program, graph, node) && comes_apart(op, program, graph, node)) return false;
   if (!stock_has_kernel(op.kernel->name) || stock_takes(op, graph, node)) return true;
   bool all_known = true;
   auto check = [&](ValueId id) {

@@ -34,6 +34,21 @@ Results decompose_softplus(Build& build, const Node& node) {
   ValueId far = call(build, "aten::gt.Scalar", {Build::v(scaled), *threshold});
   return one(where(build, far, x, curve));
 }
+// self, dim: the first half times the sigmoid of the second.
+Results glu_parts(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto dim = number(node, 1);
+  int rank = build.rank(x);
+  if (!dim || *dim < -rank || *dim >= rank) return std::nullopt;
+  int64_t along = int64_t(*dim) < 0 ? int64_t(*dim) + rank : int64_t(*dim);
+  SymInt size = build.size(x, int(along));
+  if (!size.is_known() || size.value % 2 != 0) return std::nullopt;
+  auto half = [&](int64_t start, int64_t end) {
+    return call(build, "aten::slice.Tensor", {Build::v(x), along, start, end, int64_t(1)});
+  };
+  ValueId first = half(0, size.value / 2), second = half(size.value / 2, size.value);
+  return one(build.mul(first, call(build, "aten::sigmoid", {Build::v(second)})));
+}
 Results decompose_threshold(Build& build, const Node& node) {
   ValueId low = call(build, "aten::le.Scalar", {node.arguments[0], node.arguments[1]});
   return build.call("aten::masked_fill.Scalar", {node.arguments[0], Build::v(low), node.arguments[2]});
@@ -263,7 +278,9 @@ OP(rrelu) = {.schema = "aten::rrelu(Tensor self, Scalar lower=0.125, Scalar uppe
                        "training=False, Generator? generator=None) -> Tensor",
              .decompose = decompose_rrelu,
              .random = true};
-OP(glu) = {.schema = "aten::glu(Tensor self, int dim=-1) -> Tensor", .out = "aten::glu.out"};
+OP(glu) = {.schema = "aten::glu(Tensor self, int dim=-1) -> Tensor",
+           .out = "aten::glu.out",
+           .decompose = glu_parts};
 OP(logit) = {.schema = "aten::logit(Tensor self, float? eps=None) -> Tensor", .out = "aten::logit.out"};
 OP_ALIAS(special_logit, "aten::special_logit(Tensor self, float? eps=None) -> Tensor", "aten::logit")
 OP(nan_to_num) = {.schema = "aten::nan_to_num(Tensor self, float? nan=None, float? posinf=None, float? "

@@ -79,6 +79,17 @@ Results aminmax_parts(Build& build, const Node& node) {  // self, dim, keepdim
            build.call1("aten::amax", {node.arguments[0], list, node.arguments[2]})}};
 }
 
+// self, dim, keepdim: values and places.
+template <Text value_name, Text place_name>
+Results extreme_parts(Build& build, const Node& node) {
+  auto dim = integer_at(node, 1);
+  if (!dim) return std::nullopt;
+  const auto& a = node.arguments;
+  Argument list = Build::ints(std::vector<int64_t>{*dim});
+  return {{build.call1(value_name.text, {a[0], list, a[2]}),
+           build.call1(place_name.text, {a[0], a[1], a[2]})}};
+}
+
 // --- variances --------------------------------------------------------------------------------
 
 int64_t correction_of(const Node& node, size_t unbiased) { return boolean_at(node, unbiased); }
@@ -92,6 +103,12 @@ template <Text target>
 Results variance_dim(Build& build, const Node& node) {
   const auto& a = node.arguments;
   return build.call(target.text, {a[0], a[1], correction_of(node, 2), a[3]});
+}
+// self, dim, correction, keepdim.
+Results var_mean_parts(Build& build, const Node& node) {
+  const auto& a = node.arguments;
+  return {{build.call1("aten::var.correction", a),
+           build.call1("aten::mean.dim", {a[0], a[1], a[3], kNone})}};
 }
 Results std_parts(Build& build, const Node& node) {
   ValueId variance = build.call1("aten::var.correction", node.arguments);
@@ -377,9 +394,9 @@ OP(amin) = {.schema = "aten::amin(Tensor self, int[1] dim=[], bool keepdim=False
 OP(max) = {.schema = "aten::max(Tensor self) -> Tensor", .out = "aten::max.unary_out"};
 OP(min) = {.schema = "aten::min(Tensor self) -> Tensor", .out = "aten::min.unary_out"};
 OP(max_dim) = {.schema = "aten::max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-               .out = "aten::max.dim_max"};
+               .out = "aten::max.dim_max", .decompose = extreme_parts<"aten::amax", "aten::argmax">};
 OP(min_dim) = {.schema = "aten::min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-               .out = "aten::min.dim_min"};
+               .out = "aten::min.dim_min", .decompose = extreme_parts<"aten::amin", "aten::argmin">};
 OP(aminmax) = {.schema = "aten::aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)",
                .out = "aten::aminmax.out", .decompose = aminmax_parts};
 OP(argmax) = {.schema = "aten::argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
@@ -404,7 +421,7 @@ OP(is_any_true) = {.schema = "aten::_is_any_true(Tensor self) -> Tensor", .decom
 OP(var) = {.schema = "aten::var(Tensor self, bool unbiased=True) -> Tensor",
            .decompose = variance_all<"aten::var.correction">};
 OP(var_dim) = {.schema = "aten::var.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor",
-               .out = "aten::var.out"};
+               .out = "aten::var.out", .decompose = variance_dim<"aten::var.correction">};
 OP(var_correction) = {.schema = "aten::var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor",
                       .out = "aten::var.correction_out"};
 OP(var_mean) = {.schema = "aten::var_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)",
@@ -412,7 +429,7 @@ OP(var_mean) = {.schema = "aten::var_mean(Tensor self, bool unbiased=True) -> (T
 OP(var_mean_dim) = {.schema = "aten::var_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)",
                     .decompose = variance_dim<"aten::var_mean.correction">};
 OP(var_mean_correction) = {.schema = "aten::var_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> (Tensor, Tensor)",
-                           .out = "aten::var_mean.correction_out"};
+                           .out = "aten::var_mean.correction_out", .decompose = var_mean_parts};
 OP(std) = {.schema = "aten::std(Tensor self, bool unbiased=True) -> Tensor",
            .decompose = variance_all<"aten::std.correction">};
 OP(std_dim) = {.schema = "aten::std.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor",

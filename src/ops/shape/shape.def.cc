@@ -310,8 +310,37 @@ Results block_diag(Build& build, const Node& node) {
   return one(join(build, rows, 0));
 }
 
+// tensors, dim
+Results stack_parts(Build& build, const Node& node) {
+  std::vector<ValueId> all = tensors(node, 0);
+  if (all.empty()) return std::nullopt;
+  auto dim = wrap(known_integer(node, 1).value_or(99), build.rank(all[0]) + 1);
+  if (!dim) return std::nullopt;
+  for (ValueId& x : all) x = unsqueeze(build, x, *dim);
+  return one(join(build, all, *dim));
+}
+
 // --- repeats --------------------------------------------------------------------------------------
 
+// self, repeats: every dimension that is repeated gets one before it, along which nothing moves.
+Results repeat_parts(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto counts = integers(build, node, 1);
+  if (!counts || int(counts->size()) < build.rank(x)) return std::nullopt;
+  std::vector<SymInt> sizes = sizes_of(build, x), thin, wide, whole;
+  sizes.insert(sizes.begin(), counts->size() - sizes.size(), SymInt(1));
+  for (size_t i = 0; i < sizes.size(); i++) {
+    SymInt count = (*counts)[i], size = sizes[i];
+    whole.push_back(symbols(build).multiply(count, size));
+    if (!(count == SymInt(1)) && !(size == SymInt(1))) {
+      thin.push_back(1);
+      wide.push_back(count);
+    }
+    thin.push_back(size);
+    wide.push_back(size == SymInt(1) ? count : size);
+  }
+  return one(build.view(expand(build, build.view(x, thin), wide), whole));
+}
 // self, dims: like repeat, but dims may be fewer than the dimensions of self.
 Results tiled(Build& build, const Node& node) {
   auto counts = integers(build, node, 1);
@@ -360,6 +389,69 @@ Results rot90(Build& build, const Node& node) {
     case 3: return one(transpose(build, flip(build, x, {*a}), *a, *b));
     default: return build.call("aten::clone", {Build::v(x)});
   }
+}
+
+// self, shifts, dims: without dims, through all elements in their order.
+Results roll_parts(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto shifts = known_integers(build, node, 1), dims = known_integers(build, node, 2);
+  if (!shifts || !dims || build.rank(x) == 0) return std::nullopt;
+  std::vector<SymInt> sizes = sizes_of(build, x);
+  bool flat = dims->empty();
+  if (flat) dims = std::vector<int64_t>{0};
+  if (shifts->size() != dims->size()) return std::nullopt;
+  for (int64_t& dim : *dims) {
+    auto wrapped = wrap(dim, build.rank(x));
+    if (!wrapped || (!flat && !sizes[size_t(*wrapped)].is_known())) return std::nullopt;
+    dim = *wrapped;
+  }
+  if (flat) {
+    SymInt count = product(build, sizes, 0, sizes.size());
+    if (!count.is_known()) return std::nullopt;
+    x = build.view(x, {count});
+  }
+  for (size_t i = 0; i < dims->size(); i++) {
+    int64_t dim = (*dims)[i], size = build.size(x, int(dim)).value;
+    if (size == 0) continue;
+    int64_t cut = ((-(*shifts)[i]) % size + size) % size;  // the element that comes first
+    if (cut == 0) continue;
+    x = join(build, {slice(build, x, dim, cut, INT64_MAX), slice(build, x, dim, int64_t(0), cut)}, dim);
+  }
+  return one(flat ? build.view(x, sizes) : x);
+}
+
+// self, factor: [..., C, h * f, w * f] and [..., C * f * f, h, w], one or the other way.
+template <bool shuffle>
+Results pixel_parts(Build& build, const Node& node) {
+  ValueId x = value(node, 0);
+  auto factor = known_integer(node, 1);
+  int rank = build.rank(x);
+  if (!factor || *factor < 1 || rank < 3) return std::nullopt;
+  std::vector<SymInt> lead = sizes_of(build, x);
+  SymInt channels = lead[size_t(rank - 3)], h = lead[size_t(rank - 2)], w = lead[size_t(rank - 1)];
+  lead.resize(size_t(rank - 3));
+  SymbolTable& table = symbols(build);
+  auto divided = [&](SymInt size, int64_t by) { return table.floor_divide(size, by); };
+  auto with = [&](std::initializer_list<SymInt> more) {
+    std::vector<SymInt> sizes = lead;
+    sizes.insert(sizes.end(), more);
+    return sizes;
+  };
+  std::vector<int64_t> order;
+  for (int i = 0; i < rank - 3; i++) order.push_back(i);
+  int64_t f = *factor, n = rank - 3;
+  std::vector<int64_t> moved = shuffle ? std::vector<int64_t>{n, n + 3, n + 1, n + 4, n + 2}
+                                       : std::vector<int64_t>{n, n + 2, n + 4, n + 1, n + 3};
+  order.insert(order.end(), moved.begin(), moved.end());
+  if (shuffle) {
+    SymInt kept = divided(channels, f * f);
+    ValueId split = build.permute(build.view(x, with({kept, f, f, h, w})), order);
+    return one(build.view(split, with({kept, table.multiply(h, f), table.multiply(w, f)})));
+  }
+  h = divided(h, f);
+  w = divided(w, f);
+  ValueId split = build.permute(build.view(x, with({channels, h, f, w, f})), order);
+  return one(build.view(split, with({table.multiply(channels, f * f), h, w})));
 }
 
 // --- pads -----------------------------------------------------------------------------------------
@@ -810,7 +902,8 @@ OP_ALIAS(as_strided_copy,
 OP(cat) = {.schema = "aten::cat(Tensor[] tensors, int dim=0) -> Tensor", .out = "aten::cat.out"};
 OP_ALIAS(concat, "aten::concat(Tensor[] tensors, int dim=0) -> Tensor", "aten::cat")
 OP_ALIAS(concatenate, "aten::concatenate(Tensor[] tensors, int dim=0) -> Tensor", "aten::cat")
-OP(stack) = {.schema = "aten::stack(Tensor[] tensors, int dim=0) -> Tensor", .out = "aten::stack.out"};
+OP(stack) = {.schema = "aten::stack(Tensor[] tensors, int dim=0) -> Tensor", .out = "aten::stack.out",
+             .decompose = stack_parts};
 OP_ALIAS(_stack, "aten::_stack(Tensor[] tensors, int dim=0) -> Tensor", "aten::stack")
 OP(hstack) = {.schema = "aten::hstack(Tensor[] tensors) -> Tensor", .decompose = stack_along<1>};
 OP(vstack) = {.schema = "aten::vstack(Tensor[] tensors) -> Tensor", .decompose = stack_along<2>};
@@ -831,7 +924,8 @@ OP(atleast_3d_Sequence) = {.schema = "aten::atleast_3d.Sequence(Tensor[] tensors
                            .decompose = at_least_each<3>};
 
 OP(repeat) = {.schema = "aten::repeat(Tensor self, SymInt[] repeats) -> Tensor",
-              .out = "aten::repeat.out"};
+              .out = "aten::repeat.out",
+              .decompose = repeat_parts};
 OP(tile) = {.schema = "aten::tile(Tensor self, SymInt[] dims) -> Tensor", .decompose = tiled};
 OP(repeat_interleave_int) = {.schema = "aten::repeat_interleave.self_int(Tensor self, SymInt repeats, "
                                        "int? dim=None, *, SymInt? output_size=None) -> Tensor",
@@ -842,11 +936,14 @@ OP(repeat_interleave_tensor) = {.schema = "aten::repeat_interleave.self_Tensor(T
                                 .decompose = repeat_interleave_tensor};
 OP(flip) = {.schema = "aten::flip(Tensor self, int[] dims) -> Tensor", .out = "aten::flip.out"};
 OP(roll) = {.schema = "aten::roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor",
-            .out = "aten::roll.out"};
+            .out = "aten::roll.out",
+            .decompose = roll_parts};
 OP(pixel_shuffle) = {.schema = "aten::pixel_shuffle(Tensor self, int upscale_factor) -> Tensor",
-                     .out = "aten::pixel_shuffle.out"};
+                     .out = "aten::pixel_shuffle.out",
+                     .decompose = pixel_parts<true>};
 OP(pixel_unshuffle) = {.schema = "aten::pixel_unshuffle(Tensor self, int downscale_factor) -> Tensor",
-                       .out = "aten::pixel_unshuffle.out"};
+                       .out = "aten::pixel_unshuffle.out",
+                       .decompose = pixel_parts<false>};
 OP(channel_shuffle) = {.schema = "aten::channel_shuffle(Tensor self, SymInt groups) -> Tensor",
                        .decompose = channel_shuffle};
 OP(native_channel_shuffle) = {
