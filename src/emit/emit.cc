@@ -130,6 +130,8 @@ class MethodEmitter {
   Result<void> emit_while(const Graph& graph, const Node& node, Env& env);
   Result<void> emit_scan(const Graph& graph, const Node& node, Env& env);
   Result<void> emit_delegate(const Graph& graph, const Node& node, Env& env);
+  std::optional<Place> replaced_state(const Graph& graph, ValueId before, ValueId now,
+                                      const Env& env) const;
   // Emits the body of control flow. `results` say where each output has to end up.
   Result<void> emit_subgraph(const Graph& graph, std::vector<Place> inputs,
                              const std::vector<Place>& results, bool loop_state,
@@ -525,19 +527,9 @@ Result<void> MethodEmitter::emit_node(const Graph& graph, const Node& node, Env&
       reuse_offset = place.offset;
     });
   }
-  // State that nobody reads as it was any more, and that this result replaces, is changed where it is.
   std::optional<Place> state;
-  if (!is_target && may_update_in_place(*op)) {
-    ValueId operand = std::get<ValueRef>(node.arguments[0]).id;
-    const ValueInfo& info = graph.values[size_t(operand)];
-    const Place& place = env[size_t(operand)];
-    bool replaces = std::any_of(
-        graph.write_backs.begin(), graph.write_backs.end(), [&](const WriteBack& write) {
-          return write.target == WriteBack::Target::buffer && info.origin == Origin::buffer &&
-                 write.index == info.index && write.value == node.results[0];
-        });
-    if (replaces && storages_[size_t(place.storage)].remaining == 0) state = place;
-  }
+  if (!is_target && may_update_in_place(*op))
+    state = replaced_state(graph, std::get<ValueRef>(node.arguments[0]).id, node.results[0], env);
   std::vector<int32_t> outs;
   for (ValueId id : node.results) {
     Place place;
@@ -579,7 +571,23 @@ Result<void> MethodEmitter::emit_node(const Graph& graph, const Node& node, Env&
   return {};
 }
 
-// A call of a backend: its operands, then its results, each a tensor of its own.
+// Where state lies that nobody reads as it was any more, and that `now` replaces: it is changed
+// there.
+std::optional<Place> MethodEmitter::replaced_state(const Graph& graph, ValueId before, ValueId now,
+                                                   const Env& env) const {
+  const ValueInfo& info = graph.values[size_t(before)];
+  const Place& place = env[size_t(before)];
+  bool replaces = std::any_of(
+      graph.write_backs.begin(), graph.write_backs.end(), [&](const WriteBack& write) {
+        return write.target == WriteBack::Target::buffer && info.origin == Origin::buffer &&
+               write.index == info.index && write.value == now;
+      });
+  if (!replaces || storages_[size_t(place.storage)].remaining != 0) return std::nullopt;
+  return place;
+}
+
+// A call of a backend: its operands, then its results, each a tensor of its own unless it replaces
+// an operand.
 Result<void> MethodEmitter::emit_delegate(const Graph& graph, const Node& node, Env& env) {
   const DelegateData& data =
       program_.delegates[size_t(std::get<int64_t>(node.arguments[0]))];
@@ -592,11 +600,20 @@ Result<void> MethodEmitter::emit_delegate(const Graph& graph, const Node& node, 
   }
   Graph::for_each_use(node, [&](ValueId id) { touch(env[size_t(id)]); });
   release(node, env);
-  for (ValueId id : node.results) {
-    TRY(Place place, new_result(graph.type(id)));
-    touch(place);
-    bind(id, place, env, use_counts_[&graph]);
-    instruction.args.push_back(place.value);
+  const std::vector<ValueRef>& operands = list(node.arguments[1]);
+  std::vector<IntItem> updates;
+  if (node.arguments.size() > 2) updates = std::get<std::vector<IntItem>>(node.arguments[2]);
+  for (size_t r = 0; r < node.results.size(); r++) {
+    ValueId id = node.results[r];
+    std::optional<Place> place;
+    if (r < updates.size() && updates[r].known >= 0)
+      place = replaced_state(graph, operands[size_t(updates[r].known)].id, id, env);
+    if (!place) {
+      TRY(place, new_result(graph.type(id)));
+    }
+    touch(*place);
+    bind(id, *place, env, use_counts_[&graph]);
+    instruction.args.push_back(place->value);
   }
   add_instruction(std::move(instruction), node.source);
   return {};

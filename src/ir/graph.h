@@ -187,8 +187,9 @@ struct BufferData {
 };
 
 // A piece of a graph that a backend has taken over; only the backend knows what the payload says.
-// A node "delegate" runs it: arguments are its index and the list of its operands. Partitioning comes
-// after the passes, so that no pass and no text form knows such nodes.
+// A node "delegate" runs it: arguments are its index and the list of its operands, perhaps a list of
+// which operand each result is with a part changed (-1: none). Partitioning comes after the passes, so
+// that no pass and no text form knows such nodes.
 struct DelegateData {
   std::string id;  // of the backend, as the file names it: "SconceBackend"
   std::vector<uint8_t> payload;

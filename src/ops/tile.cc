@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "ops/traits.h"
 #include "tensor/half.h"
 
 namespace sconce {
@@ -106,11 +107,15 @@ int64_t TileLowering::likely(SymInt size) const {
 
 std::optional<tile::ValueId> TileLowering::operand(const Argument& argument, DType dtype,
                                                    const TileIndex& index) {
+  DType computed = tile::value_dtype(dtype);
   if (auto* ref = std::get_if<ValueRef>(&argument)) {
+    if (const ValueId* tensor = tensor_of_integer(graph, ref->id)) {
+      auto element = at(*tensor, TileIndex(type(*tensor).sizes.size(), tile::at(0)));
+      return element ? std::optional(build.cast(*element, computed)) : std::nullopt;
+    }
     if (!graph.type(ref->id).is_tensor() || type(ref->id).dtype != dtype) return std::nullopt;
     return broadcast(ref->id, index);
   }
-  DType computed = tile::value_dtype(dtype);
   if (auto* number = std::get_if<double>(&argument)) {
     if (computed != DType::f32) return std::nullopt;
     return build.constant(*number, computed);

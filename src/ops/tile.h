@@ -32,6 +32,16 @@ class TileLowering {
   // loaded; `outside` is what lies around it.
   virtual std::optional<tile::ValueId> at(ValueId tensor, const TileIndex& index,
                                           double outside = 0) = 0;
+  // The same as integers and the scale of their row, which is not along the tensor's last
+  // dimension, where it is kept so and read through views only. Else without a scale.
+  struct Scaled {
+    tile::ValueId value;
+    std::optional<tile::ValueId> scale;
+  };
+  virtual std::optional<Scaled> scaled(ValueId tensor, const TileIndex& index) {
+    auto value = at(tensor, index);
+    return value ? std::optional(Scaled{*value, {}}) : std::nullopt;
+  }
   // As above for a tensor that is broadcast to the result that `index` is of.
   std::optional<tile::ValueId> broadcast(ValueId tensor, const TileIndex& index);
   // As above; the index of an element that is not there is an error at run time.
@@ -80,7 +90,8 @@ class TileLowering {
   tile::ValueId number_of(SymInt size, DType dtype);
   // 1 / how many indices these axes have together, as f32.
   tile::ValueId share_of(Span<const tile::AxisId> axes);
-  // An argument that is a tensor or a number, as a value of `dtype`.
+  // An argument that is a tensor, a number or an integer that a tensor holds, as a value of
+  // `dtype`.
   std::optional<tile::ValueId> operand(const Argument& argument, DType dtype,
                                        const TileIndex& index);
 
@@ -145,6 +156,9 @@ struct TileRule {
   bool sized = false;
   // What it sees around its input, so that what a pad puts there need not be made. Null: nothing.
   std::optional<double> (*around)(const Node& node) = nullptr;
+  // Instead of lower(): the result is operand 0 with a part changed. Buffer `to` holds operand 0;
+  // this stores the part, or says false: not this node.
+  bool (*update)(TileLowering& l, const Node& node, int32_t to) = nullptr;
 };
 
 #define TILE(name)                             \

@@ -106,6 +106,14 @@ bool may_update_in_place(const Op& op) {
   return op.name == "sconce::updated_cache" || op.name == "sconce::updated_cache_at";
 }
 
+const ValueId* tensor_of_integer(const Graph& graph, ValueId integer) {
+  if (!graph.is_node(integer) || graph.type(integer).kind != Type::Kind::integer) return nullptr;
+  const Node& node = graph.producer(integer);
+  if (node.op != "aten::_local_scalar_dense") return nullptr;
+  auto* tensor = std::get_if<ValueRef>(&node.arguments[0]);
+  return tensor ? &tensor->id : nullptr;
+}
+
 bool widens_weights(const Op& op) {
   return op.name.starts_with("quantized_decomposed::dequantize_") ||
          op.name == "torchao::dequantize_affine";

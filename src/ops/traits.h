@@ -24,6 +24,9 @@ bool may_run_in_place(const Op& op);
 // has the operand's memory.
 bool may_update_in_place(const Op& op);
 
+// The tensor whose one element an integer of the graph is (item()); null when it is made otherwise.
+const ValueId* tensor_of_integer(const Graph& graph, ValueId integer);
+
 // What a target makes of graphs that torch quantised.
 enum class QuantizedGraphs : uint8_t {
   as_they_are,            // quantize and dequantize run as instructions

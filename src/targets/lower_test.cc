@@ -689,5 +689,114 @@ TEST(LowerForCpu, sums_products_means_limits_and_moves_of_integers) {
     })");
 }
 
+// What is written by position: rows where tensors tell, slices. An input that nothing else reads is
+// updated by the output, without a step that copies it.
+TEST(LowerForCpu, writes_by_position_are_steps_of_their_own) {
+  auto steps_of = [](const char* node, const char* more = "") {
+    LoweredRegion region = compare_with_eval(fmt::format(R"(
+      constant @two: i64[2] = {{3, 1}}
+      constant @one: i64[1] = {{-2}}
+      constant @place: i64[] = {{4}}
+      constant @grid: i64[2, 1] = {{0, 1}}
+      method forward(%x: f32[2, 5, 6] as x, %r: f32[2, 2, 6] as r, %q: f32[2, 1, 6] as q,
+                     %s: f32[2, 6] as s) {{
+        %two = constant @two
+        %one = constant @one
+        %place = constant @place
+        %grid = constant @grid
+        {}
+        {}
+        return %y
+      }})",
+                                                             node, more));
+    EXPECT_TRUE(region.program.outputs.empty() || region.program.outputs[0].updates >= -1);
+    return std::make_pair(region.program.steps.size(),
+                          region.program.outputs.empty() ? -1 : region.program.outputs[0].updates);
+  };
+  using Steps = std::pair<size_t, int32_t>;
+  const Steps in_place(1, 0);
+  EXPECT_EQ(steps_of("%y: f32[2, 5, 6] = aten::index_copy(%x, 1, %two, %r)"), in_place);
+  EXPECT_EQ(steps_of("%y: f32[2, 5, 6] = aten::index_copy(%x, -2, %place, %q)"), in_place);
+  EXPECT_EQ(steps_of("%y: f32[2, 5, 6] = aten::index_put(%x, {none, %two}, %r, false)"), in_place);
+  EXPECT_EQ(steps_of("%y: f32[2, 5, 6] = aten::index_put(%x, {none, %one}, %q, false)"), in_place);
+  EXPECT_EQ(steps_of("%y: f32[2, 5, 6] = aten::index_put(%x, {%grid, %two}, %r, false)"), in_place);
+  EXPECT_EQ(steps_of("%y: f32[2, 5, 6] = aten::slice_scatter(%x, %r, 1, -4, 4, 2)"), in_place);
+  EXPECT_EQ(steps_of("%y: f32[2, 5, 6] = aten::select_scatter(%x, %s, 1, -1)"), in_place);
+  // One after the other, in one place.
+  EXPECT_EQ(steps_of("%a: f32[2, 5, 6] = aten::index_copy(%x, 1, %two, %r)",
+                     "%y: f32[2, 5, 6] = aten::select_scatter(%a, %s, 1, 3)"),
+            Steps(2, 0));
+  // Read as it was: it is copied.
+  EXPECT_EQ(steps_of("%a: f32[2, 5, 6] = aten::index_copy(%x, 1, %two, %r)",
+                     "%y: f32[2, 5, 6] = aten::add.Tensor(%a, %x)"),
+            Steps(3, -1));
+}
+
+// Two heads of keys and values of bytes for four of queries, read through views.
+TEST(LowerForCpu, attention_reads_keys_and_values_of_bytes_where_they_lie) {
+  for (int positions : {40, 300})
+    for (int queries : {1, 9})
+      for (const char* zero : {"zeros", "told"}) {
+        LoweredRegion region =
+            compare_with_eval(fmt::format(R"(
+      constant @zeros: i64[1, {0}, 2, 1] = zeros
+      method forward(%q: f32[1, 4, {1}, 8] as q, %k: i8[1, {0}, 2, 8] as k,
+                     %s: f32[1, {0}, 2, 1] as s, %told: i32[1, {0}, 2, 1] as told) {{
+        %zeros = constant @zeros
+        %f: f32[1, {0}, 2, 8] = quantized_decomposed::dequantize_per_token(%k, %s, %{2}, -127, 127, 1, 6)
+        %t: f32[1, 2, {0}, 8] = aten::permute(%f, [0, 2, 1, 3])
+        %y: f32[1, 4, {1}, 8] = aten::scaled_dot_product_attention(%q, %t, %t, none, 0.0, false, none, true)
+        return %y
+      }})",
+                                          positions, queries, zero),
+                              1e-5);
+        EXPECT_EQ(region.program.steps.size(), 1u) << positions << ", " << queries;
+        EXPECT_EQ(region.program.arena_bytes, 0u);
+      }
+}
+
+// As ExecuTorch's attention over caches of bytes is written out.
+TEST(LowerForCpu, attention_reads_bytes_whose_numbers_are_written_out) {
+  LoweredRegion region = compare_with_eval(R"(
+    method forward(%q: f32[1, 2, 3, 8] as q, %k: i8[1, 2, 9, 8] as k, %s: f32[1, 2, 9, 1] as s,
+                   %z: i8[1, 2, 9, 1] as z) {
+      %a: f32[1, 2, 9, 8] = aten::_to_copy(%k, 6)
+      %b: f32[1, 2, 9, 1] = aten::_to_copy(%z, 6)
+      %c: f32[1, 2, 9, 8] = aten::sub.Tensor(%a, %b)
+      %f: f32[1, 2, 9, 8] = aten::mul.Tensor(%c, %s)
+      %y: f32[1, 2, 3, 8] = aten::scaled_dot_product_attention(%q, %f, %f)
+      return %y
+    })");
+  EXPECT_EQ(region.program.steps.size(), 2u);  // the zero points, and attention
+}
+
+// Where something else reads the numbers, they are made.
+TEST(LowerForCpu, numbers_of_bytes_that_more_than_attention_reads_are_in_memory) {
+  LoweredRegion region = compare_with_eval(R"(
+    constant @zeros: i64[1, 2, 9, 1] = zeros
+    method forward(%q: f32[1, 2, 3, 8] as q, %k: i8[1, 2, 9, 8] as k, %s: f32[1, 2, 9, 1] as s) {
+      %z = constant @zeros
+      %f: f32[1, 2, 9, 8] = quantized_decomposed::dequantize_per_token(%k, %s, %z, -127, 127, 1, 6)
+      %y: f32[1, 2, 3, 8] = aten::scaled_dot_product_attention(%q, %f, %f)
+      %m: f32[1, 2, 9] = aten::amax(%f, [-1], false)
+      return %y, %m
+    })");
+  EXPECT_EQ(region.program.steps.size(), 3u);
+}
+
+TEST(LowerForCpu, rows_become_bytes_by_their_own_scale) {
+  compare_with_eval(R"(
+    constant @zeros: i64[3, 5, 1] = zeros
+    method forward(%x: f32[3, 5, 37] as x) {
+      %z = constant @zeros
+      %a: f32[3, 5, 37] = aten::abs(%x)
+      %m: f32[3, 5, 1] = aten::amax(%a, [-1], true)
+      %c: f32[3, 5, 1] = aten::clamp(%m, 1e-5, none)
+      %s: f32[3, 5, 1] = aten::div.Scalar(%c, 127.0)
+      %q: i8[3, 5, 37] = quantized_decomposed::quantize_per_token(%x, %s, %z, -127, 127, 1)
+      return %q, %s
+    })");
+}
+
 }  // namespace
 }  // namespace sconce

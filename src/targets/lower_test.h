@@ -1,6 +1,7 @@
 // What tests of lowering share: runs a lowered region without a file.
 #pragma once
 
+#include <cstring>
 #include <vector>
 
 #include "targets/cpu/lower.h"
@@ -27,6 +28,11 @@ inline Result<void> run_region(Isa isa, const LoweredRegion& region,
     }
     storages.push_back(static_cast<uint8_t*>(const_cast<void*>(at)));
   }
+  for (size_t o = 0; o < program.outputs.size(); o++)
+    if (int32_t from = program.outputs[o].updates; from != tile::kNone)
+      for (const tile::Storage& storage : program.storages)
+        if (storage.kind == tile::Storage::Kind::output && storage.index == o)
+          memcpy(out[o], in[size_t(from)], storage.bytes);
   ThreadPool pool(2);
   for (const tile::Step& step : program.steps) {
     std::vector<tile::BufferView> shapes;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/def.h"
+#include "ops/traits.h"
 
 namespace sconce {
 
@@ -18,8 +19,13 @@ std::vector<Level> find_levels(const Graph& graph, const std::function<bool(cons
     bool taken = takes(node);
     size_t here = 0;
     Graph::for_each_use(node, [&](ValueId used) {
-      // Integers of a node that is taken are sizes, which its call learns by itself.
-      if (taken && graph.type(used).kind == Type::Kind::integer) return;
+      // Integers of a node that is taken are sizes, which its call learns by itself, or elements of
+      // tensors, which it reads.
+      if (taken && graph.type(used).kind == Type::Kind::integer) {
+        if (const ValueId* tensor = tensor_of_integer(graph, used))
+          here = std::max(here, level[size_t(*tensor)]);
+        return;
+      }
       here = std::max(here, level[size_t(used)] + (!taken && is_taken[size_t(used)]));
     });
     // Numbers drawn by lot depend on the order in which they are drawn.
@@ -47,6 +53,7 @@ NodeId DelegateCalls::replace(Span<const NodeId> nodes, DelegateCall call) {
   std::vector<ValueRef> operands;
   for (ValueId id : call.inputs) operands.push_back({id});
   node.arguments = {int64_t(program_.delegates.size()), std::move(operands)};
+  if (!call.updates.empty()) node.arguments.push_back(std::move(call.updates));
   node.source = graph_.nodes[size_t(nodes[0])].source;
   node.results = std::move(call.outputs);
   program_.delegates.push_back({std::move(call.backend), std::move(call.payload)});

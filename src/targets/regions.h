@@ -27,6 +27,9 @@ struct DelegateCall {
   std::vector<uint8_t> payload;
   std::vector<NamedData> constants;  // those of a name that the program has are dropped
   std::vector<ValueId> inputs, outputs;
+  // By output: the input that it is with a part changed, which emit gives the same memory where it
+  // can; or -1. Empty: all are -1.
+  std::vector<IntItem> updates;
 };
 
 // Puts calls into a program in place of nodes.

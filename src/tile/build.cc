@@ -51,9 +51,12 @@ ValueId Builder::load(int32_t buffer, std::vector<Index> index, double outside) 
 ValueId Builder::load_strict(int32_t buffer, std::vector<Index> index) {
   return value({.op = Op::load, .strict = true, .buffer = buffer, .index = std::move(index)});
 }
-void Builder::store(int32_t buffer, std::vector<Index> index, ValueId value) {
-  kernel_.body.push_back(
-      {.op = Op::store, .buffer = buffer, .operands = {value}, .index = std::move(index)});
+void Builder::store(int32_t buffer, std::vector<Index> index, ValueId value, bool strict) {
+  kernel_.body.push_back({.op = Op::store,
+                          .strict = strict,
+                          .buffer = buffer,
+                          .operands = {value},
+                          .index = std::move(index)});
 }
 ValueId Builder::unary(Unary function, ValueId x) {
   return value({.op = Op::unary, .function = uint8_t(function), .operands = {x}});

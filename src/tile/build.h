@@ -49,7 +49,7 @@ class Builder {
   ValueId iota(AxisId axis);
   ValueId load(int32_t buffer, std::vector<Index> index, double outside = 0);
   ValueId load_strict(int32_t buffer, std::vector<Index> index);
-  void store(int32_t buffer, std::vector<Index> index, ValueId value);
+  void store(int32_t buffer, std::vector<Index> index, ValueId value, bool strict = false);
   ValueId unary(Unary function, ValueId x);
   ValueId binary(Binary function, ValueId x, ValueId y);
   ValueId add(ValueId x, ValueId y) { return binary(Binary::add, x, y); }

@@ -152,16 +152,19 @@ class Interpreter {
     return true;
   }
 
+  Error outside(const Instruction& i, int64_t dim, int64_t position) const {
+    return error(Code::invalid_argument, "kernel {}: index {} into dimension {} of {}, of size {}",
+                 kernel_.name, position, dim, kernel_.buffers[size_t(i.buffer)].name,
+                 buffers_[size_t(i.buffer)].sizes[size_t(dim)]);
+  }
+
   Result<void> load(const Instruction& i, Tile& out) {
     const Buffer& buffer = kernel_.buffers[size_t(i.buffer)];
     return each(out.axes, [&](int64_t e) -> Result<void> {
       const void* data = nullptr;
       int64_t step = 0, dim = 0, position = 0;
       if (!place(i, &data, &step, &dim, &position)) {
-        if (i.strict)
-          return error(Code::invalid_argument,
-                       "kernel {}: index {} into dimension {} of {}, of size {}", kernel_.name,
-                       position, dim, buffer.name, buffers_[size_t(i.buffer)].sizes[size_t(dim)]);
+        if (i.strict) return outside(i, dim, position);
         if (out.dtype == DType::f32)
           out.f[size_t(e)] = float(i.number);
         else
@@ -204,7 +207,8 @@ class Interpreter {
     return each(over, [&](int64_t) -> Result<void> {
       const void* place_at = nullptr;
       int64_t step = 0, dim = 0, position = 0;
-      if (!place(i, &place_at, &step, &dim, &position)) return {};
+      if (!place(i, &place_at, &step, &dim, &position))
+        return i.strict ? outside(i, dim, position) : Result<void>();
       void* data = const_cast<void*>(place_at);
       size_t e = element(value);
       auto write = [&](auto element) { memcpy(data, &element, sizeof(element)); };
@@ -464,6 +468,12 @@ Result<void> interpret(const Program& program, Span<const void* const> inputs,
       }
     }
     data.push_back(static_cast<uint8_t*>(const_cast<void*>(at)));
+  }
+  for (const Storage& storage : program.storages) {
+    if (storage.kind != Storage::Kind::output) continue;
+    int32_t updated = program.outputs[storage.index].updates;
+    if (updated != kNone && outputs[storage.index] != inputs[size_t(updated)])
+      memcpy(outputs[storage.index], inputs[size_t(updated)], storage.bytes);
   }
   for (size_t i = 0; i < program.steps.size(); i++) {
     const Step& step = program.steps[i];

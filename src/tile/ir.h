@@ -176,7 +176,7 @@ enum class Op : uint8_t {
   extent,    // the extent of `axes[0]`, as i64
   iota,      // the index along axes[0], as i64
   load,      // buffer[index...]; outside: `number`. Or, when `strict`, an error
-  store,     // buffer[index...] = operand 0
+  store,     // buffer[index...] = operand 0; outside: nothing. Or, when `strict`, an error
   unary,
   binary,
   fma,     // operand 0 * operand 1 + operand 2, rounded once

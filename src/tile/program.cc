@@ -47,6 +47,20 @@ Result<void> check_work(const Kernel& kernel, Span<const int64_t> dims,
   return {};
 }
 
+// What an output holds at first is an input of its type.
+Result<void> verify_update(const Program& program, const Argument& argument, bool is_output) {
+  if (argument.updates == kNone) return {};
+  if (!is_output || argument.updates < 0 || size_t(argument.updates) >= program.inputs.size())
+    return error(Code::invalid_file, "an {} updates input {} of {}",
+                 is_output ? "output" : "input", argument.updates, program.inputs.size());
+  Argument input = program.inputs[size_t(argument.updates)];
+  input.updates = argument.updates;
+  if (!(input == argument))
+    return error(Code::invalid_file, "an output updates input {}, which has another type",
+                 argument.updates);
+  return {};
+}
+
 // All that depends on sizes.
 Result<void> verify_sizes(const Program& program) {
   if (program.arena_bytes > uint64_t(1) << 46)
@@ -59,6 +73,7 @@ Result<void> verify_sizes(const Program& program) {
                               !is_valid_dim_order(order.data(), int(order.size())))))
         return error(Code::invalid_file, "argument of rank {} with a dim order of {}",
                      argument.sizes.size(), order.size());
+      TRY_VOID(verify_update(program, argument, arguments == &program.outputs));
     }
   for (size_t s = 0; s < program.storages.size(); s++) {
     const Storage& storage = program.storages[s];

@@ -43,6 +43,9 @@ struct Argument {
   DType dtype = DType::f32;
   std::vector<int64_t> sizes;
   std::vector<uint8_t> dim_order;  // empty: row-major
+  // Output: the input, of the same type, whose elements it holds before the first step. Both may
+  // have the same memory, which spares the copy; the input is then not read by any step.
+  int32_t updates = kNone;
   bool operator==(const Argument&) const = default;
 };
 

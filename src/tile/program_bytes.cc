@@ -12,8 +12,15 @@ using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 
 // 2: has panels of i8, which lie otherwise than readers of 1 think. 3: has nibbles. 4: sizes differ
-// from call to call.
-constexpr uint32_t kVersion = 4;
+// from call to call. 5: outputs update inputs, stores go to computed indices.
+constexpr uint32_t kVersion = 5;
+
+// A store that version 4 does not have.
+bool is_computed_store(const Instruction& i) {
+  return i.op == Op::store &&
+         (i.strict || std::any_of(i.index.begin(), i.index.end(),
+                                  [](const Index& index) { return index.value != kNone; }));
+}
 
 // The least version whose readers understand a program.
 uint32_t version_of(const Program& program) {
@@ -23,8 +30,11 @@ uint32_t version_of(const Program& program) {
       if (buffer.is_packed() && buffer.dtype == DType::i8)
         version = std::max(version, buffer.layout == Layout::nibbles ? 3u : 2u);
     for (const Axis& axis : kernel.axes)
-      if (axis.whole != 0) version = 4;
+      if (axis.whole != 0) version = std::max(version, 4u);
+    if (std::any_of(kernel.body.begin(), kernel.body.end(), is_computed_store)) version = 5;
   }
+  for (const Argument& output : program.outputs)
+    if (output.updates != kNone) version = 5;
   return version;
 }
 
@@ -55,7 +65,7 @@ class Writer {
       auto sizes = b_.CreateVector(a.sizes);
       auto order = a.dim_order.empty() ? Offset<flatbuffers::Vector<uint8_t>>()
                                        : b_.CreateVector(a.dim_order);
-      return fb::CreateArgument(b_, int8_t(a.dtype), sizes, order);
+      return fb::CreateArgument(b_, int8_t(a.dtype), sizes, order, a.updates);
     };
     auto inputs = tables(program.inputs, argument), outputs = tables(program.outputs, argument);
     Offset<flatbuffers::Vector<const fb::Symbol*>> symbols;
@@ -290,6 +300,7 @@ Result<void> read_arguments(const char* what, const flatbuffers::Vector<Offset<f
     TRY(argument.dtype, read_dtype(x.dtype()));
     TRY(argument.sizes, read_numbers("sizes", x.sizes(), kRankMax));
     TRY(argument.dim_order, read_numbers("dim order entries", x.dim_order(), kRankMax));
+    argument.updates = x.updates();
     to->push_back(std::move(argument));
     return {};
   });

@@ -375,5 +375,63 @@ TEST(TileProgram, packed_bytes_end_with_the_sums_of_their_columns) {
             "reach 384");
 }
 
+// y is x with the row that `at` tells from r.
+Program updating_program() {
+  Program program;
+  program.kernels.push_back(parsed(R"(kernel k0() {
+  in at i64[]
+  in r f32[4]
+  out y f32[3, 4]
+  parallel c : 4
+  %0 = load at[]
+  %1 = load r[c]
+  store y[%0, c], %1 strict
+}
+)"));
+  using Kind = Storage::Kind;
+  program.storages = {{Kind::input, 8, 1, 0, ""},
+                      {Kind::input, 16, 2, 0, ""},
+                      {Kind::output, 48, 0, 0, ""}};
+  program.steps = {{0, {{0, 0, {}, {}}, {1, 0, {4}, {1}}, {2, 0, {3, 4}, {4, 1}}}, ""}};
+  program.inputs = {{DType::f32, {3, 4}, {}}, {DType::i64, {}, {}}, {DType::f32, {4}, {}}};
+  program.outputs = {{DType::f32, {3, 4}, {}, 0}};
+  EXPECT_TRUE(verify(program).ok());
+  return program;
+}
+
+TEST(TileProgram, an_output_begins_as_the_input_that_it_updates) {
+  Program program = updating_program();
+  Result<Program> again = read_program(write_program(program));
+  ASSERT_TRUE(again.ok()) << again.error().text;
+  EXPECT_EQ(*again, program);
+  std::vector<float> x(12, 1), r(4, 2), y(12, 3), wanted(12, 1);
+  std::fill(wanted.begin() + 4, wanted.begin() + 8, 2.0f);
+  int64_t at = 1;
+  auto none = [](const std::string&) { return Bytes(); };
+  std::vector<const void*> in = {x.data(), &at, r.data()};
+  std::vector<void*> out = {y.data()}, same = {x.data()};
+  ASSERT_TRUE(interpret(program, in, out, none).ok());
+  EXPECT_EQ(y, wanted);
+  ASSERT_TRUE(interpret(program, in, same, none).ok());
+  EXPECT_EQ(x, wanted);
+}
+
+TEST(TileProgram, says_which_input_cannot_be_updated) {
+  auto text = [](auto change) {
+    Program program = updating_program();
+    change(program);
+    Result<Program> read = read_program(write_program(program));
+    return read.ok() ? std::string("sound") : read.error().text;
+  };
+  EXPECT_EQ(text([](Program& p) { p.outputs[0].updates = 3; }),
+            "tile program: an output updates input 3 of 3");
+  EXPECT_EQ(text([](Program& p) { p.outputs[0].updates = -2; }),
+            "tile program: an output updates input -2 of 3");
+  EXPECT_EQ(text([](Program& p) { p.outputs[0].updates = 2; }),
+            "tile program: an output updates input 2, which has another type");
+  EXPECT_EQ(text([](Program& p) { p.inputs[1].updates = 0; }),
+            "tile program: an input updates input 0 of 3");
+}
+
 }  // namespace
 }  // namespace sconce::tile

@@ -106,7 +106,10 @@ class Printer {
         else if (i.number != 0 || std::signbit(i.number))
           text += " else " + number_text(i.number);
         break;
-      case Op::store: text += fmt::format("store {}, {}", place(i), values(i.operands)); break;
+      case Op::store:
+        text += fmt::format("store {}, {}{}", place(i), values(i.operands),
+                            i.strict ? " strict" : "");
+        break;
       case Op::unary:
         text += fmt::format("{} {}", name_of(Unary(i.function)), values(i.operands));
         break;
@@ -416,6 +419,7 @@ class Parser {
       TRY_VOID(place(&i));
       TRY_VOID(sign(','));
       TRY_VOID(values(&i.operands));
+      i.strict = try_word("strict");
     } else if (what == "cast") {
       take(Op::cast);
       TRY(i.dtype, dtype());

@@ -221,6 +221,8 @@ class Verifier {
     return axes;
   }
 
+  static bool is_fixed(const Index& index) { return index.terms.empty() && index.value == kNone; }
+
   Result<void> check_store(const Instruction& i) {
     TRY_VOID(check_counts(i, 1, 0));
     TRY(ValueType type, use(i.operands[0]));
@@ -230,14 +232,16 @@ class Verifier {
     if (type.dtype != value_dtype(buffer.dtype))
       return error(Code::invalid_file, "{} is stored into {}, which is {}", dtype_name(type.dtype),
                    buffer.name, dtype_name(buffer.dtype));
-    if (type.axes & ~axes)
-      return error(Code::invalid_file, "a value with more axes than its place in {}", buffer.name);
     // Each axis in one dim, and the axes of one dim like digits of a number: then no two iterations
-    // meet.
-    AxisSet seen = 0;
+    // meet, wherever indices that are computed point.
+    AxisSet seen = 0, told = 0;
+    for (const Index& index : i.index)
+      for (const Term& term : index.terms) told |= dimension(term.axis);
+    if ((type.axes | axes) & ~told)
+      return error(Code::invalid_file, "a value with more axes than its place in {}", buffer.name);
     for (const Index& index : i.index) {
-      if (index.value != kNone)
-        return error(Code::invalid_file, "a store into {} at a computed index", buffer.name);
+      if (index.value != kNone && !index.terms.empty())
+        return error(Code::invalid_file, "a store into {} at a computed index and axes", buffer.name);
       std::vector<Term> digits = index.terms;
       std::sort(digits.begin(), digits.end(),
                 [](const Term& a, const Term& b) { return a.factor < b.factor; });
@@ -266,7 +270,7 @@ class Verifier {
     for (const Instruction* other : stores_) {
       bool apart = other->buffer != i.buffer;
       for (size_t d = 0; d < i.index.size() && !apart; d++)
-        apart = i.index[d].terms.empty() && other->index[d].terms.empty() &&
+        apart = is_fixed(i.index[d]) && is_fixed(other->index[d]) &&
                 i.index[d].offset != other->index[d].offset;
       if (!apart) return error(Code::invalid_file, "{} is written by two stores", buffer.name);
     }

@@ -901,5 +901,96 @@ TEST(TileVm, bytes_are_moved_and_become_numbers_where_they_lie) {
   }
 }
 
+// Columns of bytes become numbers as they are packed, whichever way they lie.
+TEST(TileVm, columns_of_bytes_are_packed_as_numbers) {
+  const char* text = R"(kernel f(M, K, N, H) {
+    in x f32[M, K]
+    in w i8[H, K, N]
+    in s f32[N]
+    out y f32[H, M, N]
+    parallel h : H each
+    parallel m : M
+    parallel n : N
+    span k : K
+    %0 = constant f32 0
+    %1 = load x[m, k]
+    %2 = load w[h, k, n]
+    %3 = cast f32 %2
+    %4 = dot %0, %1, %3 over k
+    %5 = load s[n]
+    %6 = mul %4, %5
+    store y[h, m, n], %6
+  })";
+  for (std::vector<int64_t> mkn : {std::vector<int64_t>{1, 64, 48}, {3, 150, 37}, {20, 7, 5}})
+    for (std::vector<int> order : {std::vector<int>{0, 1, 2}, {0, 2, 1}, {1, 2, 0}})
+      expect_same(text,
+                  {{mkn[0], mkn[1]}, {2, mkn[1], mkn[2]}, {mkn[2]}, {2, mkn[0], mkn[2]}},
+                  {{}, order});
+}
+
+// Rows for places that values tell; of two for one place the last is kept. Places outside, and such
+// as only some elements have, are left out.
+TEST(TileVm, stores_go_where_values_tell) {
+  for (std::string type : {"f32", "f16", "i8"}) {
+    std::string from = type == "i8" ? "i8" : "f32";
+    std::string rows = "in x " + from + "[T, H, C]\n out y " + type + "[H, P, C]\n";
+    expect_same(("kernel rows(T, H, C, P) {\n in at i64[T]\n" + rows +
+                 R"(parallel h : H
+                    parallel c : C
+                    serial t : T each
+                    serial t () {
+                      %0 = load at[t]
+                      %1 = load x[t, h, c]
+                      store y[h, %0, c], %1 strict
+                    yield t () }
+                  })")
+                    .c_str(),
+                {{6}, {6, 3, 37}, {3, 4, 37}}, {{}, {}, {1, 0, 2}});
+    // An index of its own for each head, some of them outside.
+    expect_same(("kernel heads(T, H, C, P) {\n in at i64[H]\n" + rows +
+                 R"(parallel h : H
+                    parallel c : C
+                    %0 = load at[h]
+                    %1 = load x[1, h, c]
+                    store y[h, %0 - 1, c], %1
+                  })")
+                    .c_str(),
+                {{5}, {2, 5, 37}, {5, 2, 37}});
+  }
+}
+
+TEST(TileVm, a_strict_store_outside_its_buffer_names_the_index) {
+  Result<Kernel> kernel = parse_kernel(R"(kernel put(C) {
+    in at i64[]
+    in x f32[C]
+    out y f32[4, C]
+    parallel c : C
+    %0 = load at[]
+    %1 = load x[c]
+    store y[%0, c], %1 strict
+  })");
+  ASSERT_TRUE(kernel.ok()) << kernel.error().text;
+  for (int64_t at : {0, 3, 4, -1}) {
+    Data data(*kernel, {{}, {5}, {4, 5}}, 5);
+    memcpy(data.views[0].data, &at, 8);
+    Result<void> interpreted = interpret(*kernel, data.views);
+    Result<Plan> plan = Plan::make(*kernel, data.views, kernels_for(Isa::plain), 1);
+    ASSERT_TRUE(plan.ok()) << plan.error().text;
+    ThreadPool pool(1);
+    std::vector<uint8_t> scratch(plan->scratch_bytes() + 64);
+    auto* aligned = reinterpret_cast<uint8_t*>((uintptr_t(scratch.data()) + 63) / 64 * 64);
+    std::vector<uint8_t*> pointers;
+    for (BufferView& view : data.views) pointers.push_back(static_cast<uint8_t*>(view.data));
+    Result<void> ran = plan->run(pointers, aligned, pool);
+    ASSERT_EQ(ran.ok(), at >= 0 && at < 4) << at;
+    ASSERT_EQ(interpreted.ok(), ran.ok()) << at;
+    if (ran.ok()) continue;
+    EXPECT_EQ(ran.error().text, interpreted.error().text);
+    EXPECT_NE(ran.error().text.find(fmt::format("index {} into dimension 0 of y", at)),
+              std::string::npos)
+        << ran.error().text;
+  }
+}
+
 }  // namespace
 }  // namespace sconce::tile

@@ -17,6 +17,7 @@ using Value = std::optional<tile::ValueId>;
 // Keys that one step takes. Part of the kernel: it decides where the softmax is rescaled. Scores of
 // so many keys stay in the second cache, and up to that no step is left with a few.
 constexpr int64_t kKeysAtOnce = 256, kKeysOfMany = 128;
+constexpr int64_t kFewQueries = 4;
 
 // How many heads of queries share one of keys and values; 1 when each has its own.
 int64_t queries_per_key(const TileLowering& l, const Node& node) {
@@ -55,7 +56,10 @@ std::optional<TileIndex> attention_axes(TileLowering& l, const Node& node) {
     }
     tile::Index head = l.each(l.shape(*k, int(d)));
     for (tile::Term& term : head.terms) term.factor = shared;
-    at.push_back(head + l.each(shared));
+    // Where there are few queries, those of heads that share keys are rows of one product, so that
+    // the keys are read once.
+    bool together = l.likely(sizes[sizes.size() - 2]) <= kFewQueries;
+    at.push_back(head + (together ? l.parallel(shared) : l.each(shared)));
   }
   at.push_back(l.parallel(sizes[sizes.size() - 2]));
   at.push_back(tile::along(l.span(sizes.back())));
@@ -93,7 +97,9 @@ Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
 
   tile::Builder& b = l.build;
   std::vector<AxisId> rows;
-  for (const tile::Term& term : at[batch].terms) rows.push_back(term.axis);
+  for (size_t d = 0; d <= batch; d++)
+    for (const tile::Term& term : at[d].terms)
+      if (!b.kernel().axes[size_t(term.axis)].each) rows.push_back(term.axis);
   AxisId column = at[batch + 1].terms[0].axis;
   std::vector<AxisId> rows_and_column = rows;
   rows_and_column.push_back(column);
@@ -119,9 +125,10 @@ Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
   from_k.push_back(tile::along(inner));
   from_v.push_back(at.back());
   from_mask.push_back(tile::along(key));
-  Value key_tile = l.at(k, from_k), value_tile = l.at(v, from_v);
+  auto key_tile = l.scaled(k, from_k), value_tile = l.scaled(v, from_v);
   if (!key_tile || !value_tile) return std::nullopt;
-  tile::ValueId score = b.dot(b.constant(0), query, *key_tile, {inner});
+  tile::ValueId score = b.dot(b.constant(0), query, key_tile->value, {inner});
+  if (key_tile->scale) score = b.mul(score, *key_tile->scale);
   if (mask) {
     Value masked = l.broadcast(*mask, from_mask);
     if (!masked) return std::nullopt;
@@ -132,9 +139,10 @@ Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
     else
       return std::nullopt;
   }
-  if (*causal != 0 && !rows.empty())
-    score =
-        b.select(b.binary(Binary::le, b.iota(key), b.iota(rows[0])), score, b.constant(-INFINITY));
+  const std::vector<tile::Term>& position = at[batch].terms;  // of a query
+  if (*causal != 0 && !position.empty())
+    score = b.select(b.binary(Binary::le, b.iota(key), b.iota(position[0].axis)), score,
+                     b.constant(-INFINITY));
   else if (*causal != 0)
     score = b.select(b.binary(Binary::le, b.iota(key), b.constant(0, DType::i64)), score,
                      b.constant(-INFINITY));
@@ -146,12 +154,13 @@ Value attention(TileLowering& l, const Node& node, const TileIndex& at) {
   tile::ValueId pivot = b.select(none, b.constant(0), highest);
   tile::ValueId power = b.unary(Unary::exp, b.sub(score, pivot));
   tile::ValueId sum = b.reduce(Reduce::sum, power, {key}, true), total;
+  tile::ValueId weight = value_tile->scale ? b.mul(power, *value_tile->scale) : power;
   if (at_once) {
-    total = b.dot(b.constant(0), power, *value_tile, {key});
+    total = b.dot(b.constant(0), weight, value_tile->value, {key});
   } else {
     tile::ValueId rescale = b.unary(Unary::exp, b.sub(carried[0], pivot));
     sum = b.fma(carried[1], rescale, sum);
-    total = b.dot(b.mul(carried[2], rescale), power, *value_tile, {key});
+    total = b.dot(b.mul(carried[2], rescale), weight, value_tile->value, {key});
     auto result = b.end_loop(key, {highest, sum, total});
     sum = result[1];
     total = result[2];

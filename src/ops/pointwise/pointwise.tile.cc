@@ -313,7 +313,9 @@ Value converted(TileLowering& l, const Node& node, size_t i, const TileIndex& at
   if (!x || !l.graph.type(*x).is_tensor()) return std::nullopt;
   DType from = l.type(*x).dtype, to = result_dtype(l, node);
   auto known = [](DType dtype) { return is_computed(dtype) || dtype == DType::b8; };
-  if (!known(from) || !known(to)) return std::nullopt;
+  // A float out of range has no value that torch promises; saturating is as good as any.
+  bool widens = from == DType::i8 && to == DType::f32;
+  if (!widens && (!known(from) || !known(to))) return std::nullopt;
   Value loaded = i == 0 ? l.at(*x, at) : l.broadcast(*x, at);
   if (!loaded || from == to) return loaded;
   return l.build.cast(*loaded, to);

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "ops/conv/winograd.h"
 #include "ops/own_kernel.h"
+#include "ops/quantized/tokens.h"
 #include "ops/tile.h"
 #include "ops/traits.h"
 #include "plan/plan.h"
@@ -125,12 +126,19 @@ bool is_rounding(const Graph& graph, const Node& node) {
   return from && is_half(to) && graph.type(*from).tensor.dtype != to;
 }
 
+// The rule of a node whose result is its first operand with a part changed; null for others.
+const TileRule* update_rule(const Node& node) {
+  const TileRule* rule = find_tile_rule(node.op);
+  return rule && rule->update ? rule : nullptr;
+}
+
 // Integers of 8 bits are read and written by operators on them, where numbers come from and go to,
 // and where elements only move. Others would compute with more bits than they have.
 bool takes(const Graph& graph, const Node& node, DType dtype) {
   if (dtype != DType::i8) return is_stored(dtype);
+  if (node.op == "aten::_to_copy") return graph.type(node.results[0]).tensor.dtype == DType::f32;
   return node.op.starts_with("quantized_decomposed::") || node.op.starts_with("int8::") ||
-         is_concatenation(node) || is_view(graph, node) ||
+         is_concatenation(node) || is_view(graph, node) || update_rule(node) ||
          node.op == "aten::max_pool2d_with_indices" || node.op == "aten::constant_pad_nd";
 }
 
@@ -160,6 +168,13 @@ struct KernelOperand {
   std::string constant;  // or of a constant that was packed or put in order
 };
 
+// Integers, a scale and a zero point of each row, for every element of a tensor; nothing runs along
+// the last dimension of the latter two.
+struct IntegerViews {
+  ValueId q = kNoValue, scale = kNoValue, zero = kNoValue;  // zero: none when all are 0
+  ElementView of_q, of_scale, of_zero;
+};
+
 // Where a tensor is written, and read from.
 class Places {
  public:
@@ -171,6 +186,8 @@ class Places {
   virtual const Node* inlined(ValueId tensor) = 0;
   // The pad that a tensor is, when it is read as its operand with the same around.
   virtual const Node* padded(ValueId) { return nullptr; }
+  // Where the integers lie that a tensor is made of where it is read.
+  virtual std::optional<IntegerViews> integers(ValueId) { return std::nullopt; }
   // Name of a constant made here from one of the model.
   virtual std::string add_constant(const std::string& name, Bytes bytes,
                                    std::shared_ptr<const std::vector<uint8_t>> owned) = 0;
@@ -207,13 +224,18 @@ class KernelLowering : public TileLowering {
       if (value) computed_[tensor] = *value;
       return value;
     }
+    if (auto views = places_.integers(tensor)) {
+      if (outside != 0) return std::nullopt;
+      Scaled made = scaled(*views, tensor, index);
+      return build.mul(made.value, *made.scale);
+    }
     auto buffer = this->buffer(tensor);
     if (!buffer) return std::nullopt;
-    for (const auto& [key, value] : loaded_)
-      if (key.first == *buffer && key.second == index) return value;
-    tile::ValueId value = build.load(*buffer, index, outside);
-    loaded_.push_back({{*buffer, index}, value});
-    return value;
+    return loaded(*buffer, index, outside);
+  }
+  std::optional<Scaled> scaled(ValueId tensor, const TileIndex& index) override {
+    if (auto views = places_.integers(tensor)) return scaled(*views, tensor, index);
+    return TileLowering::scaled(tensor, index);
   }
   std::optional<tile::ValueId> at_strict(ValueId tensor, const TileIndex& index) override {
     if (places_.inlined(tensor)) return std::nullopt;
@@ -303,11 +325,37 @@ class KernelLowering : public TileLowering {
     if (auto found = buffers_.find(tensor); found != buffers_.end()) return found->second;
     auto view = places_.place(tensor);
     if (!view) return std::nullopt;
+    return buffers_[tensor] = add_buffer(places_.stored(tensor, *view), *view);
+  }
+  int32_t add_buffer(DType dtype, const ElementView& view) {
     std::vector<tile::Extent> dims;
-    for (SymInt size : view->sizes) dims.push_back(extent(size));
-    int32_t id = build.input(places_.stored(tensor, *view), dims);
-    operands.push_back({*view, {}});
-    return buffers_[tensor] = id;
+    for (SymInt size : view.sizes) dims.push_back(extent(size));
+    operands.push_back({view, {}});
+    return build.input(dtype, dims);
+  }
+  tile::ValueId loaded(int32_t buffer, const TileIndex& index, double outside) {
+    for (const auto& [key, value] : loaded_)
+      if (key.first == buffer && key.second == index) return value;
+    tile::ValueId value = build.load(buffer, index, outside);
+    loaded_.push_back({{buffer, index}, value});
+    return value;
+  }
+
+  Scaled scaled(const IntegerViews& views, ValueId tensor, const TileIndex& index) {
+    std::vector<int32_t>& buffers = integers_[tensor];
+    if (buffers.empty()) {
+      buffers.push_back(add_buffer(DType::i8, views.of_q));
+      buffers.push_back(add_buffer(DType::f32, views.of_scale));
+      if (views.zero != kNoValue)
+        buffers.push_back(add_buffer(places_.stored(views.zero, views.of_zero), views.of_zero));
+    }
+    TileIndex row = token_of(index);
+    tile::ValueId q = loaded(buffers[0], index, 0);
+    tile::ValueId value =
+        views.zero == kNoValue
+            ? build.cast(q, DType::f32)
+            : without_zero(build, q, loaded(buffers[2], row, 0), type(views.zero).dtype);
+    return {value, loaded(buffers[1], row, 0)};
   }
 
   // A constant in another order, packed when lead >= 0.
@@ -386,6 +434,7 @@ class KernelLowering : public TileLowering {
   TileIndex result_;  // of the element that is being computed
   std::unordered_map<ValueId, tile::ValueId> computed_;
   std::unordered_map<ValueId, int32_t> buffers_;
+  std::unordered_map<ValueId, std::vector<int32_t>> integers_;  // buffers: q, scale, zero
   std::unordered_map<std::string, int32_t> made_;
   std::vector<std::pair<std::pair<int32_t, TileIndex>, tile::ValueId>> loaded_;
 };
@@ -456,6 +505,21 @@ std::optional<std::vector<MadeKernel>> make_kernels(Program& program, const Grap
     made.push_back({std::move(*kernel), std::move(l.operands)});
   }
   return made;
+}
+
+// The kernel of an update, which writes into `result`; that holds operand 0 already.
+std::optional<MadeKernel> make_update(Program& program, const Graph& graph, Places& places,
+                                      const Node& node, const ElementView& result) {
+  tile::Builder build("k");
+  KernelLowering l(program, graph, build, places);
+  std::vector<tile::Extent> dims;
+  for (SymInt size : result.sizes) dims.push_back(l.extent(size));
+  int32_t output = build.output(places.stored(node.results[0], result), dims);
+  l.operands.push_back({result, {}});
+  if (!update_rule(node)->update(l, node, output) || l.is_refused()) return std::nullopt;
+  Result<tile::Kernel> kernel = build.finish();
+  if (!kernel.ok()) return std::nullopt;
+  return MadeKernel{std::move(*kernel), std::move(l.operands)};
 }
 
 // Everything materialized and contiguous: for the question whether a node can be lowered at all.
@@ -555,6 +619,7 @@ class Lowering : public Places {
       in_region_[size_t(id)] = true;
       const Node& node = graph_.nodes[size_t(id)];
       Graph::for_each_use(node, [&](ValueId used) {
+        if (const ValueId* tensor = tensor_of_integer(graph_, used)) used = *tensor;
         uses_[size_t(used)]++;
         user_[size_t(used)] = &node;
         if (here[size_t(used)] || seen[size_t(used)]) return;
@@ -585,7 +650,7 @@ class Lowering : public Places {
                   uses_[size_t(used)] > 1 && graph_.type(used).tensor.sizes.size() == 2;
       });
       const TileRule* rule = shares ? find_tile_rule(node.op) : nullptr;
-      if (!rule) continue;
+      if (!rule || rule->update) continue;
       (void)make_kernels(program_, graph_, places, &node, rule->axes ? &node : nullptr,
                          node.results[0], *places.place(node.results[0]));
     }
@@ -600,7 +665,7 @@ class Lowering : public Places {
     for (NodeId id : nodes_) {
       const Node& node = graph_.nodes[size_t(id)];
       const TileRule* rule = find_tile_rule(node.op);
-      if (!rule || is_view(graph_, node)) continue;
+      if (!rule || rule->update || is_view(graph_, node)) continue;
       const Node*& anchor = anchor_[size_t(id)];
       if (rule->axes) anchor = &node;
       if (rule->axes && !rule->in_step) continue;
@@ -615,7 +680,8 @@ class Lowering : public Places {
           continue;
         const Node& producer = graph_.nodes[size_t(info.index)];
         const TileRule* producer_rule = find_tile_rule(producer.op);
-        if (!in_region_[size_t(info.index)] || !producer_rule || is_view(graph_, producer) ||
+        if (!in_region_[size_t(info.index)] || !producer_rule || producer_rule->update ||
+            is_view(graph_, producer) ||
             is_concatenation(producer) || is_rounding(graph_, producer) ||
             sizes_of(graph_, used) != sizes_of(graph_, node.results[0]))
           continue;
@@ -654,7 +720,8 @@ class Lowering : public Places {
     for (NodeId id : nodes_) {
       const Node& node = graph_.nodes[size_t(id)];
       const TileRule* rule = find_tile_rule(node.op);
-      if (is_view(graph_, node) || (!rule && !is_concatenation(node))) continue;
+      if (is_view(graph_, node) || (!rule && !is_concatenation(node)) || update_rule(node))
+        continue;
       bool last = rule && rule->channels_last;
       Graph::for_each_use(node, [&](ValueId used) {
         last |=
@@ -675,7 +742,7 @@ class Lowering : public Places {
       const Node& node = graph_.nodes[size_t(id)];
       const TileRule* rule = find_tile_rule(node.op);
       size_t value = size_t(node.results[0]);
-      if (rule && !rule->axes && !is_output_[value] && wanted[value] > 0 &&
+      if (rule && !rule->axes && !rule->update && !is_output_[value] && wanted[value] > 0 &&
           wanted[value] == uses_[value] && graph_.type(node.results[0]).tensor.sizes.size() >= 3)
         channels_last_[value] = true;
     }
@@ -875,6 +942,13 @@ class Lowering : public Places {
       return {};
     }
     if (is_concatenation(node)) return concatenate(node);
+    if (update_rule(node)) return update(node);
+    if (auto found = integers_read_in_place(node)) {
+      const std::vector<SymInt>& sizes = sizes_of(graph_, value);
+      places_[value] = {value, 0, sizes, contiguous_strides(symbols_, sizes)};
+      integers_[value] = std::move(*found);
+      return {};
+    }
     const Node* anchor = anchor_[size_t(graph_.values[size_t(value)].index)];
     if (!anchor) return compute(node, anchor);
     const TileRule& rule = *find_tile_rule(anchor->op);
@@ -909,6 +983,128 @@ class Lowering : public Places {
       before.pop_back();
     }
     return done;
+  }
+
+  // Rows of integers that attention alone reads, as keys and values: their numbers are never in
+  // memory. Nothing when anything else reads them too, or when they do not lie in order.
+  std::optional<IntegerViews> integers_read_in_place(const Node& node) {
+    tile::Builder unused("k");
+    KernelLowering l(program_, graph_, unused, *this);
+    auto integers = token_integers(l, node);
+    ValueId value = node.results[0];
+    if (!integers || is_output_[size_t(value)]) return std::nullopt;
+    const std::vector<SymInt>& sizes = sizes_of(graph_, value);
+    IntegerViews views{integers->q, integers->scale, integers->zero, {}, {}, {}};
+    auto lies_in_order = [&](ValueId id, ElementView* view) {
+      auto found = id == kNoValue ? std::nullopt : place(id);
+      if (found) *view = *found;
+      return id == kNoValue ||
+             (found && found->strides == contiguous_strides(symbols_, sizes_of(graph_, id)));
+    };
+    bool fits = is_static(graph_.type(value).tensor) && lies_in_order(views.q, &views.of_q) &&
+                lies_in_order(views.scale, &views.of_scale) &&
+                lies_in_order(views.zero, &views.of_zero) &&
+                are_keys_and_values(value, {value, 0, sizes, contiguous_strides(symbols_, sizes)},
+                                    sizes.back().value);
+    return fits ? std::optional(views) : std::nullopt;
+  }
+  // All that uses this view of rows of `width` elements are views that keep rows whole, and
+  // attention.
+  bool are_keys_and_values(ValueId value, const ElementView& view, int64_t width) {
+    if (is_output_[size_t(value)] || !rows_of(view, width)) return false;
+    int32_t found = 0;
+    for (NodeId id : nodes_) {
+      const Node& node = graph_.nodes[size_t(id)];
+      int32_t uses = 0;
+      Graph::for_each_use(node, [&](ValueId used) { uses += used == value; });
+      if (uses == 0) continue;
+      found += uses;
+      if (is_view(graph_, node)) {
+        auto next = view_through(symbols_, graph_, node, view);
+        if (!next || !are_keys_and_values(node.results[0], *next, width)) return false;
+        continue;
+      }
+      for (size_t i : {size_t(1), size_t(2)})
+        if (auto* operand = tensor_argument(node, i); operand && *operand == value) uses--;
+      if (uses != 0 || node.op != "aten::scaled_dot_product_attention") return false;
+    }
+    return found == uses_[size_t(value)];
+  }
+  // The view of a number for each row that is beside a view of rows of `width` elements; nothing
+  // when that does not keep rows whole.
+  static std::optional<ElementView> rows_of(const ElementView& view, int64_t width) {
+    ElementView rows = view;
+    if (width < 1 || view.sizes.empty() || !view.offset.is_known() ||
+        view.offset.value % width != 0 || view.sizes.back() != SymInt(width) ||
+        (view.strides.back() != SymInt(1) && width != 1))
+      return std::nullopt;
+    for (size_t d = 0; d + 1 < view.sizes.size(); d++) {
+      if (!view.strides[d].is_known() || view.strides[d].value % width != 0) return std::nullopt;
+      rows.strides[d] = view.strides[d].value / width;
+    }
+    rows.offset = view.offset.value / width;
+    rows.sizes.back() = 1;
+    return rows;
+  }
+  std::optional<IntegerViews> integers(ValueId tensor) override {
+    auto view = places_.find(tensor);
+    if (view == places_.end()) return std::nullopt;
+    auto found = integers_.find(view->second.root);
+    if (found == integers_.end()) return std::nullopt;
+    IntegerViews views = found->second;
+    auto move_to = [&](ElementView* whole, ElementView part) {
+      part.root = whole->root;
+      part.offset = symbols_.add(whole->offset, part.offset);
+      *whole = std::move(part);
+    };
+    ElementView rows = *rows_of(view->second, sizes_of(graph_, found->first).back().value);
+    move_to(&views.of_q, view->second);
+    move_to(&views.of_scale, rows);
+    if (views.zero != kNoValue) move_to(&views.of_zero, rows);
+    return views;
+  }
+
+  // The update that is all that uses a tensor; null when there is more.
+  const Node* only_update_of(ValueId value) const {
+    const Node* user = user_[size_t(value)];
+    bool alone = user && uses_[size_t(value)] == 1 && !is_output_[size_t(value)];
+    return alone && update_rule(*user) && *tensor_argument(*user, 0) == value ? user : nullptr;
+  }
+
+  // Updates that follow each other have one place, that of the last. An input that nothing else
+  // here reads as it was comes there without a step: the output updates it.
+  Result<void> update(const Node& node) {
+    ValueId before = *tensor_argument(node, 0), value = node.results[0], last = value;
+    const ValueInfo& info = graph_.values[size_t(before)];
+    if (info.origin == Origin::node && in_region_[size_t(info.index)] && only_update_of(before) &&
+        update_rule(graph_.nodes[size_t(info.index)])) {
+      places_[value] = places_[before];
+    } else {
+      while (const Node* next = only_update_of(last)) last = next->results[0];
+      places_[value] = make_place(last, true);
+      int32_t input = input_updated_by(before, last);
+      if (input != tile::kNone)
+        region_.program.outputs[size_t(output_index(last))].updates = input;
+      else
+        TRY_VOID(add_step(nullptr, nullptr, before, places_[value], node.source));
+    }
+    auto made = make_update(program_, graph_, *this, node, places_[value]);
+    if (!made) return error(Code::internal, "no kernel for what can_lower() took");
+    add_kernel_step(std::move(*made), node.source);
+    return {};
+  }
+  int64_t output_index(ValueId value) const {
+    auto found = std::find(region_.outputs.begin(), region_.outputs.end(), value);
+    return found == region_.outputs.end() ? tile::kNone : found - region_.outputs.begin();
+  }
+  int32_t input_updated_by(ValueId before, ValueId last) const {
+    int64_t output = output_index(last);
+    auto found = std::find(region_.inputs.begin(), region_.inputs.end(), before);
+    if (output == tile::kNone || found == region_.inputs.end() || !only_update_of(before))
+      return tile::kNone;
+    size_t input = size_t(found - region_.inputs.begin());
+    bool same = region_.program.inputs[input] == region_.program.outputs[size_t(output)];
+    return same ? int32_t(input) : tile::kNone;
   }
 
   // A kernel that stands for an operator is a step of its own.
@@ -1102,20 +1298,21 @@ class Lowering : public Places {
                         const ElementView& result, const std::string& source) {
     auto all = make_kernels(program_, graph_, *this, root, anchor, value, result);
     if (!all) return error(Code::internal, "no kernel for what can_lower() took");
-    for (MadeKernel& made : *all) {
-      std::string text = tile::print(made.kernel);
-      auto [found, is_new] = kernels_.emplace(text, uint32_t(region_.program.kernels.size()));
-      tile::Step step{found->second, {}, source};
-      for (size_t b = 0; b < made.operands.size(); b++)
-        step.operands.push_back(
-            operand_of(made.operands[b], uint32_t(b), made.kernel.buffers[b].dtype));
-      if (is_new) {
-        made.kernel.name = fmt::format("k{}", found->second);
-        region_.program.kernels.push_back(std::move(made.kernel));
-      }
-      region_.program.steps.push_back(std::move(step));
-    }
+    for (MadeKernel& made : *all) add_kernel_step(std::move(made), source);
     return {};
+  }
+  void add_kernel_step(MadeKernel made, const std::string& source) {
+    std::string text = tile::print(made.kernel);
+    auto [found, is_new] = kernels_.emplace(text, uint32_t(region_.program.kernels.size()));
+    tile::Step step{found->second, {}, source};
+    for (size_t b = 0; b < made.operands.size(); b++)
+      step.operands.push_back(
+          operand_of(made.operands[b], uint32_t(b), made.kernel.buffers[b].dtype));
+    if (is_new) {
+      made.kernel.name = fmt::format("k{}", found->second);
+      region_.program.kernels.push_back(std::move(made.kernel));
+    }
+    region_.program.steps.push_back(std::move(step));
   }
 
   void plan() {
@@ -1158,6 +1355,7 @@ class Lowering : public Places {
   std::vector<const Node*> inlined_;  // by value: its node, when it has no memory
   std::vector<const Node*> padded_;   // by value: the pad, when what reads it sees its operand
   std::unordered_map<ValueId, ElementView> places_;
+  std::unordered_map<ValueId, IntegerViews> integers_;  // by root of a view: what it is made of
   std::unordered_map<ValueId, uint32_t> storage_of_, output_storage_;
   std::unordered_map<std::string, uint32_t> constants_;
   std::unordered_map<std::string, uint32_t> kernels_;
@@ -1203,6 +1401,10 @@ bool can_lower(Program& program, const Graph& graph, const Node& node) {
   auto check = [&](ValueId id) {
     // Integers among a view's arguments say what the type of its result says too.
     if ((is_renamed || (rule && rule->sized)) && graph.type(id).kind == Type::Kind::integer) return;
+    if (const ValueId* tensor = tensor_of_integer(graph, id))
+      id = *tensor;
+    else if (graph.type(id).kind == Type::Kind::integer && update_rule(node))
+      return;  // where a slice ends follows from what is written
     fits &=
         is_bounded_tensor(program, graph, id) && takes(graph, node, graph.type(id).tensor.dtype);
   };
@@ -1231,6 +1433,11 @@ bool can_lower(Program& program, const Graph& graph, const Node& node) {
   }
   if (!rule) return false;
   ElementView result = *places.place(node.results[0]);
+  if (rule->update) {
+    const ValueId* before = tensor_argument(node, 0);
+    return before && graph.type(*before) == graph.type(node.results[0]) &&
+           make_update(program, graph, places, node, result).has_value();
+  }
   return make_kernels(program, graph, places, &node, rule->axes ? &node : nullptr, node.results[0],
                       result)
       .has_value();

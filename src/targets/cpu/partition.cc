@@ -37,7 +37,12 @@ Type memory_between(uint64_t arena_bytes) {
 
 NodeId make_call(Graph& graph, const std::vector<NodeId>& nodes, LoweredRegion region,
                  DelegateCalls& calls) {
-  DelegateCall call{tile::kBackendId, {}, {}, std::move(region.inputs), std::move(region.outputs)};
+  DelegateCall call{
+      tile::kBackendId, {}, {}, std::move(region.inputs), std::move(region.outputs), {}};
+  const std::vector<tile::Argument>& outputs = region.program.outputs;
+  if (std::any_of(outputs.begin(), outputs.end(),
+                  [](const tile::Argument& output) { return output.updates != tile::kNone; }))
+    for (const tile::Argument& output : outputs) call.updates.push_back({output.updates});
   std::unordered_map<std::string, std::string> names;
   for (TileConstant& constant : region.constants) {
     std::string name = content_name(constant.bytes);

@@ -915,8 +915,10 @@ class KernelEmitter {
     }
     std::string write =
         fmt::format("{}[{}] = {};\n", buffer_names_[size_t(i.buffer)], at.offset, x);
-    nest.back().statements +=
-        at.inside.empty() ? write : fmt::format("if ({}) {}", at.inside, write);
+    if (!at.inside.empty())
+      write = i.strict ? fmt::format("if (!({})) return {};\n{}", at.inside, i.buffer + 1, write)
+                       : fmt::format("if ({}) {}", at.inside, write);
+    nest.back().statements += write;
     close(nest, out);
   }
 

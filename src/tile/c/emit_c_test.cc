@@ -854,5 +854,34 @@ TEST(EmitC, kernels_by_lot) {
   expect_same(cases, {}, "-O0");
 }
 
+TEST(EmitC, stores_go_where_values_tell) {
+  Case one = parsed(R"(kernel put(T, C, P) {
+    in rows i64[T]
+    in x f32[T, C]
+    out y f32[P, C]
+    parallel c : C
+    serial t : T each
+    serial t () {
+      %0 = load rows[t]
+      %1 = load x[t, c]
+      store y[%0, c], %1 strict
+    yield t () }
+  })",
+                    {});
+  auto library = CLibrary::make(std::vector<CKernel>{{&one.kernel, "", {}, {}, false}});
+  ASSERT_TRUE(library);
+  for (int64_t row : {0, 2, 3, -1}) {
+    std::vector<int64_t> rows = {1, row, 1};
+    std::vector<float> x = {1, 2, 3, 4, 5, 6}, y(6, 9);
+    int wanted = row >= 0 && row < 3 ? 0 : 3;
+    EXPECT_EQ(library->call(0, {rows.data(), x.data(), y.data()}, {}, {3, 2, 3}), wanted) << row;
+    if (wanted) continue;
+    std::vector<float> after(6, 9);
+    after[2] = 5, after[3] = 6;
+    after[size_t(row) * 2] = 3, after[size_t(row) * 2 + 1] = 4;
+    EXPECT_EQ(y, after) << row;
+  }
+}
+
 }  // namespace
 }  // namespace sconce::tile

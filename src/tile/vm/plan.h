@@ -124,6 +124,7 @@ struct DotPlan {
   uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
   // Columns packed here that the next tile may read again: those of each step of a serial axis, if
   // there is one, with a PackedColumns for each.
+  int32_t bytes_load = kNone;  // of columns that are bytes, and become numbers where they are packed
   AxisId packed_axis = kNone;
   int64_t packed_steps = 0;                      // 0: packed for every tile
   uint64_t packed_bytes = 0, packed_offset = 0;  // of a step; of the PackedColumns
@@ -205,6 +206,8 @@ struct Plan::State {
   bool stays_inside_along(const Instruction& load, AxisId axis) const;
   bool find_panel_axes(const std::vector<AxisId>& axes, ValueId columns, size_t* run_axes) const;
   void fold_epilogue(size_t n);
+  void fold_bytes(size_t n, ValueId columns);
+  const Instruction* packed_load(const Instruction& dot, const DotPlan& plan) const;
   bool can_pack_once(const Instruction& dot, const DotPlan& plan) const;
   bool take_along(size_t n, const std::vector<int32_t>& taken);
   // plan_dot_bytes.cc

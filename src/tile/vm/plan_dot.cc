@@ -105,6 +105,7 @@ bool Plan::State::plan_rows_by_columns(size_t n, bool swapped) {
     plan.kind = DotPlan::Kind::packed_here;
     if (is_known_load(columns, DType::f32) && always_inside(producer(columns)))
       values[size_t(columns)].home = Home::folded;
+    fold_bytes(n, columns);
   }
   plan.swapped = swapped;
   plan.column = column;
@@ -115,12 +116,36 @@ bool Plan::State::plan_rows_by_columns(size_t n, bool swapped) {
   return true;
 }
 
+// Columns that are cast from a load of bytes, which nothing else uses, become numbers as they are
+// packed.
+void Plan::State::fold_bytes(size_t n, ValueId columns) {
+  const int32_t at = values[size_t(columns)].producer;
+  if (at == kNone || values[size_t(columns)].uses != 1) return;
+  const Instruction& cast = kernel.body[size_t(at)];
+  if (cast.op != Op::cast || cast.dtype != DType::f32 ||
+      !is_known_load(cast.operands[0], DType::i8) || !always_inside(producer(cast.operands[0])))
+    return;
+  const int32_t load = values[size_t(cast.operands[0])].producer;
+  for (size_t m = size_t(load); m < n; m++)
+    if (kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield) return;
+  skipped[size_t(load)] = skipped[size_t(at)] = true;
+  values[size_t(cast.operands[0])].home = values[size_t(columns)].home = Home::folded;
+  dots[n].bytes_load = load;
+}
+
+// The load of the columns that a dot packs where they lie; null when they are computed.
+const Instruction* Plan::State::packed_load(const Instruction& dot, const DotPlan& plan) const {
+  if (plan.kind != DotPlan::Kind::packed_here) return nullptr;
+  if (plan.bytes_load != kNone) return &kernel.body[size_t(plan.bytes_load)];
+  ValueId columns = dot.operands[plan.swapped ? 1 : 2];
+  return values[size_t(columns)].home == Home::folded ? &producer(columns) : nullptr;
+}
+
 // True when the columns that a dot packs here are those of a buffer that only others write: what a
 // worker packed once is then right for as long as it runs.
 bool Plan::State::can_pack_once(const Instruction& dot, const DotPlan& plan) const {
-  ValueId columns = dot.operands[plan.swapped ? 1 : 2];
-  return plan.kind == DotPlan::Kind::packed_here && values[size_t(columns)].home == Home::folded &&
-         !kernel.buffers[size_t(producer(columns).buffer)].output;
+  const Instruction* load = packed_load(dot, plan);
+  return load && !kernel.buffers[size_t(load->buffer)].output;
 }
 
 // True when the innermost depth axis of the rows' operand lies along memory and never leaves it.

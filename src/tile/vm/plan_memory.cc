@@ -197,11 +197,23 @@ class Placement {
     return {};
   }
 
+  // True when several tiles have the same columns.
+  bool is_read_again(size_t n) const {
+    const Instruction& load = *s_.packed_load(kernel_.body[n], s_.dots[n]);
+    for (size_t g = 0; g < s_.grid.size(); g++) {
+      bool moves = false;
+      for (const Index& index : load.index)
+        for (const Term& term : index.terms) moves |= term.axis == s_.grid[g];
+      if (!moves && s_.grid_count[g] > 1) return true;
+    }
+    return false;
+  }
+
   // How many steps of the columns of a dot stay packed; 0 when they are packed for every tile.
   int64_t steps_packed_once(size_t n) {
     constexpr uint64_t kPackedMax = 1 << 19;  // bytes, beside which tiles fit the second cache
     DotPlan& plan = s_.dots[n];
-    if (!s_.can_pack_once(kernel_.body[n], plan)) return 0;
+    if (!s_.can_pack_once(kernel_.body[n], plan) || !is_read_again(n)) return 0;
     std::vector<AxisId> axes = plan.depth;
     axes.push_back(plan.column);
     for (AxisId a : axes) {

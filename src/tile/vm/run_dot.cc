@@ -55,10 +55,44 @@ void Worker::pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t colu
   call.panel_stride = depth * kPanelColumns;
   if (depth == 0) return;
   each(outer, [&](const int64_t* at) {
-    call.b = floats(b) + offset_at(b, outer, at);
-    table_.pack_f32(call);
+    if (plan.bytes_load != kNone) {
+      pack_bytes(reinterpret_cast<const int8_t*>(b.data) + offset_at(b, outer, at), call);
+    } else {
+      call.b = floats(b) + offset_at(b, outer, at);
+      table_.pack_f32(call);
+    }
     call.out += call.k * kPanelColumns;
   });
+}
+
+// Bytes as panels of numbers, by blocks that stay in the first cache.
+void Worker::pack_bytes(const int8_t* b, const PackBlock& call) {
+  constexpr int64_t kSteps = 128;
+  alignas(64) float numbers[kSteps * kPanelColumns];
+  const ConvertKernelFn widen = table_.convert[int(Element::i8)][int(Element::f32)];
+  for (int64_t n = 0; n < call.n; n += kPanelColumns)
+    for (int64_t k = 0; k < call.k; k += kSteps) {
+      PackBlock block = call;
+      block.n = std::min(kPanelColumns, call.n - n);
+      block.k = std::min(kSteps, call.k - k);
+      block.out = call.out + n / kPanelColumns * call.panel_stride + k * kPanelColumns;
+      block.b = numbers;
+      const int8_t* from = b + n * call.n_stride + k * call.k_stride;
+      if (call.k_stride == 1) {
+        block.n_stride = kSteps;
+        widen({block.n, block.k, from, call.n_stride, numbers, kSteps});
+      } else {
+        block.n_stride = 1;
+        block.k_stride = kPanelColumns;
+        if (call.n_stride == 1)
+          widen({block.k, block.n, from, call.k_stride, numbers, kPanelColumns});
+        else
+          for (int64_t x = 0; x < block.k; x++)
+            for (int64_t y = 0; y < block.n; y++)
+              numbers[x * kPanelColumns + y] = float(from[x * call.k_stride + y * call.n_stride]);
+      }
+      table_.pack_f32(block);
+    }
 }
 
 // Where the rows of a dot lie when they are put in order first.
@@ -118,7 +152,8 @@ const uint8_t* Worker::panels_of(const Instruction& load) const {
 const uint8_t* Worker::columns_of(const Instruction& dot, const DotPlan& plan) {
   ValueId v = dot.operands[plan.swapped ? 1 : 2];
   if (plan.kind == DotPlan::Kind::panels) return panels_of(p_.producer(v));
-  Ref b = plan_of(v).home == Home::folded ? buffer_ref(p_.producer(v)) : ref(v);
+  const Instruction* load = p_.packed_load(dot, plan);
+  Ref b = load ? buffer_ref(*load) : ref(v);
   const int64_t depth = count_of(plan.depth), columns = length_[plan.column];
   AxisId axis = plan.packed_axis;
   int64_t step = plan.packed_steps < 2 ? 0 : first_[axis] / k_.axes[size_t(axis)].block;

@@ -18,6 +18,13 @@ int64_t Worker::position_at(const Index& index, const int64_t* at) const {
   return position + read_integer(gathered, value.dtype, offset_at(gathered, value.axes, at));
 }
 
+// A strict load or store points outside its buffer.
+Error Worker::outside(const Instruction& i, size_t d, int64_t position) const {
+  return error(Code::invalid_argument, "kernel {}: index {} into dimension {} of {}, of size {}",
+               k_.name, position, d, k_.buffers[size_t(i.buffer)].name,
+               p_.shapes[size_t(i.buffer)].sizes[d]);
+}
+
 // The element of a load at coordinates, converted; the fill value outside.
 Result<void> Worker::load_element(const Instruction& i, const int64_t* at, const Ref& out,
                                   DType dtype, int64_t to) {
@@ -28,10 +35,7 @@ Result<void> Worker::load_element(const Instruction& i, const int64_t* at, const
   for (size_t d = 0; d < i.index.size(); d++) {
     int64_t position = position_at(i.index[d], at);
     if (position < 0 || position >= shape.sizes[d]) {
-      if (i.strict)
-        return error(Code::invalid_argument,
-                     "kernel {}: index {} into dimension {} of {}, of size {}", k_.name, position,
-                     d, buffer.name, shape.sizes[d]);
+      if (i.strict) return outside(i, d, position);
       if (dtype == DType::f32)
         floats(out)[to] = float(i.number);
       else

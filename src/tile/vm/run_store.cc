@@ -31,22 +31,41 @@ Result<void> Worker::store(const Instruction& i, size_t n) {
   const ValuePlan& value = plan_of(v);
   if (value.home == Home::buffer && value.store != kNone) return {};  // is there already
   const std::vector<AxisId>& axes = p_.stored[n];
+  const BufferView& shape = p_.shapes[size_t(i.buffer)];
   Ref to = buffer_ref(i);
   bool inside = is_inside(i);
+  // An index that is computed once for all that is stored moves it; else each element has its own.
+  for (size_t d = 0; d < i.index.size(); d++) {
+    if (i.index[d].value == kNone) continue;
+    if (p_.axes_of(i.index[d].value)) {
+      inside = false;
+      continue;
+    }
+    int64_t position = position_at(i.index[d], nullptr);
+    if (position < 0 || position >= shape.sizes[d])
+      return i.strict ? outside(i, d, position) : Result<void>();
+    to.data += (position - i.index[d].offset) * shape.strides[d] *
+               int64_t(dtype_bytes(buffer.dtype));
+  }
   if (inside && buffer.dtype == value.held) {
     copy(axes, to, ref(v), computed_bytes(value.held));
     return {};
   }
   const Ref& from = ref(v);
   if (inside && convert(axes, to, buffer.dtype, from, value.held)) return {};
+  Result<void> done;
   each(axes, [&](const int64_t* at) {
+    int64_t offset = inside ? offset_at(to, axes, at) : 0;
     for (size_t d = 0; d < i.index.size() && !inside; d++) {
-      int64_t position = index_base(i.index[d]);
-      for (const Term& term : i.index[d].terms)
-        if (has_dimension(term.axis)) position += term.factor * at[term.axis];
-      if (position < 0 || position >= p_.shapes[size_t(i.buffer)].sizes[d]) return;
+      int64_t position = position_at(i.index[d], at);
+      if (position < 0 || position >= shape.sizes[d]) {
+        if (i.strict && done.ok()) done = outside(i, d, position);
+        return;
+      }
+      offset += position * shape.strides[d];
     }
-    uint8_t* place = to.data + offset_at(to, axes, at) * int64_t(dtype_bytes(buffer.dtype));
+    uint8_t* begin = inside ? to.data : data_[size_t(i.buffer)];
+    uint8_t* place = begin + offset * int64_t(dtype_bytes(buffer.dtype));
     int64_t x = offset_at(from, value.axes, at);
     auto write = [&](auto element) { memcpy(place, &element, sizeof(element)); };
     if (value.dtype == DType::f32) {
@@ -69,7 +88,7 @@ Result<void> Worker::store(const Instruction& i, size_t n) {
       default: write(n);
     }
   });
-  return {};
+  return done;
 }
 
 // out = x, one of which is f32 and the other a 16-bit float, at any steps.

@@ -76,6 +76,7 @@ class Worker {
   Result<void> load_into(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
                          DType dtype);
   int64_t position_at(const Index& index, const int64_t* at) const;
+  Error outside(const Instruction& i, size_t d, int64_t position) const;
   Result<void> load_element(const Instruction& i, const int64_t* at, const Ref& out, DType dtype,
                             int64_t to);
   bool reads_panel_column(const Instruction& i, AxisId run, const Ref& out) const;
@@ -133,6 +134,7 @@ class Worker {
   Result<void> dot_panels(const Instruction& i, const DotPlan& plan);
   void multiply(const PanelDot& dot, const DotPart& part);
   void pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t columns, float* panels);
+  void pack_bytes(const int8_t* b, const PackBlock& call);
   const uint8_t* columns_of(const Instruction& dot, const DotPlan& plan);
   Result<DotRows<float>> rows_of(const Instruction& dot, const DotPlan& plan);
   DotInit begin_sums(const Instruction& dot, const DotPlan& plan, const float** bias);

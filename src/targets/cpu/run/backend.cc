@@ -305,6 +305,14 @@ Status execute(void* opaque, Span<const Value* const> args, KernelContext& conte
       case tile::Storage::Kind::constant: break;
     }
   }
+  for (size_t o = 0; o < outputs; o++) {
+    int32_t updated = program.outputs[o].updates;
+    if (updated == tile::kNone) continue;
+    const Tensor& from = *args[size_t(updated)]->tensor;
+    const Tensor& to = *args[inputs + o]->tensor;
+    uint64_t bytes = tensor_bytes(from);
+    if (from.data != to.data && bytes > 0) memmove(to.data, from.data, bytes);
+  }
   const DelegateProfile* profile =
       state.profile && state.profile->on_step ? state.profile : nullptr;
   for (size_t i = 0; i < sizes->steps.size(); i++) {
