@@ -54,6 +54,13 @@ void print_json(const std::string& output, const QuantizeReport& report) {
         l.sqnr_db);
     comma = ", ";
   }
+  fmt::print("], \"caches\": [");
+  comma = "";
+  for (const auto& c : report.caches) {
+    fmt::print("{}{{\"name\": {}, \"why_float\": {}, \"bytes_before\": {}, \"bytes_after\": {}}}",
+               comma, json_string(c.name), json_string(c.why_float), c.bytes_before, c.bytes_after);
+    comma = ", ";
+  }
   fmt::print("], \"notes\": [");
   comma = "";
   for (const std::string& note : report.notes) {
@@ -90,6 +97,10 @@ void add_quantize(CLI::App& app) {
   for (const QuantizationScheme& s : quantization_schemes())
     schemes += fmt::format("\n    {:18} {}", s.name, s.about);
   command->add_option("--scheme", quantize.scheme, "What becomes integers:" + schemes)
+      ->capture_default_str();
+  command
+      ->add_option("--kv-cache", quantize.kv_cache,
+                   "Caches of keys and values: float, or int8 with a scale for each row")
       ->capture_default_str();
   std::string targets;
   for (const Target& target : all_targets())
@@ -133,7 +144,8 @@ void add_quantize(CLI::App& app) {
       "  sconce quantize resnet.pt2 -o resnet.pte --calibrate pictures.safetensors\n"
       "  sconce quantize bert.pt2 -o bert.pte --scheme int8-dynamic\n"
       "  sconce quantize bert.pt2 -o bert.pte --scheme int4-dynamic-g32 --calibrate texts/ \\\n"
-      "      --max-error 0.1 --report bert.html");
+      "      --max-error 0.1 --report bert.html\n"
+      "  sconce quantize llama.pt2 -o llama.pte --target cpu --scheme float --kv-cache int8");
   command->callback([options] {
     bool json = options->json;
     QuantizeOptions& quantize = options->quantize;

@@ -10,6 +10,7 @@
 #include "compile_normalized.h"
 #include "import/import.h"
 #include "passes/pipeline.h"
+#include "quantize/caches.h"
 #include "quantize/calibrate.h"
 #include "quantize/measure.h"
 #include "quantize/migrate.h"
@@ -59,6 +60,9 @@ Result<void> check_options(const QuantizeOptions& options) {
   if (!(options.max_error >= 0) || !std::isfinite(options.max_error))
     return error(Code::invalid_argument, "max error {}: a number above 0 is wanted",
                  options.max_error);
+  if (options.kv_cache != "float" && options.kv_cache != "int8")
+    return error(Code::invalid_argument, "kv cache \"{}\": float or int8 is wanted",
+                 options.kv_cache);
   if (options.threads < 0 || options.threads > 256)
     return error(Code::invalid_argument, "{} threads: 0 to 256 are wanted", options.threads);
   return {};
@@ -156,6 +160,12 @@ class Quantizer {
   Result<void> find() {
     TRY(layers_, find_layers(*program_, graph(), scheme_, options_.keep));
     free_lone_linears(*program_, graph(), layers_);
+    if (scheme_.bits == kFloatBits) {
+      for (Layer& layer : layers_) layer.why_float = "the scheme is float";
+      if (options_.kv_cache != "float") return {};
+      return error(Code::invalid_argument, "scheme {} leaves all as it is, unless caches are int8",
+                   options_.scheme);
+    }
     bool any = std::any_of(layers_.begin(), layers_.end(),
                            [](const Layer& l) { return l.why_float.empty(); });
     if (!any) {
@@ -309,6 +319,9 @@ class Quantizer {
     std::unique_ptr<Program> made = copy(*program_);
     IntegerRegion region = find_integer_region(*program_, graph(), layers);
     TRY_VOID(place_integers(*made, made->methods[0].graph, layers, integers_, region, ranges_));
+    if (options_.kv_cache == "int8") {
+      TRY(report_.caches, quantize_caches(*made, made->methods[0].graph));
+    }
     TRY_VOID(verify(*made));
     return made;
   }

@@ -35,6 +35,7 @@ struct CalibrationFile {
 struct QuantizeOptions {
   std::string scheme = "int8";  // one of quantization_schemes()
   std::string target = "xnnpack";
+  std::string kv_cache = "float";  // caches of keys and values: float, int8
   std::string observer = "mse";  // min-max, moving-average, percentile, kl, mse
   double percentile = 99.99;     // share of the numbers that percentile's range holds, in %
   bool equalize = false;         // even out channel ranges between convolutions
@@ -64,6 +65,13 @@ struct QuantizeReport {
     double sqnr_db = 0;        // the layer where it is, all others quantised too
   };
   std::vector<Layer> layers;
+  // Buffers that attention reads as keys and values; none unless asked for.
+  struct Cache {
+    std::string name;
+    std::string why_float;  // empty: it is int8
+    uint64_t bytes_before = 0, bytes_after = 0;
+  };
+  std::vector<Cache> caches;
   std::string scheme, target, observer;
   uint64_t samples = 0;
   struct Output {

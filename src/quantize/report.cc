@@ -29,6 +29,17 @@ std::string decibels(double db) {
   return db == 0 ? "" : db >= 200 ? "exact" : fmt::format("{:.1f}", db);
 }
 
+std::string caches_line(const std::vector<QuantizeReport::Cache>& caches) {
+  uint64_t before = 0, after = 0, made = 0;
+  for (const auto& cache : caches) {
+    before += cache.bytes_before;
+    after += cache.bytes_after;
+    made += cache.why_float.empty();
+  }
+  return fmt::format("caches: {} of {} int8; state: {} to {} ({:.3f})", made, caches.size(),
+                     megabytes(before), megabytes(after), share(after, before));
+}
+
 std::string escaped(const std::string& text) {
   std::string out;
   for (char c : text) {
@@ -71,6 +82,10 @@ std::string report_text(const QuantizeReport& report) {
                    share(report.weight_bytes_after, report.weight_bytes_before),
                    megabytes(report.file_bytes_before), megabytes(report.file_bytes_after),
                    share(report.file_bytes_after, report.file_bytes_before)));
+  if (!report.caches.empty()) line(caches_line(report.caches));
+  for (const auto& cache : report.caches)
+    if (!cache.why_float.empty())
+      line(fmt::format("cache \"{}\" stays float: {}", cache.name, cache.why_float));
   for (const std::string& note : report.notes) line("note: " + note);
   line(fmt::format("{} for {}, {} samples, {:.1f} s", report.scheme, report.target, report.samples,
                    report.seconds));
@@ -95,6 +110,8 @@ std::string report_html(const QuantizeReport& report, const std::string& title) 
                       report.observer.empty() ? "" : ", ranges by " + escaped(report.observer));
   for (const std::string& note : report.notes)
     html += fmt::format("<p>&#9656; {}</p>\n", escaped(note));
+
+  if (!report.caches.empty()) html += fmt::format("<p>{}</p>\n", caches_line(report.caches));
 
   // Sizes: two pairs of bars.
   struct Size {

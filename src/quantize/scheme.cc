@@ -17,6 +17,7 @@ const std::vector<NamedScheme>& all_schemes() {
       {"int4w-g32", {A::numbers, 4, 32}, "weights int4 in groups of 32, activations float"},
       {"int4w-g64", {A::numbers, 4, 64}, "the same, groups of 64"},
       {"int4w-g128", {A::numbers, 4, 128}, "the same, groups of 128"},
+      {"float", {A::numbers, kFloatBits, 0}, "no layer: for int8 caches alone"},
   };
   return schemes;
 }

@@ -15,9 +15,11 @@ enum class Activations : uint8_t {
   dynamic,  // int8, each row by its own range
 };
 
+inline constexpr int kFloatBits = 32;
+
 struct Scheme {
   Activations activations = Activations::fixed;
-  int bits = 8;       // of weights, symmetric
+  int bits = 8;       // of weights, symmetric; kFloatBits: they stay as they are
   int64_t group = 0;  // columns that share a scale; 0: a scale for each output channel
   // Fixed ranges also for linears that numbers feed and numbers follow; else those have dynamic
   // ones.
