@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "compile_normalized.h"
 #include "import/import.h"
+#include "passes/passes.h"
 #include "passes/pipeline.h"
 #include "quantize/caches.h"
 #include "quantize/calibrate.h"
@@ -130,7 +131,9 @@ class Quantizer {
            widened);
     PipelineOptions pipeline_options;
     pipeline_options.stop_after = kNormalized;
-    TRY_VOID(run_pipeline(*program_, {target_->has_node, target_->quantized}, pipeline_options));
+    const PassContext context{target_->has_node, target_->quantized};
+    TRY_VOID(run_pipeline(*program_, context, pipeline_options));
+    TRY_VOID(remove_dead_code(*program_, graph(), context));
     graph().compact();
     return verify(*program_);
   }

@@ -69,7 +69,10 @@ class Simplifier {
       if (is_pointwise(*op)) drop_expands(node);
       const ValueRef* x = operand(node);
       if (!x || !graph_.type(x->id).is_tensor()) continue;
-      if (gives_operand(node, *op)) {
+      if (const ValueRef* from = node.op == "aten::copy" ? operand(node, 1) : nullptr;
+          from && type(from->id) == type(node.results[0])) {
+        replace(node, from->id);  // what was there before is gone
+      } else if (gives_operand(node, *op)) {
         replace(node, x->id);
       } else if (std::vector<int64_t> dims = permutation(graph_, node); !dims.empty()) {
         simplify_permute(node, dims);

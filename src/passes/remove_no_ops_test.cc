@@ -23,6 +23,18 @@ method forward(%x: f32[2, 3]) {
             "%y: f32[2, 3] = aten::relu(%x)\nreturn %y\n");
 }
 
+TEST(RemoveNoOps, a_copy_over_a_tensor_of_the_same_type_is_what_was_copied) {
+  EXPECT_EQ(after(remove_no_ops, R"(
+method forward(%x: f32[2, 3], %y: f32[2, 3], %z: f32[3], %i: i64[2, 3]) {
+  %a: f32[2, 3] = aten::copy(%x, %y, false)
+  %b: f32[2, 3] = aten::copy(%a, %z, false)
+  %c: f32[2, 3] = aten::copy(%x, %i, false)
+  return %a, %b, %c
+})"),
+            "%b: f32[2, 3] = aten::copy(%y, %z, false)\n"
+            "%c: f32[2, 3] = aten::copy(%x, %i, false)\nreturn %y, %b, %c\n");
+}
+
 TEST(RemoveNoOps, keeps_the_addition_of_zero_to_floats) {
   EXPECT_EQ(
       simplified("method f(%x: f32[2]) {\n %y: f32[2] = aten::add.Tensor(%x, 0)\n return %y\n}"),

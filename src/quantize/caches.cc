@@ -253,6 +253,12 @@ class CachePlacer {
     auto q = std::make_shared<std::vector<uint8_t>>(count);
     auto s = std::make_shared<std::vector<uint8_t>>(rows * sizeof(float));
     std::vector<float> row(width);
+    if (std::all_of(bytes.initial.begin(), bytes.initial.end(),
+                    [](uint8_t byte) { return byte == 0; })) {
+      bytes.owned = nullptr;
+      bytes.initial = {};  // zeros; the scales are too
+      return;
+    }
     for (size_t r = 0; r < rows; r++) {
       memcpy(row.data(), bytes.initial.data() + r * width * sizeof(float), width * sizeof(float));
       float most = kLeastScale;

@@ -134,12 +134,25 @@ bool comes_apart(const Op& op, Program& program, const Graph& graph, const Node&
   });
 }
 
+// ExecuTorch's attention over a cache, which is torch's behind a mask when it is taken apart: tile
+// programs run that many times as fast over a whole cache.
+bool is_attention_of_known_sizes(const Graph& graph, const Node& node) {
+  if (node.op != "llama::custom_sdpa") return false;
+  bool all_known = true;
+  for (size_t i = 0; i < 3; i++) {
+    auto* operand = std::get_if<ValueRef>(&node.arguments[i]);
+    all_known &= operand && is_static(graph.type(operand->id).tensor);
+  }
+  return all_known;
+}
+
 // On stock ExecuTorch our library adds kernels under names that stock has none for; where it has
 // one, that one runs there, unless tile programs do all of it for sure. Integers where tile
 // programs have them; else numbers are faster.
 bool cpu_has(const Op& op, Program& program, const Graph& graph, const Node& node) {
   if (node.op.starts_with("int8::")) return can_lower(program, graph, node);
-  if (!op.kernel || is_short_recurrence(graph, node)) return false;
+  if (!op.kernel || is_short_recurrence(graph, node) || is_attention_of_known_sizes(graph, node))
+    return false;
   if (!can_lower(program, graph, node) && comes_apart(op, program, graph, node)) return false;
   if (!stock_has_kernel(op.kernel->name) || stock_takes(op, graph, node)) return true;
   bool all_known = true;

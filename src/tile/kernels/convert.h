@@ -59,7 +59,13 @@ struct Convert<From, B8> {
 };
 template <class From>
 struct Convert<From, float> {
-  static SCONCE_INLINE float one(From x) { return float(integer_of(x)); }
+  static SCONCE_INLINE float one(From x) {
+    // 32 bits where they hold it: vectors of them are twice as wide.
+    if constexpr (sizeof(From) < sizeof(int64_t))
+      return float(int32_t(integer_of(x)));
+    else
+      return float(integer_of(x));
+  }
 };
 template <class To>
 struct Convert<float, To> {
