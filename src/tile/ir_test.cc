@@ -208,7 +208,10 @@ TEST(TileIr, what_races_or_reaches_out_of_its_loop_is_refused) {
   EXPECT_NE(with("%0 = load y[m]").find("output"), std::string::npos);
   EXPECT_NE(with("%0 = load x[m, k]\n store x[m, k], %0").find("read only"), std::string::npos);
   EXPECT_NE(with("%0 = load j[m]\n %1 = exp %0").find("exp of i64"), std::string::npos);
-  EXPECT_NE(with("%0 = load j[m]\n %1 = load x[m, k]\n store z[%0, k], %1").find("computed index"),
+  EXPECT_NE(with("%0 = load j[m]\n %1 = load x[m, k]\n store z[%0, k], %1").find("more axes"),
+            std::string::npos);
+  EXPECT_NE(with("%0 = constant i64 1\n %1 = load x[m, k]\n store z[%0 + m, k], %1")
+                .find("computed index and axes"),
             std::string::npos);
   EXPECT_NE(with("%0 = load x[m, k]\n store z[m, k], %0\n store z[m, k], %0").find("two stores"),
             std::string::npos);

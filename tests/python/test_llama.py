@@ -237,7 +237,7 @@ def test_refuses_positions_outside_the_cache(name, sconce, made_of):
     for call in made.case.hostile:
         path, _ = made.write("hostile", call)
         for pte, how in ((made.stock, "--as-is"), (made.stock, "--verbose"), (cpu, "--verbose")):
-            with pytest.raises(compare.Wrong, match="cache"):
+            with pytest.raises(compare.Wrong, match=r"cache|index -?\d+ into dimension 1 of "):
                 compare.run_cli(sconce, "run", pte, "--inputs", path, "--outputs", made.folder / "none", how)
 
 
@@ -247,4 +247,4 @@ def test_changes_a_cache_where_it_is(sconce, made_of):
     cpu = made.folder / "cpu.pte"
     compare.run_cli(sconce, "compile", made.folder / "model.pt2", "-o", cpu, "--target", "cpu")
     said = compare.run_cli(sconce, "inspect", cpu)
-    assert "sconce::updated_cache.out" in said and "aten::copy_" not in said
+    assert "SconceBackend" in said and "updated_cache" not in said and "aten::copy_" not in said
