@@ -65,34 +65,36 @@ void Worker::pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t colu
   });
 }
 
-// Bytes as panels of numbers, by blocks that stay in the first cache.
+// Bytes as panels of numbers, by blocks that stay in the first cache: rows as long as they lie
+// together, since those are converted at once.
 void Worker::pack_bytes(const int8_t* b, const PackBlock& call) {
-  constexpr int64_t kSteps = 128;
-  alignas(64) float numbers[kSteps * kPanelColumns];
+  constexpr int64_t kNumbers = 2048;
+  alignas(64) float numbers[kNumbers];
   const ConvertKernelFn widen = table_.convert[int(Element::i8)][int(Element::f32)];
-  for (int64_t n = 0; n < call.n; n += kPanelColumns)
-    for (int64_t k = 0; k < call.k; k += kSteps) {
-      PackBlock block = call;
-      block.n = std::min(kPanelColumns, call.n - n);
-      block.k = std::min(kSteps, call.k - k);
+  const bool across = call.n_stride == 1;  // rows of columns, not of steps
+  const int64_t columns = across ? kNumbers : kPanelColumns;
+  for (int64_t n = 0; n < call.n; n += columns) {
+    PackBlock block = call;
+    block.n = std::min(columns, call.n - n);
+    block.b = numbers;
+    const int64_t steps = kNumbers / (across ? block.n : kPanelColumns);
+    for (int64_t k = 0; k < call.k; k += steps) {
+      block.k = std::min(steps, call.k - k);
       block.out = call.out + n / kPanelColumns * call.panel_stride + k * kPanelColumns;
-      block.b = numbers;
+      block.k_stride = across ? block.n : 1;
+      block.n_stride = across ? 1 : steps;
       const int8_t* from = b + n * call.n_stride + k * call.k_stride;
-      if (call.k_stride == 1) {
-        block.n_stride = kSteps;
-        widen({block.n, block.k, from, call.n_stride, numbers, kSteps});
-      } else {
-        block.n_stride = 1;
-        block.k_stride = kPanelColumns;
-        if (call.n_stride == 1)
-          widen({block.k, block.n, from, call.k_stride, numbers, kPanelColumns});
-        else
+      if (across)
+        widen({block.k, block.n, from, call.k_stride, numbers, block.k_stride});
+      else if (call.k_stride == 1)
+        widen({block.n, block.k, from, call.n_stride, numbers, block.n_stride});
+      else
+        for (int64_t y = 0; y < block.n; y++)
           for (int64_t x = 0; x < block.k; x++)
-            for (int64_t y = 0; y < block.n; y++)
-              numbers[x * kPanelColumns + y] = float(from[x * call.k_stride + y * call.n_stride]);
-      }
+            numbers[y * steps + x] = float(from[x * call.k_stride + y * call.n_stride]);
       table_.pack_f32(block);
     }
+  }
 }
 
 // Where the rows of a dot lie when they are put in order first.
