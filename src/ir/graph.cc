@@ -116,6 +116,13 @@ void Graph::compact() {
   }
   nodes = std::move(kept_nodes);
 
+  // A buffer that is written and never read has its value still.
+  auto is_written = [&](const ValueInfo& value) {
+    return value.origin == Origin::buffer &&
+           std::any_of(write_backs.begin(), write_backs.end(), [&](const WriteBack& write) {
+             return write.target == WriteBack::Target::buffer && write.index == value.index;
+           });
+  };
   std::vector<ValueId> new_value(values.size(), kNoValue);
   std::vector<ValueInfo> kept_values;
   for (size_t i = 0; i < values.size(); i++) {
@@ -123,7 +130,7 @@ void Graph::compact() {
     if (value.origin == Origin::node) {
       value.index = new_node[size_t(value.index)];
       if (value.index < 0) continue;
-    } else if (value.origin != Origin::input && counts[i] == 0) {
+    } else if (value.origin != Origin::input && counts[i] == 0 && !is_written(value)) {
       continue;
     }
     new_value[i] = ValueId(kept_values.size());

@@ -203,7 +203,6 @@ class CachePlacer {
     for (WriteBack& write : graph_.write_backs) write.value = numbers.find(write.value);
     for (ValueId& id : graph_.outputs) id = numbers.find(id);
     graph_.write_backs.insert(graph_.write_backs.end(), write_backs.begin(), write_backs.end());
-    graph_.compact();
     return {};
   }
 
