@@ -166,7 +166,8 @@ class Trace {
   Axis span(const std::string& name, Extent extent);
   // A loop that carries values, `block` indices a step. The block is part of the result.
   Axis serial(const std::string& name, Extent extent, int64_t block);
-  Axis serial_each(const std::string& name, Extent extent);
+  // One index a step; backward: from the last one to the first.
+  Axis serial_each(const std::string& name, Extent extent, bool backward = false);
 
   // A number at every index of the axes: what a loop starts from.
   Tile filled(double number, const std::vector<Axis>& axes = {}, DType dtype = DType::f32);
@@ -255,6 +256,9 @@ Tile reduce_min(const Tile& x, const std::vector<Axis>& over);
 // The sum of a * b over axes, added in order onto `initial` by fused multiply-adds.
 Tile dot(const Tile& a, const Tile& b, const std::vector<Axis>& over);
 Tile dot(const Tile& a, const Tile& b, const std::vector<Axis>& over, const Tile& initial);
+// x with the span `to` in place of the span `from`, of the same extent: so what a step of a loop gave
+// over one axis is contracted over another in the next.
+Tile rename(const Tile& x, const Axis& from, const Axis& to);
 
 // --- running
 

@@ -83,6 +83,9 @@ ValueId Builder::reduce(Reduce function, ValueId x, std::vector<AxisId> over, bo
 ValueId Builder::dot(ValueId initial, ValueId a, ValueId b, std::vector<AxisId> over) {
   return value({.op = Op::dot, .axes = std::move(over), .operands = {initial, a, b}});
 }
+ValueId Builder::rename(ValueId x, AxisId from, AxisId to) {
+  return value({.op = Op::rename, .axes = {from, to}, .operands = {x}});
+}
 
 std::vector<ValueId> Builder::begin_loop(AxisId axis, std::vector<ValueId> initial) {
   Instruction loop{.op = Op::serial, .axes = {axis}, .operands = std::move(initial)};

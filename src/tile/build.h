@@ -37,12 +37,17 @@ class Builder {
   AxisId parallel(Extent extent) { return axis(AxisKind::parallel, extent, 0, false); }
   AxisId each(Extent extent) { return axis(AxisKind::parallel, extent, 0, true); }
   AxisId span(Extent extent) { return axis(AxisKind::span, extent, 0, false); }
-  AxisId serial(Extent extent, int64_t block, int64_t whole = 0) {
+  AxisId serial(Extent extent, int64_t block, int64_t whole = 0, bool backward = false) {
     AxisId id = axis(AxisKind::serial, extent, block, false);
     kernel_.axes.back().whole = whole;
+    kernel_.axes.back().backward = backward;
     return id;
   }
-  AxisId serial_each(Extent extent) { return axis(AxisKind::serial, extent, 1, true); }
+  AxisId serial_each(Extent extent, bool backward = false) {
+    AxisId id = axis(AxisKind::serial, extent, 1, true);
+    kernel_.axes.back().backward = backward;
+    return id;
+  }
 
   ValueId constant(double number, DType dtype = DType::f32, std::vector<AxisId> over = {});
   ValueId extent(AxisId axis);
@@ -61,6 +66,8 @@ class Builder {
   ValueId cast(ValueId x, DType dtype);
   ValueId reduce(Reduce function, ValueId x, std::vector<AxisId> over, bool lanes = false);
   ValueId dot(ValueId initial, ValueId a, ValueId b, std::vector<AxisId> over);
+  // x with the span `to` in place of the span `from`.
+  ValueId rename(ValueId x, AxisId from, AxisId to);
   // begin_loop gives the carried values inside the loop, end_loop those after it.
   std::vector<ValueId> begin_loop(AxisId axis, std::vector<ValueId> initial);
   std::vector<ValueId> end_loop(AxisId axis, std::vector<ValueId> next);

@@ -105,8 +105,8 @@ Axis Trace::span(const std::string& name, Extent extent) {
 Axis Trace::serial(const std::string& name, Extent extent, int64_t block) {
   return named(build_.serial(extent, block), name);
 }
-Axis Trace::serial_each(const std::string& name, Extent extent) {
-  return named(build_.serial_each(extent), name);
+Axis Trace::serial_each(const std::string& name, Extent extent, bool backward) {
+  return named(build_.serial_each(extent, backward), name);
 }
 
 void Trace::stands_for(std::string op, std::vector<std::string> arguments) {
@@ -184,6 +184,9 @@ Tile dot(const Tile& a, const Tile& b, const std::vector<Axis>& over) {
 }
 Tile dot(const Tile& a, const Tile& b, const std::vector<Axis>& over, const Tile& initial) {
   return {a.trace, a.trace->builder().dot(initial.id, a.id, b.id, ids(over)), initial.dtype};
+}
+Tile rename(const Tile& x, const Axis& from, const Axis& to) {
+  return {x.trace, x.trace->builder().rename(x.id, from.id, to.id), x.dtype};
 }
 
 // --- files

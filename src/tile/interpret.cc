@@ -366,6 +366,17 @@ class Interpreter {
         });
       case Op::reduce: return reduce(i, out);
       case Op::dot: return dot(i, out);
+      case Op::rename: {
+        const Tile& x = tiles_[size_t(i.operands[0])];
+        return each(out.axes, [&](int64_t e) -> Result<void> {
+          at_[i.axes[0]] = at_[i.axes[1]];
+          if (floating)
+            out.f[size_t(e)] = x.f[element(x)];
+          else
+            out.i[size_t(e)] = x.i[element(x)];
+          return {};
+        });
+      }
       default: return {};
     }
   }
@@ -413,10 +424,11 @@ class Interpreter {
   Result<void> run_loop(const Instruction& loop, const Instruction& yield, size_t from, size_t to) {
     size_t a = size_t(loop.axes[0]);
     TRY_VOID(carry(loop.operands, loop.results));
-    int64_t step = kernel_.axes[a].step(extent_[a]);
-    for (int64_t first = 0; first < extent_[a]; first += step) {
-      first_[a] = first;
-      length_[a] = std::min(step, extent_[a] - first);
+    const Axis& axis = kernel_.axes[a];
+    const int64_t step = axis.step(extent_[a]);
+    for (int64_t n = 0; n * step < extent_[a]; n++) {
+      first_[a] = axis.begin(n, extent_[a]);
+      length_[a] = std::min(step, extent_[a] - first_[a]);
       TRY_VOID(run_body(from, to));
       TRY_VOID(carry(yield.operands, loop.results));
     }

@@ -9,7 +9,8 @@
 //   serial    a loop that carries values from step to step, in order; cut into blocks of a size
 //   that
 //             is part of the kernel, since it decides results
-// An axis marked `each` is taken one index at a time: values have no dimension for it.
+// An axis marked `each` is taken one index at a time: values have no dimension for it. What a step
+// of a loop gives over one span can be contracted over another of the same extent: see `rename`.
 //
 // Results do not depend on the schedule, bit for bit: a dot adds its terms in the order of its
 // axes, each by one fused multiply-add onto the initial value; a sum by lanes has 16 partial sums
@@ -54,10 +55,16 @@ struct Axis {
   int64_t block = 0;  // serial: indices per step; 0 elsewhere
   bool each = false;  // parallel or serial: one index at a time
   int64_t whole = 0;  // serial by blocks: up to so many indices are one step
+  bool backward = false;  // serial: the last step comes first
 
   // Indices per step of a serial axis with this extent.
   int64_t step(int64_t extent) const {
     return extent <= whole ? std::max<int64_t>(extent, 1) : block;
+  }
+  // Where the n-th step of a serial axis begins, in the order in which they run.
+  int64_t begin(int64_t n, int64_t extent) const {
+    int64_t length = step(extent), steps = (extent + length - 1) / length;
+    return (backward ? steps - 1 - n : n) * length;
   }
   bool operator==(const Axis&) const = default;
 };
@@ -186,6 +193,7 @@ enum class Op : uint8_t {
   dot,     // operand 0 + sum over `axes` of operand 1 * operand 2, in the order of the axes
   serial,  // opens the loop over axes[0]; results: the carried values, first those of the operands
   yield,   // closes it: operands are the next carried values, results what is carried out
+  rename,  // operand 0 with axes[1] in place of axes[0], both spans of the same extent
 };
 
 struct Instruction {

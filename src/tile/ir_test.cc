@@ -221,6 +221,89 @@ TEST(TileIr, what_races_or_reaches_out_of_its_loop_is_refused) {
       std::string::npos);
 }
 
+// h = tanh(x + U h) from the last step to the first: what a step gives over n is contracted over k in
+// the next one.
+constexpr std::string_view kRecurrence = R"(kernel recurrence(T, N) {
+  in x f32[T, N]
+  in u f32[N, N] panels 0
+  out y f32[T, N]
+  out last f32[N]
+  serial t : T each backward
+  span n : N
+  span k : N
+  %0 = constant f32 0 over n
+  %1 = load u[k, n]
+  %2 = serial t (%0) {
+    %3 = rename %2 n to k
+    %4 = load x[t, n]
+    %5 = dot %4, %3, %1 over k
+    %6 = tanh %5
+    store y[t, n], %6
+  %7 = yield t (%6) }
+  store last[n], %7
+}
+)";
+
+TEST(TileIr, what_a_step_gives_is_contracted_in_the_next) {
+  Kernel kernel = parsed(kRecurrence);
+  EXPECT_EQ(print(kernel), kRecurrence);
+  const int64_t t = 6, n = 5;
+  auto x = random(t * n, 1), u = random(n * n, 2);
+  std::vector<float> packed(size_t(n * 16)), y(size_t(t * n)), last(size_t{n});
+  for (int64_t k = 0; k < n; k++)
+    for (int64_t j = 0; j < n; j++) packed[size_t(k * 16 + j)] = u[size_t(k * n + j)];
+  BufferView views[] = {view(x, {t, n}), view(packed, {n, n}), view(y, {t, n}), view(last, {n})};
+  Result<void> done = interpret(kernel, views);
+  ASSERT_TRUE(done.ok()) << done.error().text;
+  std::vector<double> h(size_t{n});
+  for (int64_t s = t; s-- > 0;) {
+    std::vector<double> next;
+    for (int64_t j = 0; j < n; j++) {
+      double sum = x[size_t(s * n + j)];
+      for (int64_t k = 0; k < n; k++) sum += h[size_t(k)] * u[size_t(k * n + j)];
+      next.push_back(std::tanh(sum));
+      EXPECT_NEAR(y[size_t(s * n + j)], next.back(), 1e-5);
+    }
+    h = next;
+  }
+  for (int64_t j = 0; j < n; j++) EXPECT_EQ(last[size_t(j)], y[size_t(j)]);
+}
+
+TEST(TileIr, a_loop_backward_takes_the_last_block_first) {
+  for (bool backward : {false, true}) {
+    Kernel kernel = parsed(std::string("kernel first(T) {\n in x f32[T]\n out y f32[1]\n"
+                                       " serial t : T block 4") +
+                           (backward ? " backward" : "") +
+                           "\n %0 = constant f32 -1\n %1 = serial t (%0) {\n %2 = load x[t]\n"
+                           " %3 = reduce sum %2 over t\n %4 = constant f32 0\n"
+                           " %5 = lt %1, %4\n %6 = select %5, %3, %1\n"
+                           " %7 = yield t (%6) }\n store y[0], %7\n}");
+    std::vector<float> x{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, y(1);
+    BufferView views[] = {view(x, {10}), view(y, {1})};
+    ASSERT_TRUE(interpret(kernel, views).ok());
+    EXPECT_EQ(y[0], backward ? 19 : 10);
+  }
+}
+
+TEST(TileIr, an_axis_becomes_a_span_as_long_that_the_value_lacks) {
+  auto with = [](const char* body) {
+    return refusal(std::string("kernel k(M, K, N) {\n in x f32[M, K]\n in z f32[N]\n"
+                               " out y f32[M, K]\n parallel m : M\n span k : K\n span j : K\n"
+                               " span n : N\n serial t : K each\n %0 = load x[m, k]\n") +
+                   body + "\n}");
+  };
+  EXPECT_EQ(with("%1 = rename %0 k to j\n store y[m, j], %1"), "accepted");
+  EXPECT_NE(with("%1 = rename %0 k to n").find("differ in their extents"), std::string::npos);
+  EXPECT_NE(with("%1 = rename %0 m to j").find("no span"), std::string::npos);
+  EXPECT_NE(with("%1 = rename %0 k to t").find("outside its loop"), std::string::npos);
+  EXPECT_NE(with("%1 = rename %0 j to k").find("j becomes k"), std::string::npos);
+  EXPECT_NE(with("%1 = rename %0 k to k").find("k becomes k"), std::string::npos);
+  EXPECT_NE(with("%1 = rename %0, %0 k to j").find("2 operands"), std::string::npos);
+  EXPECT_NE(with("%1 = rename %0 k j").find("'to' is wanted"), std::string::npos);
+  EXPECT_NE(refusal("kernel k(M) {\n in x f32[M]\n span m : M backward\n}").find("backward"),
+            std::string::npos);
+}
+
 TEST(TileIr, a_strict_load_outside_its_buffer_names_the_index) {
   Kernel kernel = parsed(R"(kernel embedding(M, V, E) {
     in index i64[M]

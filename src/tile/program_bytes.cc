@@ -12,14 +12,16 @@ using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 
 // 2: has panels of i8, which lie otherwise than readers of 1 think. 3: has nibbles. 4: sizes differ
-// from call to call. 5: outputs update inputs, stores go to computed indices.
+// from call to call. 5: outputs update inputs, stores go to computed indices, loops run backward, axes
+// are renamed.
 constexpr uint32_t kVersion = 5;
 
-// A store that version 4 does not have.
-bool is_computed_store(const Instruction& i) {
-  return i.op == Op::store &&
-         (i.strict || std::any_of(i.index.begin(), i.index.end(),
-                                  [](const Index& index) { return index.value != kNone; }));
+// What version 4 does not have.
+bool is_of_version_5(const Instruction& i) {
+  return i.op == Op::rename ||
+         (i.op == Op::store &&
+          (i.strict || std::any_of(i.index.begin(), i.index.end(),
+                                   [](const Index& index) { return index.value != kNone; })));
 }
 
 // The least version whose readers understand a program.
@@ -30,8 +32,8 @@ uint32_t version_of(const Program& program) {
       if (buffer.is_packed() && buffer.dtype == DType::i8)
         version = std::max(version, buffer.layout == Layout::nibbles ? 3u : 2u);
     for (const Axis& axis : kernel.axes)
-      if (axis.whole != 0) version = std::max(version, 4u);
-    if (std::any_of(kernel.body.begin(), kernel.body.end(), is_computed_store)) version = 5;
+      version = std::max(version, axis.backward ? 5u : axis.whole != 0 ? 4u : 1u);
+    if (std::any_of(kernel.body.begin(), kernel.body.end(), is_of_version_5)) version = 5;
   }
   for (const Argument& output : program.outputs)
     if (output.updates != kNone) version = 5;
@@ -118,7 +120,8 @@ class Writer {
     auto axes = tables(k.axes, [&](const Axis& a) {
       auto axis = b_.CreateSharedString(a.name);
       fb::Extent extent = written(a.extent);
-      return fb::CreateAxis(b_, axis, uint8_t(a.kind), &extent, a.block, a.each, a.whole);
+      return fb::CreateAxis(b_, axis, uint8_t(a.kind), &extent, a.block, a.each, a.whole,
+                            a.backward);
     });
     auto buffers = tables(k.buffers, [&](const Buffer& x) {
       auto buffer = b_.CreateSharedString(x.name);
@@ -251,6 +254,7 @@ Result<Kernel> read_kernel(const fb::Kernel& from) {
     axis.block = x.block();
     axis.each = x.each();
     axis.whole = x.whole();
+    axis.backward = x.backward();
     kernel.axes.push_back(std::move(axis));
     return {};
   }));

@@ -110,6 +110,54 @@ TEST(TileProgram, what_is_written_reads_back) {
   EXPECT_EQ(*moved, program);
 }
 
+// Loops backward and renamed axes are version 5, and refused in what says that it is older.
+TEST(TileProgram, says_which_version_a_recurrence_needs) {
+  for (bool backward : {false, true}) {
+    std::string text = R"(kernel k0() {
+  in x f32[3, 4]
+  out y f32[3, 4]
+  serial t : 3 each FORTH
+  span n : 4
+  span k : 4
+  %0 = constant f32 0 over n
+  %1 = serial t (%0) {
+    %2 = load x[t, n]
+    NEXT
+    store y[t, n], %4
+  %5 = yield t (%4) }
+}
+)";
+    auto put = [&](const char* from, const char* to) {
+      text.replace(text.find(from), strlen(from), to);
+    };
+    put("FORTH", backward ? "backward" : "");
+    put("NEXT", backward ? "%3 = neg %1\n %4 = add %2, %3"
+                         : "%3 = rename %2 n to k\n %4 = rename %3 k to n");
+    Program program;
+    program.kernels.push_back(parsed(text.c_str()));
+    using Kind = Storage::Kind;
+    program.storages = {{Kind::input, 48, 0, 0, ""}, {Kind::output, 48, 0, 0, ""}};
+    program.steps = {{0, {{0, 0, {3, 4}, {4, 1}}, {1, 0, {3, 4}, {4, 1}}}, ""}};
+    program.inputs = program.outputs = {{DType::f32, {3, 4}, {}}};
+    std::vector<uint8_t> bytes = write_program(program);
+    Result<Program> again = read_program(bytes);
+    ASSERT_TRUE(again.ok()) << again.error().text;
+    EXPECT_EQ(*again, program);
+    bool refused = false;
+    for (size_t at = 0; at + 4 <= bytes.size(); at += 4) {
+      uint32_t version = 0;
+      memcpy(&version, &bytes[at], 4);
+      if (version != 5) continue;
+      std::vector<uint8_t> older = bytes;
+      older[at] = 4;
+      Result<Program> read = read_program(older);
+      refused |= !read.ok() && read.error().text.find("what only version 5 has") !=
+                                   std::string::npos;
+    }
+    EXPECT_TRUE(refused);
+  }
+}
+
 TEST(TileProgram, every_truncation_is_refused) {
   std::vector<uint8_t> bytes = write_program(small_program());
   for (size_t size = 0; size < bytes.size(); size++) {

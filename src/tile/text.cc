@@ -42,6 +42,7 @@ class Printer {
       else if (axis.kind == AxisKind::serial)
         text_ += fmt::format(" block {}", axis.block);
       if (axis.whole > 0) text_ += fmt::format(" whole {}", axis.whole);
+      if (axis.backward) text_ += " backward";
       text_ += '\n';
     }
     for (const Instruction& i : kernel_.body) line(i);
@@ -132,6 +133,10 @@ class Printer {
         break;
       case Op::yield:
         text += fmt::format("yield {} ({}) }}", axis(i.axes[0]), values(i.operands));
+        break;
+      case Op::rename:
+        text += fmt::format("rename {} {} to {}", values(i.operands), axis(i.axes[0]),
+                            axis(i.axes[1]));
         break;
     }
     text_ += text + "\n";
@@ -372,6 +377,7 @@ class Parser {
         TRY(a.whole, integer());
       }
     }
+    a.backward = try_word("backward");
     kernel_.axes.push_back(std::move(a));
     return {};
   }
@@ -441,6 +447,13 @@ class Parser {
         TRY_VOID(sign(')'));
       }
       TRY_VOID(sign(i.op == Op::serial ? '{' : '}'));
+    } else if (what == "rename") {
+      take(Op::rename);
+      TRY_VOID(values(&i.operands));
+      TRY(AxisId from, axis());
+      if (!try_word("to")) return error(Code::invalid_file, "\"{}\"; 'to' is wanted", rest());
+      TRY(AxisId to, axis());
+      i.axes = {from, to};
     } else if ((what == "fma" && take(Op::fma)) || (what == "select" && take(Op::select)) ||
                (what == "dot" && take(Op::dot)) || function(Unary::bit_not, Op::unary) ||
                function(Binary::bit_xor, Op::binary)) {

@@ -124,9 +124,10 @@ class Verifier {
       if (a.kind > AxisKind::serial || (a.each && a.kind == AxisKind::span) ||
           (serial ? a.block < 1 || a.block > 65536 : a.block != 0) ||
           (serial && a.each && a.block != 1) || a.whole < 0 || a.whole > 65536 ||
-          (a.whole > 0 && (!serial || a.each)))
-        return error(Code::invalid_file, "axis {}: kind {}, block {}, whole {}, each {} do not fit",
-                     a.name, int(a.kind), a.block, a.whole, a.each);
+          (a.whole > 0 && (!serial || a.each)) || (a.backward && !serial))
+        return error(Code::invalid_file,
+                     "axis {}: kind {}, block {}, whole {}, each {}, backward {} do not fit", a.name,
+                     int(a.kind), a.block, a.whole, a.each, a.backward);
     }
     return {};
   }
@@ -460,6 +461,26 @@ class Verifier {
         loops_.pop_back();
         for (size_t k = 0; k < types.size(); k++) TRY_VOID(define(i, types[k], k));
         return {};
+      }
+      case Op::rename: {
+        TRY_VOID(check_counts(i, 1, 1));
+        TRY(ValueType type, use(i.operands[0]));
+        if (i.axes.size() != 2)
+          return error(Code::invalid_file, "{} axes; 2 are wanted", i.axes.size());
+        for (AxisId id : i.axes) {
+          TRY_VOID(check_axis(id));
+          if (axis(id).kind != AxisKind::span)
+            return error(Code::invalid_file, "{} is renamed, or what it becomes, and is no span",
+                         axis(id).name);
+        }
+        const Axis &from = axis(i.axes[0]), &to = axis(i.axes[1]);
+        if (from.extent != to.extent)
+          return error(Code::invalid_file, "{} and {} differ in their extents", from.name, to.name);
+        AxisSet gone = AxisSet(1) << i.axes[0], come = AxisSet(1) << i.axes[1];
+        if (!(type.axes & gone) || (type.axes & come))
+          return error(Code::invalid_file, "{} becomes {} in a value over axes {:#x}", from.name,
+                       to.name, type.axes);
+        return define(i, {type.dtype, (type.axes & ~gone) | come});
       }
     }
     return error(Code::invalid_file, "operation {}", int(i.op));

@@ -385,6 +385,132 @@ TEST(TileVm, attention_carries_its_softmax) {
   }
 }
 
+// A layer of gated units: what a step gives over n is contracted over k in the next.
+TEST(TileVm, what_a_step_gives_is_contracted_in_the_next) {
+  std::string text = R"(kernel units(T, B, N) {
+    in x f32[T, B, 2, N]
+    in u HALF[2, N, N] panels 1
+    in b f32[2, N]
+    in h f32[B, N]
+    out y f32[T, B, N]
+    out last f32[B, N]
+    serial t : T each FORTH
+    parallel i : B
+    span n : N
+    span k : N
+    %0 = load b[0, n]
+    %1 = load b[1, n]
+    %2 = load h[i, n]
+    %3 = serial t (%2) {
+      %4 = rename %3 n to k
+      %5 = load u[0, k, n]
+      %6 = load u[1, k, n]
+      %7 = dot %0, %4, %5 over k
+      %8 = load x[t, i, 0, n]
+      %9 = add %7, %8
+      %10 = sigmoid %9
+      %11 = dot %1, %4, %6 over k
+      %12 = load x[t, i, 1, n]
+      %13 = fma %10, %11, %12
+      %14 = tanh %13
+      %15 = sub %3, %14
+      %16 = fma %15, %10, %14
+      store y[t, i, n], %16
+    %17 = yield t (%16) }
+    store last[i, n], %17
+  })";
+  auto put = [&](const char* from, const char* to) {
+    std::string changed = text;
+    changed.replace(changed.find(from), strlen(from), to);
+    return changed;
+  };
+  for (const char* half : {"f32", "bf16"})
+    for (const char* forth : {"", "backward"}) {
+      std::string whole = text;
+      text = put("HALF", half);
+      text = put("FORTH", forth);
+      for (int64_t batch : {1, 7, 40})
+        for (int64_t units : {1, 16, 21})
+          for (int64_t steps : {0, 1, 5})
+            expect_same(text.c_str(),
+                        {{steps, batch, 2, units}, {2, units, units}, {2, units}, {batch, units},
+                         {steps, batch, units}, {batch, units}});
+      text = whole;
+    }
+}
+
+// Another name of loads, of numbers, of what is carried, of other names.
+TEST(TileVm, another_name_is_the_same_memory) {
+  const char* text = R"(kernel names(M, N) {
+    in x f32[M, N, N]
+    in w f32[N, N]
+    out y f32[M, N, N]
+    out s f32[M, N]
+    out d f32[M, N, N]
+    parallel m : M
+    span i : N
+    span j : N
+    span k : N
+    span n : N
+    serial t : N each
+    %0 = load x[m, i, j]
+    %1 = rename %0 i to k
+    %2 = rename %1 j to i
+    %3 = rename %2 k to j
+    %4 = exp %0
+    %5 = rename %4 i to k
+    %6 = rename %5 j to i
+    %7 = rename %6 k to j
+    %8 = mul %4, %7
+    %9 = constant f32 0.5 over j
+    %10 = rename %9 j to i
+    %11 = iota j
+    %12 = cast f32 %11
+    %13 = rename %12 j to i
+    %14 = fma %8, %10, %13
+    %15, %16 = serial t (%14, %3) {
+      %17 = rename %15 i to k
+      %18 = rename %17 j to i
+      %19 = rename %18 k to j
+      %20 = rename %16 i to k
+      %21 = rename %20 j to i
+      %22 = rename %21 k to j
+      %23 = load w[t, j]
+      %24 = add %22, %23
+    %25, %26 = yield t (%24, %19) }
+    store y[m, i, j], %25
+    %27 = rename %26 j to k
+    %28 = reduce sum %27 over k lanes
+    store s[m, i], %28
+    %29 = load w[k, n]
+    %30 = constant f32 0
+    %31 = rename %0 j to k
+    %32 = dot %30, %31, %29 over k
+    store d[m, i, n], %32
+  })";
+  for (int64_t n : {1, 5, 18})
+    expect_same(text, {{3, n, n}, {n, n}, {3, n, n}, {3, n}, {3, n, n}});
+  // What is carried alone, turned onto itself.
+  const char* turned = R"(kernel turned(M, N, T) {
+    in x f32[M, N, N]
+    in g f32[T]
+    out y f32[M, N, N]
+    parallel m : M
+    span i : N
+    span j : N
+    span k : N
+    serial t : T each
+    %0 = load x[m, i, j]
+    %1 = serial t (%0) {
+      %2 = rename %1 i to k
+      %3 = rename %2 j to i
+      %4 = rename %3 k to j
+    %5 = yield t (%4) }
+    store y[m, i, j], %5
+  })";
+  for (int64_t steps : {0, 1, 2}) expect_same(turned, {{2, 7, 7}, {steps}, {2, 7, 7}});
+}
+
 // Few keys need no loop. Tiles of a head read the same packed keys and values; those of the next
 // head read others, though they lie where a tile of the last one may end.
 TEST(TileVm, attention_of_few_keys_packs_them_once_for_each_head) {

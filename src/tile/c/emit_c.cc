@@ -294,7 +294,8 @@ class KernelEmitter {
     bool has_kept = false, has_dot = false;
     AxisSet of_dots = 0;
     for (const Instruction& i : k_.body) {
-      has_kept |= i.op == Op::dot || i.op == Op::reduce || i.op == Op::serial;
+      has_kept |=
+          i.op == Op::dot || i.op == Op::reduce || i.op == Op::serial || i.op == Op::rename;
       if (i.op == Op::dot) {
         has_dot = true;
         of_dots |= type(i.results[0]).axes;
@@ -367,7 +368,12 @@ class KernelEmitter {
 
   bool always_kept(const Instruction& i) const {
     return i.op == Op::dot || i.op == Op::reduce || i.op == Op::serial || i.op == Op::yield ||
-           (i.op == Op::load && i.strict);
+           i.op == Op::rename || (i.op == Op::load && i.strict);
+  }
+
+  // True for a value that is the same text everywhere, and never kept.
+  static bool is_text(const Instruction& i) {
+    return i.op == Op::constant || i.op == Op::extent || i.op == Op::iota;
   }
 
   void choose_kept() {
@@ -395,6 +401,7 @@ class KernelEmitter {
       bool deeper = false, repeated = false;
       for (int use : uses_[v]) {
         const Instruction& user = k_.body[size_t(use)];
+        if (user.op == Op::rename && !is_text(i)) kept_[v] = true;
         deeper |= depth_[size_t(use)] > depth_[size_t(made_by_[v])];
         if (user.op == Op::store || always_kept(user) || kept_[size_t(user.results[0])])
           roots[v].insert(use);
@@ -922,6 +929,17 @@ class KernelEmitter {
     close(nest, out);
   }
 
+  // Into an array of its own: what is renamed lies in one too, or is the same everywhere.
+  void rename(const Instruction& i, std::string* out) {
+    ValueId v = i.results[0], x = i.operands[0];
+    Nest nest = nest_over(inner_axes(type(v).axes));
+    moved_[i.axes[0]] = step_text(i.axes[1]);
+    std::string text = value(nest, x);
+    moved_.erase(i.axes[0]);
+    nest.back().statements += fmt::format("{} = {};\n", element(v), text);
+    close(nest, out);
+  }
+
   // A pointwise value or load into its array.
   void keep(const Instruction& i, std::string* out) {
     ValueId v = i.results[0];
@@ -1160,6 +1178,9 @@ class KernelEmitter {
       } else if (i.op == Op::reduce) {
         declare(i.results[0]);
         reduce(i, out);
+      } else if (i.op == Op::rename) {
+        declare(i.results[0]);
+        rename(i, out);
       } else if (i.op == Op::serial) {
         size_t end = n;
         for (int depth = 0;; end++) {
@@ -1186,8 +1207,11 @@ class KernelEmitter {
     std::string block = block_text(AxisId(a));
     bool each = k_.axes[a].each;
     std::string at = each ? axis_names_[a] : first_names_[a];
-    *out += fmt::format("{0}for (int64_t {1} = 0; {1} < {2}; {1} += {3}) {{\n", indent_, at, extent,
-                        block);
+    const char* steps = k_.axes[a].backward
+                            ? "{0}for (int64_t {1} = ({2} + {3} - 1) / {3} * {3} - {3}; {1} >= 0; "
+                              "{1} -= {3}) {{\n"
+                            : "{0}for (int64_t {1} = 0; {1} < {2}; {1} += {3}) {{\n";
+    *out += fmt::format(fmt::runtime(steps), indent_, at, extent, block);
     indent_ += "  ";
     if (!each) {
       *out += fmt::format("{0}const int64_t {1} = {2} - {3} < {4} ? {2} - {3} : {4};\n", indent_,
@@ -1233,7 +1257,11 @@ class KernelEmitter {
 
   // --- memory of kept values
 
-  void declare(ValueId v) { declare_as(value_name(v), v); }
+  void declare(ValueId v) {
+    declare_as(value_name(v), v);
+    // So that no compiler says that it is not used.
+    if (uses_[size_t(v)].empty()) declarations_ += fmt::format("  (void){};\n", value_name(v));
+  }
   void declare_as(const std::string& name, ValueId like) {
     const char* c_type = value_type(type(like).dtype);
     std::vector<AxisId> axes = inner_axes(type(like).axes);

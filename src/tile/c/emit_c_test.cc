@@ -388,6 +388,55 @@ TEST(EmitC, whole_language) {
     store last[m], %11
   })",
                          {{{5, 9}, {9}, {5, 9}, {5}}, {{40, 3}, {3}, {40, 3}, {40}}}));
+  // What a step gives is contracted in the next; what is carried is turned.
+  cases.push_back(parsed(R"(kernel recurrence(T, B, N) {
+    in x f32[T, B, N]
+    in u f32[N, N] panels 0
+    in g f32[N, N]
+    out y f32[T, B, N]
+    out z f32[B, N, N]
+    serial t : T each backward
+    parallel i : B
+    span n : N
+    span k : N
+    span j : N
+    %0 = load x[0, i, n]
+    %1 = load g[j, n]
+    %2 = add %1, %0
+    %3, %4 = serial t (%0, %2) {
+      %5 = rename %3 n to k
+      %6 = load u[k, n]
+      %7 = load x[t, i, n]
+      %8 = dot %7, %5, %6 over k
+      %9 = tanh %8
+      store y[t, i, n], %9
+      %10 = rename %4 n to k
+      %11 = rename %10 j to n
+      %12 = rename %11 k to j
+    %13, %14 = yield t (%9, %12) }
+    %15 = iota j
+    %16 = rename %15 j to n
+    %17 = cast f32 %16
+    %18 = add %14, %17
+    store z[i, j, n], %18
+  })",
+                         {{{5, 9, 7}, {7, 7}, {7, 7}, {5, 9, 7}, {9, 7, 7}},
+                          {{2, 1, 16}, {16, 16}, {16, 16}, {2, 1, 16}, {1, 16, 16}}}));
+  cases.push_back(parsed(R"(kernel scan_backward(M, T) {
+    in x f32[M, T]
+    out y f32[M]
+    parallel m : M
+    serial t : T block 4 backward
+    %0 = constant f32 0 over m
+    %1 = serial t (%0) {
+      %2 = load x[m, t]
+      %3 = reduce sum %2 over t
+      %4 = constant f32 0.25
+      %5 = fma %1, %4, %3
+    %6 = yield t (%5) }
+    store y[m], %6
+  })",
+                         {{{5, 9}, {5}}, {{3, 8}, {3}}, {{3, 0}, {3}}}));
   cases.push_back(parsed(R"(kernel nibbles(M, K, N) {
     in x i8[M, K]
     in w i8[K, N] nibbles 0
@@ -723,7 +772,20 @@ class RandomKernel {
     std::vector<AxisId> spans;
     for (const OfAxis& axis : axes_)
       if (!axis.parallel && both.contains(axis.id)) spans.push_back(axis.id);
-    switch (below(9)) {
+    switch (below(10)) {
+      case 9: {
+        for (const OfAxis& from : axes_)
+          for (const OfAxis& to : axes_) {
+            if (from.parallel || to.parallel || from.extent != to.extent ||
+                !a.axes.contains(from.id) || a.axes.contains(to.id))
+              continue;
+            a.axes.erase(from.id);
+            a.axes.insert(to.id);
+            a.id = build_.rename(a.id, from.id, to.id);
+            add(a.id, dtype, a.axes);
+          }
+        break;
+      }
       case 0: {
         int f = dtype == DType::f32 ? below(int(Unary::bit_not)) : below(2);
         add(build_.unary(Unary(f), a.id), dtype, a.axes);
@@ -788,8 +850,8 @@ class RandomKernel {
     if (!x) return;
     Made a = *x;
     Extent e = extent();
-    AxisId axis =
-        below(2) ? build_.serial(e, 1 + below(7), below(2) * below(9)) : build_.serial_each(e);
+    AxisId axis = below(2) ? build_.serial(e, 1 + below(7), below(2) * below(9), below(2))
+                           : build_.serial_each(e, below(2));
     int32_t buffer = build_.input(DType::f32, {e});
     std::vector<AxisId> over(a.axes.begin(), a.axes.end());
     ValueId first = build_.constant(0.25, DType::f32, over);

@@ -30,6 +30,7 @@ enum class Home : uint8_t {
   scratch,   // memory of its own
   buffer,    // where it is loaded from, or stored to
   folded,    // never made: the dot or the reduction that uses it reads its buffer
+  alias,     // where the value lies that it is another name of
 };
 
 struct ValuePlan {
@@ -197,6 +198,7 @@ struct Plan::State {
   AxisId read_row() const;
   void describe_values();
   void keep_constant(ValueId v, const Instruction& made);
+  void name_again(ValueId v, const Instruction& rename);
   // plan_dot.cc
   void plan_dot(size_t n);
   bool plan_rows_by_columns(size_t n, bool swapped);
@@ -270,6 +272,11 @@ struct Plan::State {
   }
   const Instruction& producer(ValueId v) const {
     return kernel.body[size_t(values[size_t(v)].producer)];
+  }
+  // The value in whose memory this one lies.
+  ValueId named(ValueId v) const {
+    while (values[size_t(v)].home == Home::alias) v = producer(v).operands[0];
+    return v;
   }
   bool is_gather(const Instruction& i) const {
     for (const Index& index : i.index)

@@ -10,8 +10,8 @@
 namespace sconce::tile {
 
 // True when `columns` is a load of packed weights whose contracted dims are these axes in order,
-// and whose columns are those of a parallel axis, or one. A dim may have several axes, like digits
-// of a number; `run_axes`: how many the last one has.
+// and whose columns are those of a parallel axis or of a span, or one. A dim may have several axes,
+// like digits of a number; `run_axes`: how many the last one has.
 bool Plan::State::find_panel_axes(const std::vector<AxisId>& axes, ValueId columns,
                                   size_t* run_axes) const {
   if (!is_load(columns) || values[size_t(columns)].uses != 1) return false;
@@ -45,8 +45,9 @@ bool Plan::State::find_panel_axes(const std::vector<AxisId>& axes, ValueId colum
   const Index& column = load.index[last];
   if (next != axes.size() || column.offset % kPanelColumns || column.terms.size() > 1) return false;
   if (column.terms.empty()) return true;
-  return column.terms[0].factor == 1 && has_dimension(column.terms[0].axis) &&
-         kernel.axes[size_t(column.terms[0].axis)].kind == AxisKind::parallel;
+  AxisId along = column.terms[0].axis;
+  return column.terms[0].factor == 1 && has_dimension(along) &&
+         kernel.axes[size_t(along)].kind != AxisKind::serial && !(set_of(axes) >> along & 1);
 }
 
 // Makes instructions part of a dot. False, and nothing is changed, when some do not stand at its

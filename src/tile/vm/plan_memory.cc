@@ -68,6 +68,12 @@ class Placement {
   }
 
   Result<void> place_values() {
+    // What lies in another value's memory needs that as long as it is used.
+    for (size_t n = kernel_.body.size(); n-- > 0;) {
+      if (kernel_.body[n].op != Op::rename) continue;
+      int32_t& until = plan_of(kernel_.body[n].operands[0]).last_use;
+      until = std::max(until, plan_of(kernel_.body[n].results[0]).last_use);
+    }
     for (size_t n = 0; n < kernel_.body.size(); n++) {
       const Instruction& i = kernel_.body[n];
       if (s_.skipped[n] || i.op == Op::yield) continue;
@@ -116,8 +122,11 @@ class Placement {
       const ValuePlan& operand = plan_of(x);
       Op made_by = kernel_.body[size_t(operand.producer)].op;
       bool is_carried = made_by == Op::serial || made_by == Op::yield;
+      // Read by another name at once, elements would be overwritten before they are read.
+      bool is_read_again = std::any_of(i.operands.begin(), i.operands.end(),
+                                       [&](ValueId y) { return y != x && s_.named(y) == x; });
       if (operand.home != Home::scratch || operand.last_use != int32_t(n) ||
-          operand.axes != value.axes || operand.dtype != value.dtype || is_carried)
+          operand.axes != value.axes || operand.dtype != value.dtype || is_carried || is_read_again)
         continue;
       for (Slot& slot : slots_)
         if (slot.offset == operand.offset && slot.free_from == int32_t(n)) {
@@ -286,9 +295,12 @@ class Placement {
       const std::vector<ValueId>& to =
           i.op == Op::serial ? i.results : kernel_.body[size_t(s_.partner[n])].results;
       for (size_t k = 0; k < i.operands.size(); k++) {
-        auto before = to.begin() + std::ptrdiff_t(k);
-        bool overwritten = std::find(to.begin(), before, i.operands[k]) != before;
-        const ValuePlan& value = plan_of(i.operands[k]);
+        // By another name a value would also be overwritten while it is copied onto itself.
+        ValueId from = s_.named(i.operands[k]);
+        auto until = to.begin() + std::ptrdiff_t(k + (from != i.operands[k]));
+        bool overwritten = std::find(to.begin(), until, from) != until;
+        const ValuePlan& value = plan_of(from);
+        plan_of(i.operands[k]).count = value.count;
         s_.carries[n].aside.push_back(
             overwritten ? take_last(uint64_t(value.count) * computed_bytes(value.dtype))
                         : CarryPlan::kNotAside);

@@ -145,6 +145,19 @@ void Plan::State::keep_constant(ValueId v, const Instruction& made) {
   }
 }
 
+// The axes stay in the order in which the elements lie. Another name of a number is that number.
+void Plan::State::name_again(ValueId v, const Instruction& rename) {
+  ValueId x = rename.operands[0];
+  ValuePlan& value = values[size_t(v)];
+  value.axes = values[size_t(x)].axes;
+  std::replace(value.axes.begin(), value.axes.end(), rename.axes[0], rename.axes[1]);
+  value.home = Home::alias;
+  if (values[size_t(x)].home != Home::constant) return;
+  value.home = Home::constant;
+  value.number = values[size_t(x)].number;
+  memcpy(&constants[size_t(v) * 8], &constants[size_t(x) * 8], 8);
+}
+
 void Plan::State::describe_values() {
   values.assign(kernel.values.size(), {});
   users.assign(kernel.values.size(), {});
@@ -167,6 +180,7 @@ void Plan::State::describe_values() {
       for (AxisId a : order)
         if (axes_of(v) >> a & 1) value.axes.push_back(a);
       if (i.op == Op::constant || i.op == Op::extent) keep_constant(v, i);
+      if (i.op == Op::rename) name_again(v, i);
     }
     auto use = [&](ValueId v) {
       values[size_t(v)].uses++;

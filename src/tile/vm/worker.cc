@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace sconce::tile {
 
@@ -21,6 +22,7 @@ void Worker::settle(ValueId v) {
     case Home::buffer:
       if (value.store != kNone) r = buffer_ref(k_.body[size_t(value.store)]);
       break;
+    case Home::alias:
     case Home::folded: break;
   }
 }
@@ -143,9 +145,22 @@ Result<void> Worker::run_body(size_t from, size_t to) {
         n = size_t(p_.partner[n]);
         break;
       case Op::yield: break;
+      case Op::rename:
+        if (plan_of(i.results[0]).home == Home::constant)
+          settle(i.results[0]);
+        else
+          rename(i);
+        break;
     }
   }
   return {};
+}
+
+// The same elements, with another axis in place of one.
+void Worker::rename(const Instruction& i) {
+  Ref& r = ref(i.results[0]);
+  r = ref(i.operands[0]);
+  r.stride[i.axes[1]] = std::exchange(r.stride[i.axes[0]], 0);
 }
 
 // Copies values onto carried ones.
@@ -169,9 +184,10 @@ Result<void> Worker::run_loop(size_t begin, size_t end) {
   const Instruction &loop = k_.body[begin], &yield = k_.body[end];
   size_t a = size_t(loop.axes[0]);
   carry(p_.carries[begin], loop.operands, loop.results);
-  for (int64_t first = 0; first < p_.extent[a]; first += k_.axes[a].block) {
-    first_[a] = first;
-    length_[a] = std::min(k_.axes[a].block, p_.extent[a] - first);
+  const int64_t extent = p_.extent[a], block = k_.axes[a].block;
+  for (int64_t n = 0; n * block < extent; n++) {
+    first_[a] = k_.axes[a].begin(n, extent);
+    length_[a] = std::min(block, extent - first_[a]);
     TRY_VOID(run_body(begin + 1, end));
     carry(p_.carries[end], yield.operands, loop.results);
   }

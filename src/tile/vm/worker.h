@@ -67,6 +67,7 @@ class Worker {
   void carry(const CarryPlan& plan, const std::vector<ValueId>& from,
              const std::vector<ValueId>& to);
   void settle(ValueId v);
+  void rename(const Instruction& i);
   Ref buffer_ref(const Instruction& i) const;
   bool is_inside(const Instruction& i) const;
   bool steps_fit(const std::vector<AxisId>& axes, const Ref& r, bool written) const;
