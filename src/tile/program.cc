@@ -16,16 +16,36 @@ Result<void> check_work(const Kernel& kernel, Span<const int64_t> dims,
   int64_t longest = kWindowMax;
   for (const BufferView& view : views)
     for (int64_t size : view.sizes) longest = std::max(longest, size);
-  int64_t iterations = 1;
+  std::vector<int64_t> extents;
+  AxisSet around = 0;  // what is done: parallel axes, the loops that are open
   for (const Axis& axis : kernel.axes) {
-    int64_t extent = size_of(axis.extent, dims);
-    if (axis.kind != AxisKind::parallel && extent > longest)
+    extents.push_back(std::max<int64_t>(size_of(axis.extent, dims), 1));
+    if (axis.kind != AxisKind::parallel && extents.back() > longest)
       return error(Code::invalid_file, "axis {} has {} indices; no buffer is longer than {}",
-                   axis.name, extent, longest);
-    if (__builtin_mul_overflow(iterations, std::max<int64_t>(extent, 1), &iterations) ||
-        iterations > kIterationsMax)
-      return error(Code::too_large, "more than {} iterations", kIterationsMax);
+                   axis.name, extents.back(), longest);
+    if (axis.kind == AxisKind::parallel) around |= AxisSet(1) << (extents.size() - 1);
   }
+  int64_t iterations = 0;  // of all instructions, and of none
+  auto count = [&](AxisSet axes) {
+    int64_t product = 1;
+    bool overflow = false;
+    for (size_t a = 0; a < extents.size(); a++)
+      if (axes >> a & 1) overflow |= __builtin_mul_overflow(product, extents[a], &product);
+    return !overflow && !__builtin_add_overflow(iterations, product, &iterations) &&
+           iterations <= kIterationsMax;
+  };
+  bool is_bounded = count(around);
+  for (const Instruction& i : kernel.body) {
+    if (i.op == Op::serial) around |= AxisSet(1) << i.axes[0];
+    AxisSet axes = around;
+    for (const std::vector<ValueId>* values : {&i.operands, &i.results})
+      for (ValueId v : *values) axes |= kernel.values[size_t(v)].axes;
+    for (const Index& index : i.index)
+      for (const Term& term : index.terms) axes |= AxisSet(1) << term.axis;
+    is_bounded = is_bounded && count(axes);
+    if (i.op == Op::yield) around &= ~(AxisSet(1) << i.axes[0]);
+  }
+  if (!is_bounded) return error(Code::too_large, "more than {} iterations", kIterationsMax);
   for (const Instruction& i : kernel.body) {
     if (i.op != Op::store) continue;
     for (size_t d = 0; d < i.index.size(); d++) {

@@ -95,6 +95,11 @@ Result<void> run(const Program& program) {
                    {.steps_max = 100000, .bytes_max = 1 << 20});
 }
 
+std::string refusal(const Program& program) {
+  Result<Program> read = read_program(write_program(program));
+  return read.ok() ? "accepted" : read.error().text;
+}
+
 TEST(TileProgram, what_is_written_reads_back) {
   Program program = small_program();
   std::vector<uint8_t> bytes = write_program(program);
@@ -158,6 +163,35 @@ TEST(TileProgram, says_which_version_a_recurrence_needs) {
   }
 }
 
+// What counts is the work of each instruction, not the product of all axes of a kernel.
+TEST(TileProgram, bounds_the_work_of_instructions) {
+  auto with = [](const char* sums) {
+    Program program;
+    std::string text = std::string(R"(kernel k0() {
+  in x f32[4096, 4096]
+  out y f32[1]
+  span a : 4096
+  span b : 4096
+  span c : 4096
+  span d : 4096
+  %0 = load x[a, b]
+  %1 = load x[c, d]
+)") + sums + "\n  store y[0], %4\n}\n";
+    program.kernels.push_back(parsed(text.c_str()));
+    using Kind = Storage::Kind;
+    program.storages = {{Kind::input, 4096 * 4096 * 4, 0, 0, ""}, {Kind::output, 4, 0, 0, ""}};
+    program.steps = {{0, {{0, 0, {4096, 4096}, {4096, 1}}, {1, 0, {1}, {1}}}, ""}};
+    program.inputs = {{DType::f32, {4096, 4096}, {}}};
+    program.outputs = {{DType::f32, {1}, {}}};
+    return refusal(program);
+  };
+  EXPECT_EQ(with("%2 = reduce sum %0 over a, b\n %3 = reduce sum %1 over c, d\n %4 = add %2, %3"),
+            "accepted");
+  EXPECT_NE(with("%2 = add %0, %1\n %3 = neg %2\n %4 = reduce sum %3 over a, b, c, d")
+                .find("iterations"),
+            std::string::npos);
+}
+
 TEST(TileProgram, every_truncation_is_refused) {
   std::vector<uint8_t> bytes = write_program(small_program());
   for (size_t size = 0; size < bytes.size(); size++) {
@@ -192,11 +226,6 @@ TEST(TileProgram, every_flipped_bit_is_refused_or_sound) {
   }
   EXPECT_GT(refused, 1000u);
   EXPECT_GT(ran, 100u);
-}
-
-std::string refusal(const Program& program) {
-  Result<Program> read = read_program(write_program(program));
-  return read.ok() ? "accepted" : read.error().text;
 }
 
 TEST(TileProgram, says_what_does_not_fit) {
