@@ -114,19 +114,17 @@ class TileLowering {
   SymbolTable& symbols;
   // What a rule keeps from its axes, or from one of several elements a step, for what follows.
   std::vector<tile::ValueId> kept;
-
-  // Ends a loop that the rule's axes opened, with what it carries on, behind the store of the
-  // result: that has an index along it.
-  void leave_open(tile::AxisId axis, std::vector<tile::ValueId> next) {
-    open_.push_back({axis, std::move(next)});
-  }
-  void close_loops() {
-    for (; !open_.empty(); open_.pop_back())
-      build.end_loop(open_.back().first, std::move(open_.back().second));
-  }
+  // The loop that a rule or its axes have opened: a step gives part of the first result, which is
+  // stored in it. Then it is closed; of a rule with all results, what it carries out are the others,
+  // at these indices.
+  struct OpenLoop {
+    tile::AxisId axis;
+    std::vector<tile::ValueId> next;
+    std::vector<TileIndex> results;
+  };
+  std::optional<OpenLoop> loop;
 
  private:
-  std::vector<std::pair<tile::AxisId, std::vector<tile::ValueId>>> open_;
   std::vector<std::pair<ExprId, tile::Extent>> dims_;  // of the kernel
   std::unordered_map<int64_t, tile::AxisId> shared_;
   mutable std::unordered_map<ValueId, TensorType> widened_;
@@ -159,6 +157,9 @@ struct TileRule {
   // Instead of lower(): the result is operand 0 with a part changed. Buffer `to` holds operand 0;
   // this stores the part, or says false: not this node.
   bool (*update)(TileLowering& l, const Node& node, int32_t to) = nullptr;
+  // With axes: gives all results of the operator, those after the first by TileLowering::loop. Others
+  // give the first one.
+  bool all_results = false;
 };
 
 #define TILE(name)                             \

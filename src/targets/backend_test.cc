@@ -369,6 +369,68 @@ TEST(CpuBackendOfVaryingSizes, sizes_out_of_bounds_are_an_error_with_their_place
       << results.error().text;
 }
 
+// A layer in both directions, of `steps` and a batch of `b`: letters are sizes that a call tells.
+std::string recurrence(const std::string& steps, const std::string& b) {
+  std::string text = steps == "t" ? R"(
+    symbol t in [1, 500]
+    symbol b in [1, 40])"
+                                  : "";
+  text += R"(
+    constant @i: f32[32, 6] = omitted 0000000000000001
+    constant @r: f32[32, 8] = omitted 0000000000000002
+    constant @v: f32[32] = omitted 0000000000000003
+    method forward(%x: f32[T, B, 6] as x, %h: f32[2, B, 8] as h, %c: f32[2, B, 8] as c) {
+      %i = constant @i
+      %r = constant @r
+      %v = constant @v
+      %y: f32[T, B, 16], %n: f32[2, B, 8], %d: f32[2, B, 8] = aten::lstm.input(%x, [%h, %c], [%i, %r, %v, %v, %i, %r, %v, %v], true, 1, 0.0, false, true, false)
+      return %y, %n, %d
+    })";
+  auto put = [&](const std::string& from, const std::string& to) {
+    for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+      text.replace(at, from.size(), to);
+  };
+  put("[T", "[" + steps);
+  put(" B,", " " + b + ",");
+  return text;
+}
+
+TEST(CpuBackendOfVaryingSizes, steps_of_a_recurrent_layer_are_a_loop) {
+  run_and_compare(recurrence("300", "3"), 1);
+  CompiledForTest made = compile_for_cpu(recurrence("t", "b"));
+  EXPECT_EQ(made.calls, 1u);
+  EXPECT_EQ(made.program.methods[0].chains[0].instructions.size(), 1u);
+  auto run = [](Module& module, int t, int b) {
+    std::vector<float> x(size_t(t * b) * 6), state(size_t(b) * 16);
+    for (size_t i = 0; i < x.size(); i++) x[i] = float(int(i * 7 % 23) - 9) / 8;
+    for (size_t i = 0; i < state.size(); i++) state[i] = float(int(i * 5 % 11) - 4) / 8;
+    std::vector<Argument> inputs = {Argument::of(x.data(), DType::f32, {t, b, 6}),
+                                    Argument::of(state.data(), DType::f32, {2, b, 8}),
+                                    Argument::of(state.data(), DType::f32, {2, b, 8})};
+    Result<std::vector<Argument>> results = module.execute("forward", inputs);
+    EXPECT_TRUE(results.ok()) << results.error().text;
+    std::vector<std::vector<uint8_t>> bytes;
+    if (!results.ok()) return bytes;
+    for (Argument& result : *results) {
+      Bytes all = result.bytes();
+      bytes.emplace_back(all.begin(), all.end());
+    }
+    EXPECT_EQ((*results)[0].sizes, (std::vector<int32_t>{t, b, 16}));
+    return bytes;
+  };
+  for (int threads : {1, 3}) {
+    Result<Module> module = Module::load(Bytes(made.file), {.threads = threads});
+    ASSERT_TRUE(module.ok()) << module.error().text;
+    for (auto [t, b] : std::initializer_list<std::pair<int, int>>{
+             {1, 1}, {500, 40}, {2, 7}, {301, 1}, {5, 39}}) {
+      CompiledForTest fixed = compile_for_cpu(recurrence(std::to_string(t), std::to_string(b)));
+      Result<Module> alone = Module::load(Bytes(fixed.file));
+      ASSERT_TRUE(alone.ok()) << alone.error().text;
+      EXPECT_EQ(run(*module, t, b), run(*alone, t, b)) << t << " steps of " << b;
+    }
+  }
+}
+
 TEST(CpuBackendOfVaryingSizes, every_flipped_bit_of_a_payload_is_refused_or_sound) {
   CompiledForTest made = compile_for_cpu(R"(
     symbol b in [1, 6]

@@ -233,6 +233,58 @@ TEST(LowerForCpu, gathers_whatever_lies_innermost) {
     })");
 }
 
+// Of each cell, forward and backward, with steps or batches first, states used or not, alone or as
+// part of a concatenation.
+TEST(LowerForCpu, the_steps_of_a_recurrent_layer_are_one_kernel) {
+  struct Layer {
+    const char *op, *gates, *extra;
+    int count;
+  };
+  for (const Layer& layer : {Layer{"lstm", "64", "none, ", 4}, Layer{"lstm", "80", "%r, ", 4},
+                             Layer{"gru", "48", "%b, ", 3}, Layer{"gru", "48", "none, ", 3},
+                             Layer{"tanh", "16", "", 1}, Layer{"relu", "16", "", 1}})
+    for (const char* order : {"false, false", "true, false", "false, true", "true, true"})
+      for (const char* batch : {"1", "3"}) {
+        const bool is_lstm = layer.count == 4, projects = std::string(layer.extra) == "%r, ";
+        const bool batch_first = std::string(order).ends_with("true");
+        std::string first = batch_first ? batch : "5", second = batch_first ? "5" : batch;
+        std::string text = fmt::format(
+            R"(
+    constant @w: f32[{0}, 16] = omitted 0000000000000001
+    constant @b: f32[48] = omitted 0000000000000002
+    constant @r: f32[16, 20] = omitted 0000000000000003
+    method forward(%x: f32[{1}, {2}, {0}] as x, %h: f32[1, {3}, 16] as h, %c: f32[1, {3}, {4}] as c) {{
+      %w = constant @w
+      %b = constant @b
+      %r = constant @r
+      %y: f32[{1}, {2}, 16], %n: f32[1, {3}, 16]{5} = rnn::{6}(%x, %h, {7}%w, {8}{9})
+      %z: f32[{1}, {2}, 16] = aten::neg(%y)
+      %a: f32[{1}, {2}, 32] = aten::cat([%y, %z], 2)
+      return %a, %n{10}
+    }})",
+            layer.gates, first, second, batch, projects ? 20 : 16,
+            is_lstm ? fmt::format(", %d: f32[1, {}, {}]", batch, projects ? 20 : 16) : "", layer.op,
+            is_lstm ? "%c, " : "", layer.extra, order, is_lstm ? ", %d" : "");
+        SCOPED_TRACE(text);
+        LoweredRegion region = compare_with_eval(text, 4e-6);
+        int loops = 0;
+        for (const tile::Step& step : region.program.steps)
+          for (const tile::Instruction& i : region.program.kernels[step.kernel].body)
+            loops += i.op == tile::Op::serial;
+        EXPECT_EQ(loops, 1);
+      }
+  // What follows joins the loop when only that is wanted.
+  LoweredRegion joined = compare_with_eval(R"(
+    constant @w: f32[24, 8] = omitted 0000000000000001
+    method forward(%x: f32[7, 2, 24] as x, %h: f32[1, 2, 8] as h) {
+      %w = constant @w
+      %y: f32[7, 2, 8], %n: f32[1, 2, 8] = rnn::gru(%x, %h, %w, none, true, false)
+      %z: f32[7, 2, 8] = aten::relu(%y)
+      return %z
+    })");
+  EXPECT_EQ(joined.program.steps.size(), 1u);
+}
+
 TEST(LowerForCpu, heads_are_views_and_attention_is_one_kernel) {
   LoweredRegion region = compare_with_eval(R"(
     constant @w: f32[8, 8] = omitted 0000000000000001

@@ -72,29 +72,19 @@ bool is_recurrence(const Node& node) {
          node.op == "aten::rnn_tanh.input" || node.op == "aten::rnn_relu.input";
 }
 
-// Recurrent layers of few steps, which are products and pointwise nodes when they are taken apart:
-// tile programs run those many times as fast as a kernel the whole layer. What is taken apart grows
-// by step, layer and direction.
-bool is_short_recurrence(const Graph& graph, const Node& node) {
-  constexpr int64_t kStepsMax = 256;
+// Recurrent layers that tile programs run: products of all steps at once, and a loop over the steps
+// for each layer and direction (ops/rnn/rnn.tile.cc).
+bool is_recurrence_in_loops(const Graph& graph, const Node& node) {
   if (!is_recurrence(node)) return false;
   auto* x = std::get_if<ValueRef>(&node.arguments[0]);
-  auto* layers = std::get_if<int64_t>(&node.arguments[4]);
-  auto *both = std::get_if<bool>(&node.arguments[7]),
-       *batch_first = std::get_if<bool>(&node.arguments[8]);
   auto* dropout = std::get_if<double>(&node.arguments[5]);
   auto* parameters = std::get_if<std::vector<ValueRef>>(&node.arguments[2]);
-  if (!x || !layers || !both || !batch_first || !dropout || *dropout != 0 || !parameters)
-    return false;
+  if (!x || !dropout || *dropout != 0 || !parameters) return false;
   const TensorType& type = graph.type(x->id).tensor;
-  if ((type.dtype != DType::f32 && !is_half(type.dtype)) || type.sizes.size() != 3 ||
-      !is_static(type))
-    return false;
-  for (ValueRef parameter : *parameters)
-    if (graph.values[size_t(parameter.id)].origin != Origin::constant) return false;
-  int64_t steps = type.sizes[*batch_first ? 1 : 0].value;
-  return steps >= 1 && *layers >= 1 && *layers <= kStepsMax &&
-         steps <= kStepsMax / (*layers * (*both ? 2 : 1));
+  if ((type.dtype != DType::f32 && !is_half(type.dtype)) || type.sizes.size() != 3) return false;
+  return std::all_of(parameters->begin(), parameters->end(), [&](ValueRef parameter) {
+    return graph.values[size_t(parameter.id)].origin == Origin::constant;
+  });
 }
 
 // An operator without a tile rule whose parts all have one, or come apart into such: a kernel of
@@ -151,7 +141,7 @@ bool is_attention_of_known_sizes(const Graph& graph, const Node& node) {
 // programs have them; else numbers are faster.
 bool cpu_has(const Op& op, Program& program, const Graph& graph, const Node& node) {
   if (node.op.starts_with("int8::")) return can_lower(program, graph, node);
-  if (!op.kernel || is_short_recurrence(graph, node) || is_attention_of_known_sizes(graph, node))
+  if (!op.kernel || is_recurrence_in_loops(graph, node) || is_attention_of_known_sizes(graph, node))
     return false;
   if (!can_lower(program, graph, node) && comes_apart(op, program, graph, node)) return false;
   if (!stock_has_kernel(op.kernel->name) || stock_takes(op, graph, node)) return true;

@@ -64,7 +64,7 @@ Value scan(TileLowering& l, const Node& node, const TileIndex& at) {
   tile::ValueId is_before = b.binary(Binary::le, b.add(first, b.iota(other)), places);
   tile::ValueId before = b.select(is_before, *x, b.constant(none, scan->dtype));
   tile::ValueId carried = l.kept[0];
-  l.leave_open(place, {b.binary(join, carried, b.reduce(function, *x, {other}))});
+  l.loop = {place, {b.binary(join, carried, b.reduce(function, *x, {other}))}, {}};
   return b.binary(join, carried, b.reduce(function, before, {other}));
 }
 

@@ -5,12 +5,13 @@ def cases(torch, dtype):
     aten = torch.ops.aten
     torch.manual_seed(3)
     for name, gates in (("lstm", 4), ("gru", 3), ("rnn_tanh", 1), ("rnn_relu", 1)):
-        for layers, directions, bias, batch_first, projection in (
-                (1, 1, True, False, 0), (2, 1, True, True, 0), (3, 2, True, False, 0), (1, 2, False, True, 0),
-                (2, 2, True, True, 3), (1, 1, False, False, 2)):
+        for layers, directions, bias, batch_first, projection, hidden, batch, steps in (
+                (1, 1, True, False, 0, 4, 3, 6), (2, 1, True, True, 0, 4, 3, 6), (3, 2, True, False, 0, 4, 3, 6),
+                (1, 2, False, True, 0, 4, 3, 6), (2, 2, True, True, 3, 4, 3, 6), (1, 1, False, False, 2, 4, 3, 6),
+                (1, 2, True, True, 0, 21, 1, 9), (2, 1, True, False, 0, 33, 40, 3), (1, 1, True, True, 17, 35, 2, 1)):
             if projection and name != "lstm":
                 continue
-            features, hidden, batch, steps = 5, 4, 3, 6
+            features = 5
             out = projection or hidden
             parameters = []
             for layer in range(layers):

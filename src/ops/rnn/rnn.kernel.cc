@@ -1,4 +1,5 @@
-// Recurrent layers (lstm, gru, plain rnn), whole: layers, directions and steps in one kernel.
+// Recurrent layers (lstm, gru, plain rnn), whole: layers, directions and steps in one kernel; and
+// their steps in one direction alone (cell.h).
 //
 // Per layer and direction the parameters are w_ih, w_hh, then b_ih, b_hh with biases, then w_hr for an
 // lstm with projection. State and outputs between layers are kept in scratch in the compute type.
@@ -6,18 +7,10 @@
 #include <cstring>
 
 #include "ops/linear/gemm.h"
+#include "ops/rnn/cell.h"
 
 namespace sconce {
 namespace {
-
-enum class Cell : uint8_t { tanh, relu, gru, lstm };
-constexpr int gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
-constexpr const char* name_of(Cell cell) {
-  return cell == Cell::lstm  ? "lstm"
-         : cell == Cell::gru ? "gru"
-         : cell == Cell::tanh ? "rnn_tanh"
-                              : "rnn_relu";
-}
 
 // Arguments: input, hx (lstm: list of h and c), params, has_biases, num_layers, dropout, train,
 // bidirectional, batch_first.
@@ -225,13 +218,68 @@ void multiply(Compute compute, const Matrix& x, int64_t batch, int64_t depth, co
   gemm(g, compute, scratch);
 }
 
+// What steps work on: the memory of a layer in one direction, and its weights.
+template <class T>
+struct Steps {
+  T *gates, *recurrent, *state, *full, *c, *memory;
+  uint8_t* scratch;  // of products
+  const Tensor *w_hh, *b_hh, *w_hr;  // the last two may be null
+};
+template <class T>
+Steps<T> steps_in(const Layout& layout, uint8_t* scratch) {
+  T* memory = reinterpret_cast<T*>(scratch + layout.gemm_bytes);
+  return {memory + layout.gates, memory + layout.recurrent, memory + layout.h, memory + layout.full,
+          memory + layout.c, memory, scratch, nullptr, nullptr, nullptr};
+}
+
+// The states of a layer and direction, from `h` and `c` at this index of their first dimension.
+template <Cell cell, class T>
+void load_states(const Steps<T>& steps, const Sizes& s, const Tensor& h, const Tensor* c, int64_t at) {
+  for (int64_t b = 0; b < s.batch; b++) {
+    Strides hs = strides_of(h);
+    load_row(steps.state + b * s.out, h, at * hs[0] + b * hs[1], hs[2], s.out);
+    if (cell != Cell::lstm) continue;
+    Strides cs = strides_of(*c);
+    load_row(steps.c + b * s.hidden, *c, at * cs[0] + b * cs[1], cs[2], s.hidden);
+  }
+}
+template <Cell cell, class T>
+void store_states(const Steps<T>& steps, const Sizes& s, const Args& args, int64_t at) {
+  for (int64_t b = 0; b < s.batch; b++) {
+    Strides hs = strides_of(args.out(1));
+    store_row(args.out(1), at * hs[0] + b * hs[1], hs[2], steps.state + b * s.out, s.out);
+    if (cell != Cell::lstm) continue;
+    Strides cs = strides_of(args.out(2));
+    store_row(args.out(2), at * cs[0] + b * cs[1], cs[2], steps.c + b * s.hidden, s.hidden);
+  }
+}
+
+// load(step) fills the gates with x's part, store(step) takes the state away.
+template <Cell cell, class T, class Load, class Store>
+void run_steps(const Steps<T>& steps, const Sizes& s, bool reverse, Load load, Store store) {
+  constexpr Compute compute = sizeof(T) == 4 ? Compute::f32 : Compute::f64;
+  constexpr int count = gates_of(cell);
+  for (int64_t i = 0; i < s.steps; i++) {
+    int64_t step = reverse ? s.steps - 1 - i : i;
+    load(step);
+    multiply(compute, {steps.state, dtype_of(compute), s.out, 1}, s.batch, s.out, *steps.w_hh,
+             steps.b_hh, steps.recurrent, steps.scratch);
+    for (int64_t b = 0; b < s.batch; b++)
+      step_cell<cell>(steps.gates + b * s.hidden * count, steps.recurrent + b * s.hidden * count,
+                      (steps.w_hr ? steps.full : steps.state) + b * s.hidden,
+                      steps.c + b * s.hidden, s.hidden);
+    if (steps.w_hr)
+      multiply(compute, {steps.full, dtype_of(compute), s.hidden, 1}, s.batch, s.hidden,
+               *steps.w_hr, nullptr, steps.state, steps.scratch);
+    store(step);
+  }
+}
+
 template <Cell cell, class T>
 void run_typed(const Args& args, const Sizes& s, uint8_t* scratch) {
   constexpr Compute compute = sizeof(T) == 4 ? Compute::f32 : Compute::f64;
   Layout layout = layout_of(cell, s, compute);
-  T* memory = reinterpret_cast<T*>(scratch + layout.gemm_bytes);
-  T *gates = memory + layout.gates, *recurrent = memory + layout.recurrent;
-  T *state = memory + layout.h, *full = memory + layout.full, *c = memory + layout.c;
+  Steps<T> steps = steps_in<T>(layout, scratch);
   const Tensor& x = args.tensor(0);
   Tensor& out = args.out(0);
   Strides xs = strides_of(x), os = strides_of(out);
@@ -240,53 +288,37 @@ void run_typed(const Args& args, const Sizes& s, uint8_t* scratch) {
   bool projected = s.params % 2 == 1;
   for (int64_t layer = 0; layer < s.layers; layer++) {
     bool first = layer == 0, last = layer == s.layers - 1;
-    const T* previous = memory + layout.between[(layer + 1) % 2];
-    T* between = memory + layout.between[layer % 2];
+    const T* previous = steps.memory + layout.between[(layer + 1) % 2];
+    T* between = steps.memory + layout.between[layer % 2];
     for (int d = 0; d < s.directions; d++) {
       int64_t at = layer * s.directions + d;
       auto param = [&](int i) { return args.list_tensor(2, int(at) * s.params + i); };
-      auto state_of = [&](int k) { return state_argument(args, cell, k); };
-      for (int64_t b = 0; b < s.batch; b++) {
-        Strides hs = strides_of(*state_of(0));
-        load_row(state + b * s.out, *state_of(0), at * hs[0] + b * hs[1], hs[2], s.out);
-        if (cell != Cell::lstm) continue;
-        Strides cs = strides_of(*state_of(1));
-        load_row(c + b * s.hidden, *state_of(1), at * cs[0] + b * cs[1], cs[2], s.hidden);
-      }
-      for (int64_t i = 0; i < s.steps; i++) {
-        int64_t step = d == 0 ? i : s.steps - 1 - i;
+      steps.w_hh = param(1);
+      steps.b_hh = s.biases ? param(3) : nullptr;
+      steps.w_hr = projected ? param(s.params - 1) : nullptr;
+      load_states<cell>(steps, s, *state_argument(args, cell, 0),
+                        cell == Cell::lstm ? state_argument(args, cell, 1) : nullptr, at);
+      auto load = [&](int64_t step) {
         Matrix input;
         if (first)
           input = {x.as<char>() + step * xs[step_dim] * int64_t(dtype_bytes(x.dtype)), x.dtype,
                    xs[batch_dim], xs[2]};
         else input = {previous + step * s.batch * width, dtype_of(compute), width, 1};
         multiply(compute, input, s.batch, first ? s.features : width, *param(0),
-                 s.biases ? param(2) : nullptr, gates, scratch);
-        multiply(compute, {state, dtype_of(compute), s.out, 1}, s.batch, s.out, *param(1),
-                 s.biases ? param(3) : nullptr, recurrent, scratch);
-        constexpr int count = gates_of(cell);
-        for (int64_t b = 0; b < s.batch; b++)
-          step_cell<cell>(gates + b * s.hidden * count, recurrent + b * s.hidden * count,
-                          (projected ? full : state) + b * s.hidden, c + b * s.hidden, s.hidden);
-        if (projected)
-          multiply(compute, {full, dtype_of(compute), s.hidden, 1}, s.batch, s.hidden,
-                   *param(s.params - 1), nullptr, state, scratch);
+                 s.biases ? param(2) : nullptr, steps.gates, scratch);
+      };
+      auto store = [&](int64_t step) {
         for (int64_t b = 0; b < s.batch; b++) {
           if (last)
             store_row(out, step * os[step_dim] + b * os[batch_dim] + d * s.out * os[2], os[2],
-                      state + b * s.out, s.out);
+                      steps.state + b * s.out, s.out);
           else
-            memcpy(between + (step * s.batch + b) * width + d * s.out, state + b * s.out,
+            memcpy(between + (step * s.batch + b) * width + d * s.out, steps.state + b * s.out,
                    sizeof(T) * size_t(s.out));
         }
-      }
-      for (int64_t b = 0; b < s.batch; b++) {
-        Strides hs = strides_of(args.out(1));
-        store_row(args.out(1), at * hs[0] + b * hs[1], hs[2], state + b * s.out, s.out);
-        if (cell != Cell::lstm) continue;
-        Strides cs = strides_of(args.out(2));
-        store_row(args.out(2), at * cs[0] + b * cs[1], cs[2], c + b * s.hidden, s.hidden);
-      }
+      };
+      run_steps<cell>(steps, s, d == 1, load, store);
+      store_states<cell>(steps, s, args, at);
     }
   }
 }
@@ -303,8 +335,115 @@ Status run(const Args& args, KernelContext& context) {
   return kOk;
 }
 
+// --- a layer in one direction (cell.h)
+
+Status read_layer_sizes(Cell cell, const Args& args, Sizes* sizes, Diagnostic* diagnostic) {
+  const char* what = name_of(cell);
+  const LayerArguments at = layer_arguments(cell);
+  Sizes& s = *sizes;
+  const Tensor &gates = args.tensor(0), &w_hh = args.tensor(at.w_hh);
+  SCONCE_TRY_STATUS(check_floating_dtype(what, gates.dtype, diagnostic));
+  if (gates.rank != 3 || w_hh.rank != 2)
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                       "%s: gates of rank %d, recurrent weight of rank %d; 3 and 2 wanted", what,
+                       gates.rank, w_hh.rank);
+  s = {};
+  s.layers = s.directions = 1;
+  s.batch_first = args.boolean(at.batch_first);
+  s.steps = gates.sizes[s.batch_first ? 1 : 0];
+  s.batch = gates.sizes[s.batch_first ? 0 : 1];
+  s.hidden = w_hh.sizes[0] / gates_of(cell);
+  s.out = w_hh.sizes[1];
+  const int64_t rows = s.hidden * gates_of(cell);
+  const Tensor* extra = at.extra < 0 ? nullptr : args.find_tensor(at.extra);
+  const bool projected = cell == Cell::lstm && extra;
+  SCONCE_TRY_STATUS(check_sizes(what, "recurrent weight", 0, w_hh, 2, rows,
+                                projected ? s.out : s.hidden, 0, diagnostic));
+  SCONCE_TRY_STATUS(check_sizes(what, "gates", 0, gates, 3, s.batch_first ? s.batch : s.steps,
+                                s.batch_first ? s.steps : s.batch, rows, diagnostic));
+  if (projected)
+    SCONCE_TRY_STATUS(
+        check_sizes(what, "projection", 0, *extra, 2, s.out, s.hidden, 0, diagnostic));
+  else if (extra)
+    SCONCE_TRY_STATUS(check_sizes(what, "bias", 0, *extra, 1, rows, 0, 0, diagnostic));
+  for (int k = 0; k < states_of(cell); k++)
+    SCONCE_TRY_STATUS(check_sizes(what, "state", k, args.tensor(1 + k), 3, 1, s.batch,
+                                  k == 0 ? s.out : s.hidden, diagnostic));
+  for (int i = 1; i <= at.w_hh; i++)
+    SCONCE_TRY_STATUS(check_same_dtype(what, args.tensor(i), gates, diagnostic));
+  if (extra) SCONCE_TRY_STATUS(check_same_dtype(what, *extra, gates, diagnostic));
+  return kOk;
+}
+
+template <Cell cell>
+Status layer_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  Sizes s;
+  SCONCE_TRY_STATUS(read_layer_sizes(cell, args, &s, diagnostic));
+  set_like(outs[0], args.tensor(0));
+  outs[0].sizes[2] = s.out;
+  for (int k = 0; k < states_of(cell); k++) set_like(outs[size_t(1 + k)], args.tensor(1 + k));
+  return kOk;
+}
+
+template <Cell cell>
+uint64_t layer_scratch_bytes(const Args& args) {
+  Sizes s;
+  if (!read_layer_sizes(cell, args, &s, nullptr).ok()) return 0;
+  Compute compute = compute_of(args.tensor(0).dtype);
+  Layout layout = layout_of(cell, s, compute);
+  return layout.gemm_bytes + layout.total * compute_bytes(compute);
+}
+
+template <Cell cell, class T>
+void run_layer_typed(const Args& args, const Sizes& s, uint8_t* scratch) {
+  constexpr LayerArguments at = layer_arguments(cell);
+  constexpr Compute compute = sizeof(T) == 4 ? Compute::f32 : Compute::f64;
+  Steps<T> steps = steps_in<T>(layout_of(cell, s, compute), scratch);
+  steps.w_hh = &args.tensor(at.w_hh);
+  const Tensor* extra = at.extra < 0 ? nullptr : args.find_tensor(at.extra);
+  (cell == Cell::lstm ? steps.w_hr : steps.b_hh) = extra;
+  load_states<cell>(steps, s, args.tensor(1), cell == Cell::lstm ? &args.tensor(2) : nullptr, 0);
+  const Tensor& gates = args.tensor(0);
+  Tensor& out = args.out(0);
+  Strides gs = strides_of(gates), os = strides_of(out);
+  const int step_dim = s.batch_first ? 1 : 0, batch_dim = 1 - step_dim;
+  const int64_t width = s.hidden * gates_of(cell);
+  auto load = [&](int64_t step) {
+    for (int64_t b = 0; b < s.batch; b++)
+      load_row(steps.gates + b * width, gates, step * gs[step_dim] + b * gs[batch_dim], gs[2],
+               width);
+  };
+  auto store = [&](int64_t step) {
+    for (int64_t b = 0; b < s.batch; b++)
+      store_row(out, step * os[step_dim] + b * os[batch_dim], os[2], steps.state + b * s.out,
+                s.out);
+  };
+  run_steps<cell>(steps, s, args.boolean(at.reverse), load, store);
+  store_states<cell>(steps, s, args, 0);
+}
+
+template <Cell cell>
+Status run_layer(const Args& args, KernelContext& context) {
+  Sizes s;
+  SCONCE_TRY_STATUS(read_layer_sizes(cell, args, &s, context.diagnostic));
+  DType dtype = args.tensor(0).dtype;
+  for (int k = 0; k < args.out_count(); k++)
+    SCONCE_TRY_STATUS(check_out_dtype(args.out(k), dtype, context.diagnostic));
+  if (dtype == DType::f64) run_layer_typed<cell, double>(args, s, context.scratch.data());
+  else run_layer_typed<cell, float>(args, s, context.scratch.data());
+  return kOk;
+}
+
 }  // namespace
 
+KERNEL(lstm_steps) = {"rnn::lstm.out", "ttttTbb>ttt", layer_shape<Cell::lstm>,
+                      run_layer<Cell::lstm>, layer_scratch_bytes<Cell::lstm>};
+KERNEL(gru_steps) = {"rnn::gru.out", "tttTbb>tt", layer_shape<Cell::gru>, run_layer<Cell::gru>,
+                     layer_scratch_bytes<Cell::gru>};
+KERNEL(rnn_tanh_steps) = {"rnn::tanh.out", "tttbb>tt", layer_shape<Cell::tanh>,
+                          run_layer<Cell::tanh>, layer_scratch_bytes<Cell::tanh>};
+KERNEL(rnn_relu_steps) = {"rnn::relu.out", "tttbb>tt", layer_shape<Cell::relu>,
+                          run_layer<Cell::relu>, layer_scratch_bytes<Cell::relu>};
 KERNEL(lstm) = {"sconce::lstm.out", "tvvbifbbb>ttt", shape<Cell::lstm>, run<Cell::lstm>,
                 scratch_bytes<Cell::lstm>};
 KERNEL(gru) = {"sconce::gru.out", "ttvbifbbb>tt", shape<Cell::gru>, run<Cell::gru>,

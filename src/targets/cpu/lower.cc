@@ -447,6 +447,24 @@ struct MadeKernel {
 };
 constexpr int64_t kCellMax = 16;  // elements of one kernel, each with a buffer or two of its own
 
+// Closes the loop of an anchor's rule, and stores what it carries out where that has a place.
+bool store_carried(KernelLowering& l, const Node& anchor, Places& places) {
+  const TileLowering::OpenLoop& loop = *l.loop;
+  if (!loop.results.empty() && loop.results.size() + 1 != anchor.results.size()) return false;
+  std::vector<tile::ValueId> last = l.build.end_loop(loop.axis, loop.next);
+  for (size_t r = 0; r < loop.results.size(); r++) {
+    ValueId result = anchor.results[r + 1];
+    auto view = places.place(result);
+    if (!view) continue;
+    std::vector<tile::Extent> dims;
+    for (SymInt size : view->sizes) dims.push_back(l.extent(size));
+    int32_t output = l.build.output(places.stored(result, *view), dims);
+    l.operands.push_back({*view, {}});
+    l.build.store(output, loop.results[r], last[r]);
+  }
+  return true;
+}
+
 std::optional<std::vector<MadeKernel>> make_kernels(Program& program, const Graph& graph,
                                                     Places& places, const Node* root,
                                                     const Node* anchor, ValueId value,
@@ -498,7 +516,7 @@ std::optional<std::vector<MadeKernel>> make_kernels(Program& program, const Grap
       l.operands.push_back({part, {}});
       build.store(output, loops, *computed);
     }
-    l.close_loops();
+    if (l.loop && !store_carried(l, *anchor, places)) return std::nullopt;
     if (l.is_refused()) return std::nullopt;
     Result<tile::Kernel> kernel = build.finish();
     if (!kernel.ok()) return std::nullopt;
@@ -683,6 +701,7 @@ class Lowering : public Places {
         if (!in_region_[size_t(info.index)] || !producer_rule || producer_rule->update ||
             is_view(graph_, producer) ||
             is_concatenation(producer) || is_rounding(graph_, producer) ||
+            !other_results(producer).empty() ||
             sizes_of(graph_, used) != sizes_of(graph_, node.results[0]))
           continue;
         const Node* inner = anchor_[size_t(info.index)];
@@ -691,6 +710,15 @@ class Lowering : public Places {
         inlined_[size_t(used)] = &producer;
       }
     }
+  }
+
+  // Those after the first one that are used, here or without.
+  std::vector<ValueId> other_results(const Node& node) const {
+    std::vector<ValueId> others;
+    for (size_t r = 1; r < node.results.size(); r++)
+      if (size_t id = size_t(node.results[r]); is_output_[id] || uses_[id] > 0)
+        others.push_back(node.results[r]);
+    return others;
   }
 
   // Pads by what the nodes that read them see around their input anyway.
@@ -1159,6 +1187,8 @@ class Lowering : public Places {
   Result<void> compute(const Node& node, const Node* anchor) {
     ValueId value = node.results[0];
     ElementView result = make_place(value);
+    if (anchor)
+      for (ValueId other : other_results(*anchor)) make_place(other);
     return add_step(&node, anchor, value, result, node.source);
   }
 
@@ -1412,10 +1442,14 @@ bool can_lower(Program& program, const Graph& graph, const Node& node) {
   check(node.results[0]);
   if (fits && rule && rule->sized)  // there is no operand that could tell them
     for (SymInt size : sizes_of(graph, node.results[0])) fits &= inputs_tell(program, graph, size);
-  // Other results must be unused: a kernel gives the first one.
+  // Other results must be unused, unless the kernel gives them.
   if (fits && node.results.size() > 1) {
     std::vector<int32_t> uses = graph.use_counts();
-    for (size_t r = 1; r < node.results.size(); r++) fits &= uses[size_t(node.results[r])] == 0;
+    for (size_t r = 1; r < node.results.size(); r++) {
+      if (uses[size_t(node.results[r])] == 0) continue;
+      fits &= rule && rule->all_results;
+      check(node.results[r]);
+    }
   }
   if (!fits) return false;
   PlainPlaces places(program, graph);
