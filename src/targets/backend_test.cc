@@ -383,7 +383,7 @@ std::string recurrence(const std::string& steps, const std::string& b) {
       %i = constant @i
       %r = constant @r
       %v = constant @v
-      %y: f32[T, B, 16], %n: f32[2, B, 8], %d: f32[2, B, 8] = aten::lstm.input(%x, [%h, %c], [%i, %r, %v, %v, %i, %r, %v, %v], true, 1, 0.0, false, true, false)
+      %y: f32[T, B, 16], %n: f32[2, B, 8], %d: f32[2, B, 8] = aten::lstm.input(%x, {%h, %c}, {%i, %r, %v, %v, %i, %r, %v, %v}, true, 1, 0.0, false, true, false)
       return %y, %n, %d
     })";
   auto put = [&](const std::string& from, const std::string& to) {
@@ -396,7 +396,7 @@ std::string recurrence(const std::string& steps, const std::string& b) {
 }
 
 TEST(CpuBackendOfVaryingSizes, steps_of_a_recurrent_layer_are_a_loop) {
-  run_and_compare(recurrence("300", "3"), 1);
+  run_and_compare(recurrence("4", "3"), 1);
   CompiledForTest made = compile_for_cpu(recurrence("t", "b"));
   EXPECT_EQ(made.calls, 1u);
   EXPECT_EQ(made.program.methods[0].chains[0].instructions.size(), 1u);

@@ -19,7 +19,7 @@ def cases(torch, dtype):
                     sizes = [(gates * hidden, features if layer == 0 else out * directions), (gates * hidden, out)]
                     sizes += [(gates * hidden,)] * 2 if bias else []
                     sizes += [(projection, hidden)] if projection else []
-                    parameters += [torch.randn(size).mul(0.5).to(dtype) for size in sizes]
+                    parameters += [torch.randn(size).mul(hidden ** -0.5).to(dtype) for size in sizes]
             x = torch.randn((batch, steps, features) if batch_first else (steps, batch, features)).to(dtype)
             h = torch.randn(layers * directions, batch, out).to(dtype)
             c = torch.randn(layers * directions, batch, hidden).to(dtype)
