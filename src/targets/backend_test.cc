@@ -421,8 +421,8 @@ TEST(CpuBackendOfVaryingSizes, steps_of_a_recurrent_layer_are_a_loop) {
   for (int threads : {1, 3}) {
     Result<Module> module = Module::load(Bytes(made.file), {.threads = threads});
     ASSERT_TRUE(module.ok()) << module.error().text;
-    for (auto [t, b] : std::initializer_list<std::pair<int, int>>{
-             {1, 1}, {500, 40}, {2, 7}, {301, 1}, {5, 39}}) {
+    for (auto [t, b] :
+         std::initializer_list<std::pair<int, int>>{{1, 1}, {500, 40}, {2, 7}, {301, 1}, {5, 39}}) {
       CompiledForTest fixed = compile_for_cpu(recurrence(std::to_string(t), std::to_string(b)));
       Result<Module> alone = Module::load(Bytes(fixed.file));
       ASSERT_TRUE(alone.ok()) << alone.error().text;

@@ -221,8 +221,8 @@ TEST(TileIr, what_races_or_reaches_out_of_its_loop_is_refused) {
       std::string::npos);
 }
 
-// h = tanh(x + U h) from the last step to the first: what a step gives over n is contracted over k in
-// the next one.
+// h = tanh(x + U h) from the last step to the first: what a step gives over n is contracted over k
+// in the next one.
 constexpr std::string_view kRecurrence = R"(kernel recurrence(T, N) {
   in x f32[T, N]
   in u f32[N, N] panels 0

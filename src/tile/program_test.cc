@@ -156,8 +156,8 @@ TEST(TileProgram, says_which_version_a_recurrence_needs) {
       std::vector<uint8_t> older = bytes;
       older[at] = 4;
       Result<Program> read = read_program(older);
-      refused |= !read.ok() && read.error().text.find("what only version 5 has") !=
-                                   std::string::npos;
+      refused |=
+          !read.ok() && read.error().text.find("what only version 5 has") != std::string::npos;
     }
     EXPECT_TRUE(refused);
   }
@@ -187,9 +187,9 @@ TEST(TileProgram, bounds_the_work_of_instructions) {
   };
   EXPECT_EQ(with("%2 = reduce sum %0 over a, b\n %3 = reduce sum %1 over c, d\n %4 = add %2, %3"),
             "accepted");
-  EXPECT_NE(with("%2 = add %0, %1\n %3 = neg %2\n %4 = reduce sum %3 over a, b, c, d")
-                .find("iterations"),
-            std::string::npos);
+  EXPECT_NE(
+      with("%2 = add %0, %1\n %3 = neg %2\n %4 = reduce sum %3 over a, b, c, d").find("iterations"),
+      std::string::npos);
 }
 
 TEST(TileProgram, every_truncation_is_refused) {

@@ -135,8 +135,8 @@ class Printer {
         text += fmt::format("yield {} ({}) }}", axis(i.axes[0]), values(i.operands));
         break;
       case Op::rename:
-        text += fmt::format("rename {} {} to {}", values(i.operands), axis(i.axes[0]),
-                            axis(i.axes[1]));
+        text +=
+            fmt::format("rename {} {} to {}", values(i.operands), axis(i.axes[0]), axis(i.axes[1]));
         break;
     }
     text_ += text + "\n";

@@ -126,8 +126,8 @@ class Verifier {
           (serial && a.each && a.block != 1) || a.whole < 0 || a.whole > 65536 ||
           (a.whole > 0 && (!serial || a.each)) || (a.backward && !serial))
         return error(Code::invalid_file,
-                     "axis {}: kind {}, block {}, whole {}, each {}, backward {} do not fit", a.name,
-                     int(a.kind), a.block, a.whole, a.each, a.backward);
+                     "axis {}: kind {}, block {}, whole {}, each {}, backward {} do not fit",
+                     a.name, int(a.kind), a.block, a.whole, a.each, a.backward);
     }
     return {};
   }

@@ -432,9 +432,12 @@ TEST(TileVm, what_a_step_gives_is_contracted_in_the_next) {
       for (int64_t batch : {1, 7, 40})
         for (int64_t units : {1, 16, 21})
           for (int64_t steps : {0, 1, 5})
-            expect_same(text.c_str(),
-                        {{steps, batch, 2, units}, {2, units, units}, {2, units}, {batch, units},
-                         {steps, batch, units}, {batch, units}});
+            expect_same(text.c_str(), {{steps, batch, 2, units},
+                                       {2, units, units},
+                                       {2, units},
+                                       {batch, units},
+                                       {steps, batch, units},
+                                       {batch, units}});
       text = whole;
     }
 }
@@ -488,8 +491,7 @@ TEST(TileVm, another_name_is_the_same_memory) {
     %32 = dot %30, %31, %29 over k
     store d[m, i, n], %32
   })";
-  for (int64_t n : {1, 5, 18})
-    expect_same(text, {{3, n, n}, {n, n}, {3, n, n}, {3, n}, {3, n, n}});
+  for (int64_t n : {1, 5, 18}) expect_same(text, {{3, n, n}, {n, n}, {3, n, n}, {3, n}, {3, n, n}});
   // What is carried alone, turned onto itself.
   const char* turned = R"(kernel turned(M, N, T) {
     in x f32[M, N, N]

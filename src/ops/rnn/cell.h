@@ -4,9 +4,9 @@
 // rnn::gru(gates, h, w_hh, b_hh?, reverse, batch_first) -> (out, h)
 // rnn::tanh, rnn::relu(gates, h, w_hh, reverse, batch_first) -> (out, h)
 //
-// `gates` is x's part with its bias, [steps, batch, gates * hidden]; states are [1, batch, units]. The
-// bias of the recurrent part is in the gates too, but for gru, which needs it apart. No exported
-// program holds these operators: definitions of whole layers make them (rnn.def.cc).
+// `gates` is x's part with its bias, [steps, batch, gates * hidden]; states are [1, batch, units].
+// The bias of the recurrent part is in the gates too, but for gru, which needs it apart. No
+// exported program holds these operators: definitions of whole layers make them (rnn.def.cc).
 #pragma once
 
 #include <cstdint>

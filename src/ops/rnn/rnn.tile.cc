@@ -1,5 +1,5 @@
-// The steps of a recurrent layer in one direction (cell.h) as a loop: what a step gives over units n
-// is contracted over k with the recurrent weights in the next one.
+// The steps of a recurrent layer in one direction (cell.h) as a loop: what a step gives over units
+// n is contracted over k with the recurrent weights in the next one.
 #include "ops/rnn/cell.h"
 #include "ops/tile.h"
 

@@ -294,8 +294,7 @@ class KernelEmitter {
     bool has_kept = false, has_dot = false;
     AxisSet of_dots = 0;
     for (const Instruction& i : k_.body) {
-      has_kept |=
-          i.op == Op::dot || i.op == Op::reduce || i.op == Op::serial || i.op == Op::rename;
+      has_kept |= i.op == Op::dot || i.op == Op::reduce || i.op == Op::serial || i.op == Op::rename;
       if (i.op == Op::dot) {
         has_dot = true;
         of_dots |= type(i.results[0]).axes;
