@@ -36,9 +36,9 @@ struct QuantizeOptions {
   std::string scheme = "int8";  // one of quantization_schemes()
   std::string target = "xnnpack";
   std::string kv_cache = "float";  // caches of keys and values: float, int8
-  std::string observer = "mse";  // min-max, moving-average, percentile, kl, mse
-  double percentile = 99.99;     // share of the numbers that percentile's range holds, in %
-  bool equalize = false;         // even out channel ranges between convolutions
+  std::string observer = "mse";    // min-max, moving-average, percentile, kl, mse
+  double percentile = 99.99;       // share of the numbers that percentile's range holds, in %
+  bool equalize = false;           // even out channel ranges between convolutions
   double smooth = 0.5;  // share of outliers moved from layer norms into linears, 0 to 1; 0: none
   bool gptq = true;     // choose 4-bit weights so that errors cancel on the samples
   bool bias_correction = true;

@@ -143,9 +143,10 @@ Result<ValueId> Aliases::invert(const Slot& slot, ValueId viewed, ValueId value)
     if (auto told = std::get_if<ValueRef>(&a[2]); told && length) {
       SymbolTable& symbols = build_->program().symbols;
       IntItem end = build_->int_item(symbols.add(build_->type(told->id).number, *length));
-      return build_->call1("aten::slice_scatter",
-                           {ValueRef{viewed}, ValueRef{value}, a[1], a[2],
-                            end.is_known() ? Argument(end.known) : ValueRef{end.value}, int64_t{1}});
+      return build_->call1(
+          "aten::slice_scatter",
+          {ValueRef{viewed}, ValueRef{value}, a[1], a[2],
+           end.is_known() ? Argument(end.known) : ValueRef{end.value}, int64_t{1}});
     }
     if (!start || !length)
       return error(Code::unsupported, "a write through narrow with symbolic bounds");

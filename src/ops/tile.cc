@@ -63,8 +63,7 @@ tile::ValueId TileLowering::position(const tile::Index& index) {
   auto add = [&](tile::ValueId part) { sum = sum ? build.add(*sum, part) : part; };
   for (const tile::Term& term : index.terms) {
     tile::ValueId along = build.iota(term.axis);
-    if (term.factor != 1)
-      along = build.mul(along, build.constant(double(term.factor), DType::i64));
+    if (term.factor != 1) along = build.mul(along, build.constant(double(term.factor), DType::i64));
     add(along);
   }
   if (index.value != tile::kNone) add(build.cast(index.value, DType::i64));

@@ -115,8 +115,8 @@ class TileLowering {
   // What a rule keeps from its axes, or from one of several elements a step, for what follows.
   std::vector<tile::ValueId> kept;
   // The loop that a rule or its axes have opened: a step gives part of the first result, which is
-  // stored in it. Then it is closed; of a rule with all results, what it carries out are the others,
-  // at these indices.
+  // stored in it. Then it is closed; of a rule with all results, what it carries out are the
+  // others, at these indices.
   struct OpenLoop {
     tile::AxisId axis;
     std::vector<tile::ValueId> next;
@@ -157,8 +157,8 @@ struct TileRule {
   // Instead of lower(): the result is operand 0 with a part changed. Buffer `to` holds operand 0;
   // this stores the part, or says false: not this node.
   bool (*update)(TileLowering& l, const Node& node, int32_t to) = nullptr;
-  // With axes: gives all results of the operator, those after the first by TileLowering::loop. Others
-  // give the first one.
+  // With axes: gives all results of the operator, those after the first by TileLowering::loop.
+  // Others give the first one.
   bool all_results = false;
 };
 

@@ -56,13 +56,13 @@ bool only_moves(const Graph& graph, const Node& node) {
   return keeps_element_order(*op) || !permutation_of(node.op, node.arguments, rank).empty() ||
          node.op == "aten::slice.Tensor" || node.op == "aten::select.int" ||
          node.op == "aten::expand" || node.op == "aten::repeat_interleave.self_int" ||
-         node.op == "aten::_to_copy" || node.op == "aten::reshape" || node.op == "aten::index_select";
+         node.op == "aten::_to_copy" || node.op == "aten::reshape" ||
+         node.op == "aten::index_select";
 }
 
 class Finder {
  public:
-  Finder(const Program& program, Graph& graph)
-      : program_(program), graph_(graph), users_(graph) {}
+  Finder(const Program& program, Graph& graph) : program_(program), graph_(graph), users_(graph) {}
 
   struct Found {
     ValueId before = kNoValue, after = kNoValue;
@@ -98,8 +98,8 @@ class Finder {
   void find_readers(ValueId id, bool* by_attention, std::string* other) {
     int writes = 0;
     for (const WriteBack& write : graph_.write_backs) writes += write.value == id;
-    bool is_result = std::find(graph_.outputs.begin(), graph_.outputs.end(), id) !=
-                     graph_.outputs.end();
+    bool is_result =
+        std::find(graph_.outputs.begin(), graph_.outputs.end(), id) != graph_.outputs.end();
     if (is_result || writes > 1) *other = "the caller";
     for (NodeId user : users_.users(id)) {
       const Node& node = graph_.nodes[size_t(user)];
@@ -216,13 +216,14 @@ class CachePlacer {
     size_t at = *rows_argument(graph_, node);
     Integers before = pairs_.at(*operand(node, 0));
     ValueId rows = *operand(node, at);
-    ValueId most = build_.call1("aten::amax", {Build::v(build_.call1("aten::abs", {Build::v(rows)})),
-                                               Build::ints(std::vector<int64_t>{-1}), true});
+    ValueId most =
+        build_.call1("aten::amax", {Build::v(build_.call1("aten::abs", {Build::v(rows)})),
+                                    Build::ints(std::vector<int64_t>{-1}), true});
     most = build_.call1("aten::clamp", {Build::v(most), double(kLeastScale), None{}});
     ValueId scale = build_.call1("aten::div.Scalar", {Build::v(most), double(kMost)});
-    ValueId q = build_.call1("quantized_decomposed::quantize_per_token",
-                             {Build::v(rows), Build::v(scale), Build::v(zeros(scale)), -kMost,
-                              kMost, kI8});
+    ValueId q =
+        build_.call1("quantized_decomposed::quantize_per_token",
+                     {Build::v(rows), Build::v(scale), Build::v(zeros(scale)), -kMost, kMost, kI8});
     auto written = [&](ValueId whole, ValueId part) {
       std::vector<Argument> arguments = node.arguments;
       arguments[0] = ValueRef{whole};
@@ -234,8 +235,7 @@ class CachePlacer {
   ValueId read(const Integers& integers) {
     return build_.call1("quantized_decomposed::dequantize_per_token",
                         {Build::v(integers.q), Build::v(integers.scale),
-                         Build::v(zeros(integers.scale)), -kMost, kMost, kI8,
-                         int64_t(DType::f32)});
+                         Build::v(zeros(integers.scale)), -kMost, kMost, kI8, int64_t(DType::f32)});
   }
   // Zero points for these scales.
   ValueId zeros(ValueId scale) {
@@ -306,8 +306,7 @@ Result<std::vector<QuantizeReport::Cache>> quantize_caches(Program& program, Gra
     caches.push_back(std::move(told));
   }
   if (!any)
-    return error(Code::unsupported,
-                 "no cache of keys and values can be int8: {}",
+    return error(Code::unsupported, "no cache of keys and values can be int8: {}",
                  why.empty() ? "there is no buffer that a call writes by position (index_copy, "
                                "index_put, slices, update_cache) and attention reads"
                              : why);

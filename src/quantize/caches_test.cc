@@ -21,8 +21,7 @@ method forward(%q: f32[1, 4, 1, 8], %rows: f32[1, 2, 1, 8], %at: i64[1]) {{
                      write, read, results);
 }
 
-constexpr const char* kWrite =
-    "%now: f32[1, 2, 6, 8] = aten::index_copy(%cache, 2, %at, %rows)";
+constexpr const char* kWrite = "%now: f32[1, 2, 6, 8] = aten::index_copy(%cache, 2, %at, %rows)";
 constexpr const char* kRead = "%read: f32[1, 2, 6, 8] = aten::view(%now, [1, 2, 6, 8])";
 
 std::string why(const std::string& text) {
@@ -60,11 +59,11 @@ TEST(QuantizeCaches, rows_are_bytes_between_write_and_attention) {
 }
 
 TEST(QuantizeCaches, a_cache_may_be_written_in_several_ways) {
-  for (const char* write : {
-           "%now: f32[1, 2, 6, 8] = aten::index_put(%cache, {none, none, %at}, %rows, false)",
-           "%now: f32[1, 2, 6, 8] = aten::slice_scatter(%cache, %rows, 2, 3, 4, 1)",
-           "%a: f32[1, 2, 6, 8] = aten::index_copy(%cache, -2, %at, %rows)\n"
-           "%now: f32[1, 2, 6, 8] = aten::slice_scatter(%a, %rows, 2, 0, 1, 1)"})
+  for (const char* write :
+       {"%now: f32[1, 2, 6, 8] = aten::index_put(%cache, {none, none, %at}, %rows, false)",
+        "%now: f32[1, 2, 6, 8] = aten::slice_scatter(%cache, %rows, 2, 3, 4, 1)",
+        "%a: f32[1, 2, 6, 8] = aten::index_copy(%cache, -2, %at, %rows)\n"
+        "%now: f32[1, 2, 6, 8] = aten::slice_scatter(%a, %rows, 2, 0, 1, 1)"})
     EXPECT_EQ(why(attention_with(write, kRead)), "") << write;
 }
 
@@ -87,26 +86,29 @@ TEST(QuantizeCaches, attention_reads_what_was_written) {
 TEST(QuantizeCaches, says_why_a_cache_stays_float) {
   const std::string none = "no cache of keys and values can be int8: ";
   EXPECT_EQ(why("method forward(%x: f32[2]) { return %x }"),
-            none + "there is no buffer that a call writes by position (index_copy, index_put, "
-                   "slices, update_cache) and attention reads");
-  EXPECT_EQ(why(attention_with(kWrite, std::string(kRead) +
-                                           "\n%m: f32[1, 2, 6] = aten::amax(%read, [-1], false)",
-                               "%y, %m")),
+            none +
+                "there is no buffer that a call writes by position (index_copy, index_put, "
+                "slices, update_cache) and attention reads");
+  EXPECT_EQ(why(attention_with(
+                kWrite, std::string(kRead) + "\n%m: f32[1, 2, 6] = aten::amax(%read, [-1], false)",
+                "%y, %m")),
             none + "\"cache\": aten::amax reads it too");
   EXPECT_EQ(why(attention_with(kWrite, kRead, "%y, %now")),
             none + "\"cache\": the caller reads it too");
-  EXPECT_EQ(why(attention_with(kWrite, std::string(kRead) +
-                                           "\n%m: f32[1, 2, 6] = aten::amax(%cache, [-1], false)",
-                               "%y, %m")),
+  EXPECT_EQ(why(attention_with(
+                kWrite, std::string(kRead) + "\n%m: f32[1, 2, 6] = aten::amax(%cache, [-1], false)",
+                "%y, %m")),
             none + "\"cache\": what it held before a write is read too");
   EXPECT_EQ(why(attention_with("%now: f32[1, 2, 6, 8] = aten::add.Tensor(%cache, %rows)", kRead)),
-            none + "\"cache\": aten::add.Tensor changes it, which does not write whole rows by "
-                   "position");
+            none +
+                "\"cache\": aten::add.Tensor changes it, which does not write whole rows by "
+                "position");
   EXPECT_EQ(why(attention_with("%now: f32[1, 2, 6, 8] = aten::index_put(%cache, {none, none, %at}, "
                                "%rows, true)",
                                kRead)),
-            none + "\"cache\": aten::index_put changes it, which does not write whole rows by "
-                   "position");
+            none +
+                "\"cache\": aten::index_put changes it, which does not write whole rows by "
+                "position");
   std::string narrow = attention_with(kWrite, kRead);
   for (size_t at; (at = narrow.find(", 8]")) != std::string::npos;) narrow.replace(at, 4, ", 4]");
   EXPECT_EQ(why(narrow), none + "\"cache\": its rows have 4 numbers, 8 and more are worth it");

@@ -761,7 +761,7 @@ TEST(LowerForCpu, writes_by_position_are_steps_of_their_own) {
         {}
         return %y
       }})",
-                                                             node, more));
+                                                         node, more));
     EXPECT_TRUE(region.program.outputs.empty() || region.program.outputs[0].updates >= -1);
     return std::make_pair(region.program.steps.size(),
                           region.program.outputs.empty() ? -1 : region.program.outputs[0].updates);
@@ -790,8 +790,7 @@ TEST(LowerForCpu, attention_reads_keys_and_values_of_bytes_where_they_lie) {
   for (int positions : {40, 300})
     for (int queries : {1, 9})
       for (const char* zero : {"zeros", "told"}) {
-        LoweredRegion region =
-            compare_with_eval(fmt::format(R"(
+        LoweredRegion region = compare_with_eval(fmt::format(R"(
       constant @zeros: i64[1, {0}, 2, 1] = zeros
       method forward(%q: f32[1, 4, {1}, 8] as q, %k: i8[1, {0}, 2, 8] as k,
                      %s: f32[1, {0}, 2, 1] as s, %told: i32[1, {0}, 2, 1] as told) {{
@@ -801,8 +800,8 @@ TEST(LowerForCpu, attention_reads_keys_and_values_of_bytes_where_they_lie) {
         %y: f32[1, 4, {1}, 8] = aten::scaled_dot_product_attention(%q, %t, %t, none, 0.0, false, none, true)
         return %y
       }})",
-                                          positions, queries, zero),
-                              1e-5);
+                                                             positions, queries, zero),
+                                                 1e-5);
         EXPECT_EQ(region.program.steps.size(), 1u) << positions << ", " << queries;
         EXPECT_EQ(region.program.arena_bytes, 0u);
       }

@@ -71,8 +71,8 @@ Result<void> check_work(const Kernel& kernel, Span<const int64_t> dims,
 Result<void> verify_update(const Program& program, const Argument& argument, bool is_output) {
   if (argument.updates == kNone) return {};
   if (!is_output || argument.updates < 0 || size_t(argument.updates) >= program.inputs.size())
-    return error(Code::invalid_file, "an {} updates input {} of {}",
-                 is_output ? "output" : "input", argument.updates, program.inputs.size());
+    return error(Code::invalid_file, "an {} updates input {} of {}", is_output ? "output" : "input",
+                 argument.updates, program.inputs.size());
   Argument input = program.inputs[size_t(argument.updates)];
   input.updates = argument.updates;
   if (!(input == argument))

@@ -12,8 +12,8 @@ using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 
 // 2: has panels of i8, which lie otherwise than readers of 1 think. 3: has nibbles. 4: sizes differ
-// from call to call. 5: outputs update inputs, stores go to computed indices, loops run backward, axes
-// are renamed.
+// from call to call. 5: outputs update inputs, stores go to computed indices, loops run backward,
+// axes are renamed.
 constexpr uint32_t kVersion = 5;
 
 // What version 4 does not have.

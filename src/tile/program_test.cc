@@ -466,9 +466,8 @@ Program updating_program() {
 }
 )"));
   using Kind = Storage::Kind;
-  program.storages = {{Kind::input, 8, 1, 0, ""},
-                      {Kind::input, 16, 2, 0, ""},
-                      {Kind::output, 48, 0, 0, ""}};
+  program.storages = {
+      {Kind::input, 8, 1, 0, ""}, {Kind::input, 16, 2, 0, ""}, {Kind::output, 48, 0, 0, ""}};
   program.steps = {{0, {{0, 0, {}, {}}, {1, 0, {4}, {1}}, {2, 0, {3, 4}, {4, 1}}}, ""}};
   program.inputs = {{DType::f32, {3, 4}, {}}, {DType::i64, {}, {}}, {DType::f32, {4}, {}}};
   program.outputs = {{DType::f32, {3, 4}, {}, 0}};

@@ -108,8 +108,8 @@ class Printer {
           text += " else " + number_text(i.number);
         break;
       case Op::store:
-        text += fmt::format("store {}, {}{}", place(i), values(i.operands),
-                            i.strict ? " strict" : "");
+        text +=
+            fmt::format("store {}, {}{}", place(i), values(i.operands), i.strict ? " strict" : "");
         break;
       case Op::unary:
         text += fmt::format("{} {}", name_of(Unary(i.function)), values(i.operands));

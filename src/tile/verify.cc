@@ -242,7 +242,8 @@ class Verifier {
       return error(Code::invalid_file, "a value with more axes than its place in {}", buffer.name);
     for (const Index& index : i.index) {
       if (index.value != kNone && !index.terms.empty())
-        return error(Code::invalid_file, "a store into {} at a computed index and axes", buffer.name);
+        return error(Code::invalid_file, "a store into {} at a computed index and axes",
+                     buffer.name);
       std::vector<Term> digits = index.terms;
       std::sort(digits.begin(), digits.end(),
                 [](const Term& a, const Term& b) { return a.factor < b.factor; });

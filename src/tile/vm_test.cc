@@ -1053,8 +1053,7 @@ TEST(TileVm, columns_of_bytes_are_packed_as_numbers) {
   })";
   for (std::vector<int64_t> mkn : {std::vector<int64_t>{1, 64, 48}, {3, 150, 37}, {20, 7, 5}})
     for (std::vector<int> order : {std::vector<int>{0, 1, 2}, {0, 2, 1}, {1, 2, 0}})
-      expect_same(text,
-                  {{mkn[0], mkn[1]}, {2, mkn[1], mkn[2]}, {mkn[2]}, {2, mkn[0], mkn[2]}},
+      expect_same(text, {{mkn[0], mkn[1]}, {2, mkn[1], mkn[2]}, {mkn[2]}, {2, mkn[0], mkn[2]}},
                   {{}, order});
 }
 

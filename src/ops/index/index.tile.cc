@@ -63,7 +63,7 @@ Value gather(TileLowering& l, const Node& node, const TileIndex& at) {
 // otherwise.
 struct Indexed {
   ValueId x;
-  std::vector<ValueId> indices;  // by dimension of x, or none
+  std::vector<ValueId> indices;              // by dimension of x, or none
   size_t position = 0, width = 0, rank = 0;  // `rank`: of what is indexed
 };
 std::optional<Indexed> indexed_by(const TileLowering& l, const Node& node) {
@@ -273,14 +273,12 @@ bool slice_scatter(TileLowering& l, const Node& node, int32_t to) {
   if (!dim || !step || l.rank(*source) != l.rank(*x)) return false;
   if (!start) {  // a call tells it; below zero it counts from the end
     return *step == 1 && put_rows(l, *x, *source, *dim, to, [&](const TileIndex& row) -> Value {
-             Value given = l.operand(node.arguments[3], DType::i64, {});
-             if (!given) return given;
-             tile::ValueId from_end = l.build.add(
-                 *given, l.number_of(l.shape(*x, int(*dim)), DType::i64));
-             tile::ValueId is_below =
-                 l.build.binary(Binary::lt, *given, l.build.constant(0, DType::i64));
-             return moved_on(l, l.build.select(is_below, from_end, *given), row[*dim]);
-           });
+      Value given = l.operand(node.arguments[3], DType::i64, {});
+      if (!given) return given;
+      tile::ValueId from_end = l.build.add(*given, l.number_of(l.shape(*x, int(*dim)), DType::i64));
+      tile::ValueId is_below = l.build.binary(Binary::lt, *given, l.build.constant(0, DType::i64));
+      return moved_on(l, l.build.select(is_below, from_end, *given), row[*dim]);
+    });
   }
   int64_t size = l.size(*x, int(*dim)), count = l.size(*source, int(*dim));
   auto first = int64_t(*start);

@@ -183,8 +183,7 @@ Value isinf(TileLowering& l, const Node& node, const TileIndex& at) {
   if (l.type(*x).dtype != DType::f32) return l.build.constant(0, DType::b8);
   Value loaded = l.at(*x, at);
   if (!loaded) return std::nullopt;
-  return l.build.binary(Binary::eq, l.build.unary(Unary::abs, *loaded),
-                        l.build.constant(INFINITY));
+  return l.build.binary(Binary::eq, l.build.unary(Unary::abs, *loaded), l.build.constant(INFINITY));
 }
 
 // (x > 0) - (x < 0): of NaN 0, as torch has it.

@@ -151,16 +151,16 @@ Value uneven_avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
     int64_t most = 0;
     for (int64_t i = 0; i < out; i++) most = std::max(most, bound(i, true) - bound(i, false));
     auto table = [&](bool end) {
-      int32_t buffer = l.made(
-          fmt::format("{} of {} windows of {}", end ? "ends" : "starts", out, in), DType::i64, out,
-          [&] {
-            std::vector<uint8_t> bytes(size_t(out) * 8);
-            for (int64_t i = 0; i < out; i++) {
-              int64_t value = bound(i, end);
-              memcpy(bytes.data() + i * 8, &value, 8);
-            }
-            return bytes;
-          });
+      int32_t buffer =
+          l.made(fmt::format("{} of {} windows of {}", end ? "ends" : "starts", out, in),
+                 DType::i64, out, [&] {
+                   std::vector<uint8_t> bytes(size_t(out) * 8);
+                   for (int64_t i = 0; i < out; i++) {
+                     int64_t value = bound(i, end);
+                     memcpy(bytes.data() + i * 8, &value, 8);
+                   }
+                   return bytes;
+                 });
       return b.load(buffer, {at[place]});
     };
     tile::ValueId start = table(false), end = table(true);

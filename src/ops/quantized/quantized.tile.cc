@@ -130,7 +130,8 @@ static std::optional<TokenIntegers> written_out(const TileLowering& l, const Nod
   return integers;
 }
 
-tile::ValueId without_zero(tile::Builder& build, tile::ValueId q, tile::ValueId zero, DType of_zero) {
+tile::ValueId without_zero(tile::Builder& build, tile::ValueId q, tile::ValueId zero,
+                           DType of_zero) {
   if (of_zero == DType::f32) return build.sub(build.cast(q, DType::f32), zero);
   if (of_zero == DType::i64) q = build.cast(q, DType::i64);
   return build.cast(build.sub(q, zero), DType::f32);

@@ -14,7 +14,8 @@ struct TokenIntegers {
 std::optional<TokenIntegers> token_integers(const TileLowering& l, const Node& node);
 
 // q - zero as f32, in the steps of zero points of this type: i32, i64 or f32.
-tile::ValueId without_zero(tile::Builder& build, tile::ValueId q, tile::ValueId zero, DType of_zero);
+tile::ValueId without_zero(tile::Builder& build, tile::ValueId q, tile::ValueId zero,
+                           DType of_zero);
 
 // A number of row `at`; nothing in its last dimension.
 TileIndex token_of(const TileIndex& at);

@@ -43,8 +43,8 @@ std::optional<tile::ValueId> continued_pad(TileLowering& l, const Node& node, co
     from[d].offset -= (*pad)[2 * k];
     if ((*pad)[2 * k] <= 0 && (*pad)[2 * k + 1] <= 0) continue;
     tile::ValueId place = l.position(from[d]);
-    tile::ValueId last = b.sub(l.number_of(l.shape(*x, int(d)), DType::i64),
-                               b.constant(1, DType::i64));
+    tile::ValueId last =
+        b.sub(l.number_of(l.shape(*x, int(d)), DType::i64), b.constant(1, DType::i64));
     if (reflect) {
       place = b.unary(tile::Unary::abs, place);
       place = b.binary(Binary::min, place, b.sub(b.add(last, last), place));

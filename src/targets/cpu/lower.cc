@@ -699,9 +699,8 @@ class Lowering : public Places {
         const Node& producer = graph_.nodes[size_t(info.index)];
         const TileRule* producer_rule = find_tile_rule(producer.op);
         if (!in_region_[size_t(info.index)] || !producer_rule || producer_rule->update ||
-            is_view(graph_, producer) ||
-            is_concatenation(producer) || is_rounding(graph_, producer) ||
-            !other_results(producer).empty() ||
+            is_view(graph_, producer) || is_concatenation(producer) ||
+            is_rounding(graph_, producer) || !other_results(producer).empty() ||
             sizes_of(graph_, used) != sizes_of(graph_, node.results[0]))
           continue;
         const Node* inner = anchor_[size_t(info.index)];
@@ -879,10 +878,9 @@ class Lowering : public Places {
       for (ValueId input : graph_.inputs) {
         if (told || !is_bounded_tensor(program_, graph_, input)) continue;
         const std::vector<SymInt>& sizes = sizes_of(graph_, input);
-        if (std::any_of(sizes.begin(), sizes.end(),
-                        [&](SymInt size) {
-                          return linear_in(symbols_, size, mentioned_[m]).has_value();
-                        }))
+        if (std::any_of(sizes.begin(), sizes.end(), [&](SymInt size) {
+              return linear_in(symbols_, size, mentioned_[m]).has_value();
+            }))
           told = told_by(add_input(input), mentioned_[m]);
       }
       if (!told)

@@ -37,8 +37,8 @@ Type memory_between(uint64_t arena_bytes) {
 
 NodeId make_call(Graph& graph, const std::vector<NodeId>& nodes, LoweredRegion region,
                  DelegateCalls& calls) {
-  DelegateCall call{
-      tile::kBackendId, {}, {}, std::move(region.inputs), std::move(region.outputs), {}};
+  DelegateCall call{tile::kBackendId,          {}, {}, std::move(region.inputs),
+                    std::move(region.outputs), {}};
   const std::vector<tile::Argument>& outputs = region.program.outputs;
   if (std::any_of(outputs.begin(), outputs.end(),
                   [](const tile::Argument& output) { return output.updates != tile::kNone; }))

@@ -125,7 +125,8 @@ struct DotPlan {
   uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
   // Columns packed here that the next tile may read again: those of each step of a serial axis, if
   // there is one, with a PackedColumns for each.
-  int32_t bytes_load = kNone;  // of columns that are bytes, and become numbers where they are packed
+  int32_t bytes_load =
+      kNone;  // of columns that are bytes, and become numbers where they are packed
   AxisId packed_axis = kNone;
   int64_t packed_steps = 0;                      // 0: packed for every tile
   uint64_t packed_bytes = 0, packed_offset = 0;  // of a step; of the PackedColumns

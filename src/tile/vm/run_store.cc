@@ -44,8 +44,8 @@ Result<void> Worker::store(const Instruction& i, size_t n) {
     int64_t position = position_at(i.index[d], nullptr);
     if (position < 0 || position >= shape.sizes[d])
       return i.strict ? outside(i, d, position) : Result<void>();
-    to.data += (position - i.index[d].offset) * shape.strides[d] *
-               int64_t(dtype_bytes(buffer.dtype));
+    to.data +=
+        (position - i.index[d].offset) * shape.strides[d] * int64_t(dtype_bytes(buffer.dtype));
   }
   if (inside && buffer.dtype == value.held) {
     copy(axes, to, ref(v), computed_bytes(value.held));
