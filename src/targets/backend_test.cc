@@ -294,21 +294,25 @@ std::string encoder(const std::string& b, const std::string& s) {
 std::string fixed_encoder(int b, int s) { return encoder(std::to_string(b), std::to_string(s)); }
 std::string varying_encoder() { return encoder("b", "s"); }
 
+std::vector<std::vector<uint8_t>> bytes_of(const std::vector<Argument>& results) {
+  std::vector<std::vector<uint8_t>> bytes;
+  for (const Argument& result : results) {
+    Bytes all = result.bytes();
+    bytes.emplace_back(all.begin(), all.end());
+  }
+  return bytes;
+}
+
 std::vector<std::vector<uint8_t>> run_of_size(Module& module, int b, int s) {
   std::vector<float> x(size_t(b * s) * 16);
   for (size_t i = 0; i < x.size(); i++) x[i] = float(int(i * 7 % 23) - 9) / 8;
   std::vector<Argument> inputs = {Argument::of(x.data(), DType::f32, {b, s, 16})};
   Result<std::vector<Argument>> results = module.execute("forward", inputs);
   EXPECT_TRUE(results.ok()) << results.error().text;
-  std::vector<std::vector<uint8_t>> bytes;
-  if (!results.ok()) return bytes;
-  for (Argument& result : *results) {
-    Bytes all = result.bytes();
-    bytes.emplace_back(all.begin(), all.end());
-  }
+  if (!results.ok()) return {};
   EXPECT_EQ((*results)[0].sizes, (std::vector<int32_t>{b, s, 16}));
   EXPECT_EQ((*results)[1].sizes, (std::vector<int32_t>{b, 16, s}));
-  return bytes;
+  return bytes_of(*results);
 }
 
 TEST(CpuBackendOfVaryingSizes, fixed_ones_are_right) { run_and_compare(fixed_encoder(2, 9), 1); }
@@ -409,14 +413,9 @@ TEST(CpuBackendOfVaryingSizes, steps_of_a_recurrent_layer_are_a_loop) {
                                     Argument::of(state.data(), DType::f32, {2, b, 8})};
     Result<std::vector<Argument>> results = module.execute("forward", inputs);
     EXPECT_TRUE(results.ok()) << results.error().text;
-    std::vector<std::vector<uint8_t>> bytes;
-    if (!results.ok()) return bytes;
-    for (Argument& result : *results) {
-      Bytes all = result.bytes();
-      bytes.emplace_back(all.begin(), all.end());
-    }
+    if (!results.ok()) return std::vector<std::vector<uint8_t>>();
     EXPECT_EQ((*results)[0].sizes, (std::vector<int32_t>{t, b, 16}));
-    return bytes;
+    return bytes_of(*results);
   };
   for (int threads : {1, 3}) {
     Result<Module> module = Module::load(Bytes(made.file), {.threads = threads});

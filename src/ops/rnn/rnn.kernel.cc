@@ -149,13 +149,17 @@ Layout layout_of(Cell cell, const Sizes& s, Compute compute) {
   return l;
 }
 
+uint64_t bytes_of(Cell cell, const Sizes& s, DType dtype) {
+  Compute compute = compute_of(dtype);
+  Layout layout = layout_of(cell, s, compute);
+  return layout.gemm_bytes + layout.total * compute_bytes(compute);
+}
+
 template <Cell cell>
 uint64_t scratch_bytes(const Args& args) {
   Sizes s;
-  if (!read_sizes(cell, args, &s, nullptr).ok()) return 0;
-  Compute compute = compute_of(args.tensor(0).dtype);
-  Layout layout = layout_of(cell, s, compute);
-  return layout.gemm_bytes + layout.total * compute_bytes(compute);
+  bool known = read_sizes(cell, args, &s, nullptr).ok();
+  return known ? bytes_of(cell, s, args.tensor(0).dtype) : 0;
 }
 
 template <class T>
@@ -388,10 +392,8 @@ Status layer_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic)
 template <Cell cell>
 uint64_t layer_scratch_bytes(const Args& args) {
   Sizes s;
-  if (!read_layer_sizes(cell, args, &s, nullptr).ok()) return 0;
-  Compute compute = compute_of(args.tensor(0).dtype);
-  Layout layout = layout_of(cell, s, compute);
-  return layout.gemm_bytes + layout.total * compute_bytes(compute);
+  bool known = read_layer_sizes(cell, args, &s, nullptr).ok();
+  return known ? bytes_of(cell, s, args.tensor(0).dtype) : 0;
 }
 
 template <Cell cell, class T>
