@@ -49,6 +49,7 @@ class Interpreter {
       if (kernel_.axes[a].kind == AxisKind::span) length_[a] = extent_[a];
     tiles_.resize(kernel_.values.size());
     while (true) {
+      TRY_VOID(spend(0));
       TRY_VOID(run_body(0, kernel_.body.size()));
       size_t g = grid.size();
       while (g > 0 && ++first_[size_t(grid[g - 1])] == extent_[size_t(grid[g - 1])])
@@ -86,6 +87,7 @@ class Interpreter {
     return {};
   }
 
+  // On top of the one that everything costs.
   Result<void> spend(uint64_t steps) {
     steps_ += steps + 1;
     if (steps_ > limits_.steps_max)
@@ -429,6 +431,7 @@ class Interpreter {
     for (int64_t n = 0; n * step < extent_[a]; n++) {
       first_[a] = axis.begin(n, extent_[a]);
       length_[a] = std::min(step, extent_[a] - first_[a]);
+      TRY_VOID(spend(0));
       TRY_VOID(run_body(from, to));
       TRY_VOID(carry(yield.operands, loop.results));
     }

@@ -221,6 +221,30 @@ TEST(TileIr, what_races_or_reaches_out_of_its_loop_is_refused) {
       std::string::npos);
 }
 
+TEST(TileIr, only_loads_and_stores_have_indices) {
+  Kernel kernel = parsed(kConvolution);
+  Instruction& relu = kernel.body[4];
+  ASSERT_EQ(relu.op, Op::unary);
+  relu.index = {{.terms = {{.axis = 196609}}}};
+  Result<void> done = verify(kernel);
+  ASSERT_FALSE(done.ok());
+  EXPECT_NE(done.error().text.find("1 indices"), std::string::npos) << done.error().text;
+}
+
+TEST(TileIr, loops_in_which_nothing_is_done_cost_steps) {
+  Kernel kernel = parsed(R"(kernel idle(N) {
+    in x f32[N]
+    serial t : N each
+    serial t () {
+    yield t () }
+  })");
+  float x = 0;  // one element everywhere
+  BufferView views[] = {{&x, {1 << 30}, {0}, 4}};
+  Result<void> done = interpret(kernel, views, {.steps_max = 1000, .bytes_max = 1000});
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().code, Code::too_large) << done.error().text;
+}
+
 // h = tanh(x + U h) from the last step to the first: what a step gives over n is contracted over k
 // in the next one.
 constexpr std::string_view kRecurrence = R"(kernel recurrence(T, N) {

@@ -103,7 +103,8 @@ TEST(Tune, keeps_the_default_or_what_is_faster) {
   auto arrays = kernels::random_arrays(kernel, {{"M", 64}, {"N", 64}, {"K", 64}});
   ASSERT_TRUE(arrays.ok());
   ThreadPool pool(1);
-  auto tuned = tune_schedule(kernel, arrays->views, kernels_for(best_isa()), pool, 0.2);
+  // It ends by itself long before, but on a machine that does much else.
+  auto tuned = tune_schedule(kernel, arrays->views, kernels_for(best_isa()), pool, 10);
   ASSERT_TRUE(tuned.ok()) << tuned.error().text;
   EXPECT_GT(tuned->tried, 1);
   EXPECT_GT(tuned->best_us, 0);

@@ -307,6 +307,8 @@ class Verifier {
   }
 
   Result<void> check(const Instruction& i) {
+    if (i.op != Op::load && i.op != Op::store && !i.index.empty())
+      return error(Code::invalid_file, "{} indices; a load or a store has some", i.index.size());
     switch (i.op) {
       case Op::constant: {
         TRY_VOID(check_counts(i, 0, 1));

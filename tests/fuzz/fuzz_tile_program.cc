@@ -1,5 +1,5 @@
 // Tile programs from anyone: what the reader takes is written again as it was, and runs on the VM
-// inside its buffers.
+// inside its buffers, on every instruction set of the machine.
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -53,12 +53,14 @@ void run(const Program& program) {
     // Loops may be long; the interpreter knows when they are.
     Result<void> done = interpret(kernel, views, {.steps_max = 100000, .bytes_max = 1 << 20});
     if (!done.ok() && done.error().code == Code::too_large) return;
-    Result<Plan> plan = Plan::make(kernel, views, kernels_for(best_isa()), 1);
-    if (!plan.ok()) continue;
-    if (plan->scratch_bytes() > kBytesMax) return;
-    std::vector<uint8_t> scratch(plan->scratch_bytes() + 64);
-    auto* aligned = reinterpret_cast<uint8_t*>((uintptr_t(scratch.data()) + 63) / 64 * 64);
-    (void)plan->run(pointers, aligned, pool);
+    for (Isa isa : runnable_isas()) {
+      Result<Plan> plan = Plan::make(kernel, views, kernels_for(isa), 1);
+      if (!plan.ok()) continue;
+      if (plan->scratch_bytes() > kBytesMax) return;
+      std::vector<uint8_t> scratch(plan->scratch_bytes() + 64);
+      auto* aligned = reinterpret_cast<uint8_t*>((uintptr_t(scratch.data()) + 63) / 64 * 64);
+      (void)plan->run(pointers, aligned, pool);
+    }
   }
 }
 
