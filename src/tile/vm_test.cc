@@ -346,6 +346,83 @@ TEST(TileVm, depthwise_window) {
               {{9, 3, 4}, {3, 3, 9}, {9}, {9, 1, 3}});
 }
 
+// Pointwise instructions in strips: loads and stores over edges, values that are used again, in
+// between a dot and what others take.
+TEST(TileVm, formulas_strip_by_strip) {
+  const std::string text = R"(kernel formula(H, W, C, K) {
+    in x f32[H, W, C]
+    in z f32[H, W, C]
+    in w f32[K, C] panels 0
+    in u f32[H, W, K]
+    out y f32[H, W, C]
+    out s f32[H, W, C]
+    out e f32[H, W, C]
+    out r f32[H, W]
+    parallel h : H
+    parallel v : W
+    span c : C
+    span k : K
+    %0 = load x[h - 1, v + 2, c] else 3
+    %1 = load x[h + 1, v - 1, c]
+    %2 = load z[h, v, c]
+    %3 = add %0, %1
+    %4 = constant f32 -2.5
+    %5 = fma %2, %4, %3
+    %6 = sub %5, %0
+    %7 = mul %6, %6
+    %8 = fma %7, %1, %2
+    %9 = load u[h, v, k]
+    %10 = load w[k, c]
+    %11 = constant f32 0.75 over c
+    %12 = dot %11, %9, %10 over k
+    %13 = constant f32 0.5
+    %14 = fma %4, %8, %7
+    %15 = neg %14
+    %16 = min %15, %13
+    %17 = max %12, %16
+    %18 = fma %17, %12, %4
+    %19 = abs %18
+    %20 = sub %4, %19
+    store y[h, v, c], %20
+    %21 = mul %20, %13
+    %22 = add %21, %16
+    %23 = relu %22
+    store s[h + 1, v - 1, c], %23
+    %24 = exp %16
+    store e[h, v, c], %24
+    %25 = reduce max %23 over c
+    store r[h, v], %25
+  })";
+  for (int64_t c : {16, 40, 64, 150})
+    expect_same(text.c_str(), {{5, 7, c}, {5, 7, c}, {9, c}, {5, 7, 9}, {5, 7, c}, {5, 7, c},
+                               {5, 7, c}, {5, 7}});
+  // The same in a loop, and without other axes.
+  expect_same(R"(kernel carried(T, C) {
+    in x f32[T, C]
+    out y f32[T, C]
+    out last f32[C]
+    serial t : T each
+    span c : C
+    %0 = constant f32 0.25 over c
+    %1 = constant f32 -3
+    %2 = serial t (%0) {
+      %3 = load x[t, c]
+      %4 = add %2, %3
+      %5 = mul %4, %1
+      %6 = sub %5, %2
+      %7 = abs %6
+      %8 = min %7, %3
+      %9 = fma %8, %1, %2
+      %10 = max %9, %1
+      %11 = sub %3, %10
+      %12 = mul %11, %11
+      store y[t, c], %12
+    %13 = yield t (%11) }
+    store last[c], %13
+  })",
+              {{6, 70}, {6, 70}, {70}});
+}
+
 TEST(TileVm, attention_carries_its_softmax) {
   std::string text = R"(kernel attention(H, Q, T, D) {
     in q f32[H, Q, D]

@@ -447,6 +447,46 @@ struct BlendBlock {
   const float* weights;
 };
 
+// ---- formulas ----
+
+// Elements of a strip, of which a formula computes everything before it goes on to the next: what it
+// has in between stays in the first cache.
+inline constexpr int kFormulaStrip = 64;
+
+// Steps on A, a strip in registers; s and t: the strips at slots `slot` and `other`.
+enum class FormulaOp : uint8_t {
+  load,        // A = s
+  store,       // s = A
+  add,         // A + s
+  sub,         // A - s
+  sub_from,    // s - A
+  mul,         // A * s
+  mul_number,  // A * number
+  min,         // as of BinaryKernel, of (A, s)
+  min_to,      // (s, A)
+  max,         // (A, s)
+  max_to,      // (s, A)
+  fma,         // s * t + A, rounded once
+  fma_number,  // s * number + A
+  fma_of,      // A * s + t
+  neg,         // as of UnaryKernel
+  abs,
+  relu,
+};
+struct FormulaStep {
+  FormulaOp op;
+  uint16_t slot, other;
+  float number;
+};
+// The first step loads. Strips do not overlap, but equal ones, and of these what is stored is what
+// is loaded after it.
+struct FormulaBlock {
+  const FormulaStep* steps;
+  int64_t step_count;
+  float* const* slots;  // n floats each
+  int64_t n;            // at most kFormulaStrip
+};
+
 // ---- moving ----
 
 // out[c * out_row + r] = x[r * x_row + c] for r < rows, c < columns.
@@ -498,6 +538,7 @@ struct KernelTable {
   void (*fma)(const FmaBlock&);
   void (*select)(const SelectBlock&);
   void (*clamp)(const ClampBlock&);
+  void (*formula)(const FormulaBlock&);
   ConvertKernelFn convert[int(Element::count)][int(Element::count)];
   void (*quantize_i8)(const QuantizeBlock&);
   void (*quantize_u8)(const QuantizeBlock&);

@@ -151,6 +151,25 @@ struct PowersPlan {
   ValueId sums = kNone;  // or none: an exp like any other
 };
 
+// Pointwise instructions that are done strip by strip along the innermost axis: what they have in
+// between is never whole. They run where the last of them stands.
+struct FormulaPlan {
+  struct Slot {
+    enum class Kind : uint8_t { value, load, store, row, number } kind = Kind::value;
+    int32_t of = kNone;  // value: which; load, store: the instruction; row: its place in scratch
+    int32_t outside = kNone;  // load: the slot of the number that lies there; store: a row
+    float number = 0;
+  };
+  std::vector<AxisId> outer;  // outermost first
+  AxisId inner = kNone;
+  std::vector<int32_t> members;  // instructions
+  std::vector<ValueId> made;     // what others use, or what is computed where it is stored
+  std::vector<Slot> slots;
+  std::vector<FormulaStep> steps;
+  int32_t rows = 0;           // of kFormulaStrip floats
+  uint64_t rows_offset = 0, slots_offset = 0;
+};
+
 // Values that are copied onto carried ones; those that would be overwritten before they are read
 // are kept aside in scratch.
 struct CarryPlan {
@@ -186,6 +205,8 @@ struct Plan::State {
   std::vector<CarryPlan> carries;           // by instruction: of serial and yield
   std::vector<PowersPlan> powers;           // by instruction: of exp
   std::vector<uint64_t> taps_offset;        // by instruction: pointers to what a window covers
+  std::vector<FormulaPlan> formulas;
+  std::vector<int32_t> formula_at;          // by instruction: that ends here, or none
   uint64_t scratch = 0, zeros_offset = 0, outside_offset = 0, worker_offset = 0;
   int64_t zeros = 0;  // floats that padded rows point to
   int64_t fills = 0;  // bytes that those of integers point to
@@ -239,6 +260,8 @@ struct Plan::State {
   bool is_narrow_maximum(const Instruction& reduce) const;
   bool is_row_of_pixels(const std::vector<AxisId>& out) const;
   bool stays_narrow(ValueId v) const;
+  // plan_formula.cc
+  void find_formulas();
   // plan_tiles.cc, plan_memory.cc
   Result<void> choose_tiles(int threads, const Schedule& schedule);
   Result<void> place_values();

@@ -23,6 +23,10 @@ class Placement {
     place_windows();
     place_outsides();
     place_carried();
+    for (FormulaPlan& formula : s_.formulas) {
+      formula.rows_offset = take_last(uint64_t(formula.rows) * kFormulaStrip * sizeof(float));
+      formula.slots_offset = take_last(Worker::slots_bytes(formula));
+    }
     s_.zeros_offset = take_last(uint64_t(s_.zeros) * 4);
     s_.worker_offset = take_last(Worker::worker_bytes());
     take_last(kernel_.values.size() * sizeof(Ref));
@@ -77,10 +81,25 @@ class Placement {
     for (size_t n = 0; n < kernel_.body.size(); n++) {
       const Instruction& i = kernel_.body[n];
       if (s_.skipped[n] || i.op == Op::yield) continue;
+      if (s_.formula_at[n] != kNone) {
+        TRY_VOID(place_formula(n, s_.formulas[size_t(s_.formula_at[n])]));
+        continue;
+      }
       for (ValueId v : i.results)
         TRY_VOID(place_value(n, v, i.op == Op::dot ? s_.dots[n].result : v));
       if (s_.powers[n].sums != kNone)
         TRY_VOID(place_value(n, s_.powers[n].sums, s_.powers[n].sums));
+    }
+    return {};
+  }
+
+  Result<void> place_formula(size_t n, const FormulaPlan& formula) {
+    for (ValueId v : formula.made) {
+      ValuePlan& value = plan_of(v);
+      if (value.home != Home::scratch) continue;
+      TRY_VOID(choose_strides(value));
+      value.offset = take(uint64_t(value.count) * computed_bytes(value.held), int32_t(n),
+                          std::max(value.last_use, int32_t(n)));
     }
     return {};
   }

@@ -1,0 +1,94 @@
+// Formulas: many steps on a strip of elements, from slot to slot, the running value in registers.
+#pragma once
+
+#include "tile/kernels/apply.h"
+
+namespace sconce::tile {
+namespace {
+
+// All steps on kVectors vectors from element `at` on; kPart: on n elements of one.
+template <int kVectors, bool kPart>
+void formula_steps(const FormulaBlock& b, int64_t at, int n = Simd::kLanes) {
+  constexpr int W = Simd::kLanes;
+  F a[kVectors];
+  auto load = [&](const float* p) SCONCE_LAMBDA {
+    return kPart ? Simd::load_n(p, n) : Simd::load(p);
+  };
+  auto each = [&](const float* s, auto f) SCONCE_LAMBDA {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; v++) a[v] = f(a[v], load(s + v * W));
+  };
+  auto alone = [&](auto f) SCONCE_LAMBDA {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; v++) a[v] = f(a[v]);
+  };
+#pragma GCC unroll 16
+  for (int v = 0; v < kVectors; v++) a[v] = Simd::set(0);
+#pragma GCC unroll 1
+  for (const FormulaStep *step = b.steps, *end = step + b.step_count; step != end; step++) {
+    float* const s = b.slots[step->slot] + at;
+    switch (step->op) {
+      case FormulaOp::load: each(s, [](F, F x) SCONCE_LAMBDA { return x; }); break;
+      case FormulaOp::store:
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; v++) {
+          if (kPart)
+            Simd::store_n(s + v * W, a[v], n);
+          else
+            Simd::store(s + v * W, a[v]);
+        }
+        break;
+      case FormulaOp::add: each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::add(y, x); }); break;
+      case FormulaOp::sub: each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::sub(y, x); }); break;
+      case FormulaOp::sub_from:
+        each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::sub(x, y); });
+        break;
+      case FormulaOp::mul: each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::mul(y, x); }); break;
+      case FormulaOp::mul_number: {
+        const F number = Simd::set(step->number);
+        alone([&](F y) SCONCE_LAMBDA { return Simd::mul(y, number); });
+        break;
+      }
+      case FormulaOp::min: each(s, [](F y, F x) SCONCE_LAMBDA { return minimum(y, x); }); break;
+      case FormulaOp::min_to: each(s, [](F y, F x) SCONCE_LAMBDA { return minimum(x, y); }); break;
+      case FormulaOp::max: each(s, [](F y, F x) SCONCE_LAMBDA { return maximum(y, x); }); break;
+      case FormulaOp::max_to: each(s, [](F y, F x) SCONCE_LAMBDA { return maximum(x, y); }); break;
+      case FormulaOp::fma: {
+        const float* const t = b.slots[step->other] + at;
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; v++)
+          a[v] = Simd::fma(load(s + v * W), load(t + v * W), a[v]);
+        break;
+      }
+      case FormulaOp::fma_number: {
+        const F number = Simd::set(step->number);
+        each(s, [&](F y, F x) SCONCE_LAMBDA { return Simd::fma(x, number, y); });
+        break;
+      }
+      case FormulaOp::fma_of: {
+        const float* const t = b.slots[step->other] + at;
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; v++)
+          a[v] = Simd::fma(a[v], load(s + v * W), load(t + v * W));
+        break;
+      }
+      case FormulaOp::neg: alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::neg>(y); }); break;
+      case FormulaOp::abs: alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::abs>(y); }); break;
+      case FormulaOp::relu:
+        alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::relu>(y); });
+        break;
+    }
+  }
+}
+
+void formula(const FormulaBlock& b) {
+  constexpr int W = Simd::kLanes, kWhole = kFormulaStrip / W, kHalf = kWhole > 1 ? kWhole / 2 : 1;
+  int64_t at = 0;
+  if (b.n == kFormulaStrip) return formula_steps<kWhole, false>(b, 0);
+  for (; at + kHalf * W <= b.n; at += kHalf * W) formula_steps<kHalf, false>(b, at);
+  for (; at + W <= b.n; at += W) formula_steps<1, false>(b, at);
+  if (at < b.n) formula_steps<1, true>(b, at, int(b.n - at));
+}
+
+}  // namespace
+}  // namespace sconce::tile

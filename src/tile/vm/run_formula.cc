@@ -1,0 +1,52 @@
+// Formulas: for each place all steps on a strip, then on the next.
+#include "tile/vm/run_taps.h"
+
+namespace sconce::tile {
+
+void Worker::formula(const FormulaPlan& formula) {
+  using Slot = FormulaPlan::Slot;
+  for (ValueId v : formula.made) settle(v);
+  auto** slots = reinterpret_cast<float**>(scratch_ + formula.slots_offset);
+  auto* moving = reinterpret_cast<MovingSlot*>(slots + formula.slots.size());
+  size_t count = 0;
+  for (size_t s = 0; s < formula.slots.size(); s++) {
+    const Slot& slot = formula.slots[s];
+    if (slot.kind == Slot::Kind::row || slot.kind == Slot::Kind::number) {
+      slots[s] = row_of(formula, slot);
+      continue;
+    }
+    MovingSlot& to = moving[count++];
+    to = {slots + s, nullptr, {}, nullptr, nullptr, 0, 0, 0};
+    if (slot.kind == Slot::Kind::value) {
+      to.tile = ref(slot.of);
+    } else {
+      const Instruction& i = k_.body[size_t(slot.of)];
+      to.tile = buffer_ref(i);
+      if (!is_inside(i)) to.edges = &i;
+      to.outside = row_of(formula, formula.slots[size_t(slot.outside)]);
+    }
+  }
+  // Rows of places, then places, then strips.
+  const size_t outer = formula.outer.size();
+  const AxisId along = outer ? formula.outer.back() : kNone;
+  const Span<const AxisId> rows(formula.outer.data(), outer ? outer - 1 : 0);
+  const int64_t places = along == kNone ? 1 : length_[along], length = length_[formula.inner];
+  each(rows, [&](const int64_t* at) {
+    for (MovingSlot* m = moving; m != moving + count; m++) {
+      m->row = floats(m->tile) + offset_at(m->tile, rows, at);
+      m->step = along == kNone ? 0 : m->tile.stride[along];
+      m->begin = 0;
+      m->end = places;
+      if (m->edges) narrow(*m->edges, {rows, at}, {}, along, &m->begin, &m->end);
+    }
+    for (int64_t x = 0; x < places; x++)
+      for (int64_t first = 0; first < length; first += kFormulaStrip) {
+        for (const MovingSlot* m = moving; m != moving + count; m++)
+          *m->slot = x >= m->begin && x < m->end ? m->row + x * m->step + first : m->outside;
+        table_.formula({formula.steps.data(), int64_t(formula.steps.size()), slots,
+                        std::min<int64_t>(kFormulaStrip, length - first)});
+      }
+  });
+}
+
+}  // namespace sconce::tile
