@@ -346,6 +346,82 @@ TEST(TileVm, depthwise_window) {
               {{9, 3, 4}, {3, 3, 9}, {9}, {9, 1, 3}});
 }
 
+// Windows over edges whose results lie in another order than what they read.
+TEST(TileVm, windows_of_numbers_however_they_lie) {
+  for (std::string reduce : {"max", "min", "sum", "prod"})
+    for (std::string edge : {"0", "-inf", "inf", "1", "-0.5"}) {
+      const std::string text = R"(kernel pool(B, C, H, W, OH, OW) {
+        in x f32[B, C, H, W]
+        out y f32[B, C, OH, OW]
+        parallel i : B each
+        parallel c : C
+        parallel oy : OH
+        parallel ox : OW
+        span ky : 3
+        span kx : 2
+        %0 = load x[i, c, 2*oy + ky - 1, 3*ox - 2*kx + 1] else )" +
+                               edge + R"(
+        %1 = reduce )" + reduce +
+                               R"( %0 over ky, kx
+        store y[i, c, oy, ox], %1
+      })";
+      const std::string upward = replaced(text, "3*ox - 2*kx + 1", "3*ox + 2*kx - 1");
+      const std::vector<int> last{0, 2, 3, 1};
+      for (const std::string& kernel : {text, upward})
+        for (const std::vector<std::vector<int>>& orders :
+             {std::vector<std::vector<int>>{}, {last, last}, {last, {}}, {{}, last}})
+          expect_same(kernel.c_str(), {{2, 11, 9, 14}, {2, 11, 5, 5}}, orders);
+    }
+}
+
+TEST(TileVm, a_padded_maximum_is_taken_where_its_window_lies) {
+  Result<Kernel> kernel = parse_kernel(R"(kernel pool(C, H, W, OH, OW) {
+    in x f32[H, W, C]
+    out y f32[OH, OW, C]
+    parallel oy : OH
+    parallel ox : OW
+    parallel c : C
+    span ky : 3
+    span kx : 3
+    %0 = load x[2*oy + ky - 1, 2*ox + kx - 1, c] else -inf
+    %1 = reduce max %0 over ky, kx
+    store y[oy, ox, c], %1
+  })");
+  ASSERT_TRUE(kernel.ok()) << kernel.error().text;
+  Data data(*kernel, {{56, 56, 64}, {28, 28, 64}}, 5);
+  Result<Plan> plan = Plan::make(*kernel, data.views, kernels_for(best_isa()), 1);
+  ASSERT_TRUE(plan.ok()) << plan.error().text;
+  EXPECT_LT(plan->scratch_bytes(), 8192u);  // windows of a tile alone would be twice as much
+}
+
+// Means by group: rows that are no whole lanes, and neighbours that lie apart.
+TEST(TileVm, sums_by_lanes_however_groups_lie) {
+  const char* text = R"(kernel groups(G, H, W) {
+    in x f32[G, 3, H, W]
+    in s f32[G, 3]
+    out y f32[G, 3, H, W]
+    parallel g : G each
+    span c : 3
+    span h : H
+    span w : W
+    %0 = load x[g, c, h, w]
+    %1 = reduce sum %0 over h, w, c lanes
+    %2 = reduce max %0 over c, h, w
+    %3 = sub %0, %1
+    %4 = mul %3, %3
+    %5 = reduce sum %4 over h, w, c lanes
+    %6 = rsqrt %5
+    %7 = mul %3, %6
+    %8 = load s[g, c]
+    %9 = fma %7, %8, %2
+    store y[g, c, h, w], %9
+  })";
+  const std::vector<int> last{2, 3, 0, 1};
+  for (const std::vector<std::vector<int>>& orders :
+       {std::vector<std::vector<int>>{}, {last, {}, last}, {last, {}, {}}, {{}, {}, last}})
+    for (int64_t w : {1, 7, 40}) expect_same(text, {{5, 3, 23, w}, {5, 3}, {5, 3, 23, w}}, orders);
+}
+
 // Pointwise instructions in strips: loads and stores over edges, values that are used again, in
 // between a dot and what others take.
 TEST(TileVm, formulas_strip_by_strip) {
@@ -394,8 +470,8 @@ TEST(TileVm, formulas_strip_by_strip) {
     store r[h, v], %25
   })";
   for (int64_t c : {16, 40, 64, 150})
-    expect_same(text.c_str(), {{5, 7, c}, {5, 7, c}, {9, c}, {5, 7, 9}, {5, 7, c}, {5, 7, c},
-                               {5, 7, c}, {5, 7}});
+    expect_same(text.c_str(),
+                {{5, 7, c}, {5, 7, c}, {9, c}, {5, 7, 9}, {5, 7, c}, {5, 7, c}, {5, 7, c}, {5, 7}});
   // The same in a loop, and without other axes.
   expect_same(R"(kernel carried(T, C) {
     in x f32[T, C]

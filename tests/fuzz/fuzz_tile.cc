@@ -50,8 +50,7 @@ bool make_buffers(const Kernel& kernel, size_t seed, Buffers* made) {
       }
     }
     // Sums that do not fit their columns give other numbers on some sets, so they do here.
-    if (buffer.is_packed())
-      complete_panels(buffer, {sizes.data(), sizes.size()}, bytes.data());
+    if (buffer.is_packed()) complete_panels(buffer, {sizes.data(), sizes.size()}, bytes.data());
     made->bytes.push_back(std::move(bytes));
     made->views.push_back({nullptr, std::move(sizes), std::move(strides), 0});
   }
@@ -62,7 +61,8 @@ bool make_buffers(const Kernel& kernel, size_t seed, Buffers* made) {
   return true;
 }
 
-// The VM's results on an instruction set, beside the interpreter's: whether it ended well, and bits.
+// The VM's results on an instruction set, beside the interpreter's: whether it ended well, and
+// bits.
 void compare(const Kernel& kernel, size_t seed, Isa isa, const Result<void>& done,
              const Buffers& wanted) {
   Buffers got;

@@ -11,9 +11,8 @@ template <int kVectors, bool kPart>
 void formula_steps(const FormulaBlock& b, int64_t at, int n = Simd::kLanes) {
   constexpr int W = Simd::kLanes;
   F a[kVectors];
-  auto load = [&](const float* p) SCONCE_LAMBDA {
-    return kPart ? Simd::load_n(p, n) : Simd::load(p);
-  };
+  auto load = [&](const float* p)
+                  SCONCE_LAMBDA { return kPart ? Simd::load_n(p, n) : Simd::load(p); };
   auto each = [&](const float* s, auto f) SCONCE_LAMBDA {
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; v++) a[v] = f(a[v], load(s + v * W));
@@ -56,8 +55,7 @@ void formula_steps(const FormulaBlock& b, int64_t at, int n = Simd::kLanes) {
       case FormulaOp::fma: {
         const float* const t = b.slots[step->other] + at;
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; v++)
-          a[v] = Simd::fma(load(s + v * W), load(t + v * W), a[v]);
+        for (int v = 0; v < kVectors; v++) a[v] = Simd::fma(load(s + v * W), load(t + v * W), a[v]);
         break;
       }
       case FormulaOp::fma_number: {
@@ -68,12 +66,15 @@ void formula_steps(const FormulaBlock& b, int64_t at, int n = Simd::kLanes) {
       case FormulaOp::fma_of: {
         const float* const t = b.slots[step->other] + at;
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; v++)
-          a[v] = Simd::fma(a[v], load(s + v * W), load(t + v * W));
+        for (int v = 0; v < kVectors; v++) a[v] = Simd::fma(a[v], load(s + v * W), load(t + v * W));
         break;
       }
-      case FormulaOp::neg: alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::neg>(y); }); break;
-      case FormulaOp::abs: alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::abs>(y); }); break;
+      case FormulaOp::neg:
+        alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::neg>(y); });
+        break;
+      case FormulaOp::abs:
+        alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::abs>(y); });
+        break;
       case FormulaOp::relu:
         alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::relu>(y); });
         break;

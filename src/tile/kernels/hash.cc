@@ -199,11 +199,10 @@ void blocks(const KernelTable& table) {
       say("depthwise", int(across * 2 + step), hash_floats(out, kCount));
     }
   static const FormulaStep steps[] = {
-      {FormulaOp::load, 0, 0, 0},       {FormulaOp::sub, 1, 0, 0},
-      {FormulaOp::fma_number, 2, 0, 3}, {FormulaOp::store, 3, 0, 0},
-      {FormulaOp::fma, 0, 3, 0},        {FormulaOp::max_to, 1, 0, 0},
-      {FormulaOp::fma_of, 2, 1, 0},     {FormulaOp::min, 0, 0, 0},
-      {FormulaOp::relu, 0, 0, 0},       {FormulaOp::store, 4, 0, 0}};
+      {FormulaOp::load, 0, 0, 0},   {FormulaOp::sub, 1, 0, 0}, {FormulaOp::fma_number, 2, 0, 3},
+      {FormulaOp::store, 3, 0, 0},  {FormulaOp::fma, 0, 3, 0}, {FormulaOp::max_to, 1, 0, 0},
+      {FormulaOp::fma_of, 2, 1, 0}, {FormulaOp::min, 0, 0, 0}, {FormulaOp::relu, 0, 0, 0},
+      {FormulaOp::store, 4, 0, 0}};
   for (int64_t n : {3, 37, 64}) {
     float* slots[] = {const_cast<float*>(a), const_cast<float*>(b), const_cast<float*>(c), out,
                       out + 100};

@@ -128,16 +128,16 @@ TEST(Vector, fma_select_and_clamp) {
 // Every step once, on strips of any length; slots 0 to 2 are read, 3 and 4 written.
 TEST(Formula, steps_are_those_of_single_kernels) {
   constexpr FormulaStep kSteps[] = {
-      {FormulaOp::load, 0, 0, 0},       {FormulaOp::add, 1, 0, 0},
-      {FormulaOp::sub, 2, 0, 0},        {FormulaOp::store, 3, 0, 0},
-      {FormulaOp::mul, 3, 0, 0},        {FormulaOp::fma_number, 1, 0, -1.25f},
-      {FormulaOp::fma, 0, 2, 0},        {FormulaOp::mul_number, 0, 0, 0.75f},
-      {FormulaOp::min, 1, 0, 0},        {FormulaOp::neg, 0, 0, 0},
-      {FormulaOp::max, 3, 0, 0},        {FormulaOp::fma_of, 2, 3, 0},
-      {FormulaOp::min_to, 0, 0, 0},     {FormulaOp::sub_from, 1, 0, 0},
-      {FormulaOp::max_to, 2, 0, 0},     {FormulaOp::store, 4, 0, 0},
-      {FormulaOp::abs, 0, 0, 0},        {FormulaOp::sub, 1, 0, 0},
-      {FormulaOp::relu, 0, 0, 0},       {FormulaOp::store, 3, 0, 0},
+      {FormulaOp::load, 0, 0, 0},   {FormulaOp::add, 1, 0, 0},
+      {FormulaOp::sub, 2, 0, 0},    {FormulaOp::store, 3, 0, 0},
+      {FormulaOp::mul, 3, 0, 0},    {FormulaOp::fma_number, 1, 0, -1.25f},
+      {FormulaOp::fma, 0, 2, 0},    {FormulaOp::mul_number, 0, 0, 0.75f},
+      {FormulaOp::min, 1, 0, 0},    {FormulaOp::neg, 0, 0, 0},
+      {FormulaOp::max, 3, 0, 0},    {FormulaOp::fma_of, 2, 3, 0},
+      {FormulaOp::min_to, 0, 0, 0}, {FormulaOp::sub_from, 1, 0, 0},
+      {FormulaOp::max_to, 2, 0, 0}, {FormulaOp::store, 4, 0, 0},
+      {FormulaOp::abs, 0, 0, 0},    {FormulaOp::sub, 1, 0, 0},
+      {FormulaOp::relu, 0, 0, 0},   {FormulaOp::store, 3, 0, 0},
   };
   for (const KernelTable* table : tables())
     for (int64_t n : {1, 2, 5, 16, 17, 31, 32, 33, 48, 63, 64}) {
@@ -153,8 +153,12 @@ TEST(Formula, steps_are_those_of_single_kernels) {
       std::copy(std::begin(slots), std::end(slots), want);
       for (size_t i = 0; i < size_t(n); i++) {
         const float x = want[0][i], y = want[1][i], z = want[2][i], kept = x + y - z;
-        auto low = [](float p, float q) { return std::isnan(p) || std::isnan(q) ? NAN : q < p ? q : p; };
-        auto high = [](float p, float q) { return std::isnan(p) || std::isnan(q) ? NAN : p < q ? q : p; };
+        auto low = [](float p, float q) {
+          return std::isnan(p) || std::isnan(q) ? NAN : q < p ? q : p;
+        };
+        auto high = [](float p, float q) {
+          return std::isnan(p) || std::isnan(q) ? NAN : p < q ? q : p;
+        };
         float a = std::fma(x, z, std::fma(y, -1.25f, kept * kept)) * 0.75f;
         a = std::fma(high(-low(a, y), kept), z, kept);
         a = high(z, y - low(x, a));

@@ -166,7 +166,7 @@ struct FormulaPlan {
   std::vector<ValueId> made;     // what others use, or what is computed where it is stored
   std::vector<Slot> slots;
   std::vector<FormulaStep> steps;
-  int32_t rows = 0;           // of kFormulaStrip floats
+  int32_t rows = 0;  // of kFormulaStrip floats
   uint64_t rows_offset = 0, slots_offset = 0;
 };
 
@@ -206,7 +206,7 @@ struct Plan::State {
   std::vector<PowersPlan> powers;           // by instruction: of exp
   std::vector<uint64_t> taps_offset;        // by instruction: pointers to what a window covers
   std::vector<FormulaPlan> formulas;
-  std::vector<int32_t> formula_at;          // by instruction: that ends here, or none
+  std::vector<int32_t> formula_at;  // by instruction: that ends here, or none
   uint64_t scratch = 0, zeros_offset = 0, outside_offset = 0, worker_offset = 0;
   int64_t zeros = 0;  // floats that padded rows point to
   int64_t fills = 0;  // bytes that those of integers point to
@@ -256,6 +256,7 @@ struct Plan::State {
   std::vector<int32_t> find_rounding(size_t n, RoundingPlan* rounding) const;
   void find_stored_axes();
   bool is_known_load(ValueId v, DType dtype) const;
+  bool has_long_rows(const Instruction& i, const std::vector<AxisId>& axes) const;
   bool is_whole_store(const Instruction& store, ValueId v) const;
   bool is_narrow_maximum(const Instruction& reduce) const;
   bool is_row_of_pixels(const std::vector<AxisId>& out) const;

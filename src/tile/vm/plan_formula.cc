@@ -11,8 +11,8 @@
 namespace sconce::tile {
 namespace {
 
-constexpr size_t kStepsMin = 8;      // fewer pointwise instructions are not worth it
-constexpr int64_t kInnerMin = 16;    // nor are shorter strips
+constexpr size_t kStepsMin = 8;    // fewer pointwise instructions are not worth it
+constexpr int64_t kInnerMin = 16;  // nor are shorter strips
 constexpr size_t kSlotsMax = 1 << 12;
 
 // The step that an instruction is, with `at` its operand that is in registers.
@@ -231,8 +231,7 @@ class Formulas {
       const Instruction& i = kernel_.body[size_t(n)];
       if (i.op == Op::store) continue;  // with what it stores
       if (i.op == Op::load) {
-        slots_[i.results[0]] =
-            add_slot({Slot::Kind::load, n, slot_of_number(float(i.number)), 0});
+        slots_[i.results[0]] = add_slot({Slot::Kind::load, n, slot_of_number(float(i.number)), 0});
         continue;
       }
       compute(i);
@@ -341,7 +340,7 @@ class Formulas {
   std::vector<int32_t> members_;  // of the group at hand
   std::vector<bool> is_member_;   // by instruction
   FormulaPlan f_;
-  ValueId held_ = kNone;    // in registers
+  ValueId held_ = kNone;     // in registers
   int32_t nowhere_ = kNone;  // the slot of a row for what is stored outside
   std::map<ValueId, int32_t> slots_;
   std::map<uint32_t, int32_t> numbers_;  // by bits

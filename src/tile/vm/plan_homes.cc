@@ -23,6 +23,20 @@ bool Plan::State::is_whole_store(const Instruction& store, ValueId v) const {
          (inner == kNone || buffer_stride(store, inner) == 1);
 }
 
+// True when rows of what lies in a buffer are long, or follow one another: else block kernels do
+// better on a copy.
+bool Plan::State::has_long_rows(const Instruction& i, const std::vector<AxisId>& axes) const {
+  constexpr int64_t kLong = 8;
+  int64_t row = 1;
+  for (size_t d = axes.size(); d-- > 0 && row < kLong;) {
+    const int64_t length = extent[size_t(axes[d])];
+    if (length == 1) continue;
+    if (buffer_stride(i, axes[d]) != row) return false;
+    row *= length;
+  }
+  return true;
+}
+
 // True for a maximum over a window of bytes that is read as bytes; of sizes for which there are
 // tables of pointers.
 bool Plan::State::is_narrow_maximum(const Instruction& reduce) const {
@@ -75,8 +89,9 @@ void Plan::State::fold_windows() {
                      : f == Reduce::max  ? -INFINITY
                                          : INFINITY;
     if (bytes) identity = -128;
-    fits &= always_inside(load) || (float(load.number) == identity &&
-                                    !std::signbit(load.number + (f == Reduce::max ? INFINITY : 0)));
+    // Of the two zeros one is that of sums.
+    fits &= always_inside(load) ||
+            (float(load.number) == identity && (identity != 0 || !std::signbit(load.number)));
     if (!fits || !slides(load, set_of(i.axes))) continue;
     values[size_t(x)].home = Home::folded;
     if (bytes) values[size_t(i.results[0])].held = DType::i8;
@@ -134,7 +149,7 @@ void Plan::State::read_in_place() {
     steps |= narrow && users[size_t(i.results[0])].size() == 1 &&
              kernel.body[size_t(users[size_t(i.results[0])][0])].op == Op::store;
     if ((buffer.dtype == value.dtype || narrow) && buffer.layout == Layout::strided &&
-        always_inside(i) && steps) {
+        always_inside(i) && steps && (narrow || value.uses < 2 || has_long_rows(i, value.axes))) {
       value.home = Home::buffer;
       value.held = buffer.dtype;
     }
@@ -162,7 +177,8 @@ void Plan::State::compute_in_place() {
     bool in_loop = false;
     for (size_t m = size_t(value.producer); m < n; m++)
       in_loop |= kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield;
-    if (computed && !in_loop && (buffer == value.dtype || narrows) && is_whole_store(i, v)) {
+    if (computed && !in_loop && (buffer == value.dtype || narrows) && is_whole_store(i, v) &&
+        (narrows || made.op == Op::dot || has_long_rows(i, value.axes))) {
       value.home = Home::buffer;
       value.held = buffer;
       value.store = int32_t(n);

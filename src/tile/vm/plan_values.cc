@@ -5,6 +5,20 @@
 #include "tile/vm/plan.h"
 
 namespace sconce::tile {
+namespace {
+
+// True when some of the axes share a dim of a load with others.
+bool is_window(const Instruction& load, const std::vector<AxisId>& axes) {
+  for (const Index& index : load.index) {
+    const auto inside = std::count_if(
+        index.terms.begin(), index.terms.end(),
+        [&](const Term& term) { return std::count(axes.begin(), axes.end(), term.axis) > 0; });
+    if (inside > 0 && size_t(inside) < index.terms.size()) return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 // A dot stands right before what uses it, so that this can become part of it.
 void Plan::State::move_dots() {
@@ -66,7 +80,7 @@ void Plan::State::choose_order() {
   }
 }
 
-// The axis along which gathers, and windows by depth, read rows of memory, when there is one: these
+// The axis along which gathers, and windows, read rows of memory, when there is one: these
 // are read in place or at once, and results that lie otherwise are turned when they are stored.
 AxisId Plan::State::read_row() const {
   constexpr int64_t kLeast = 8;  // indices; a few are better gathered one by one
@@ -87,6 +101,10 @@ AxisId Plan::State::read_row() const {
     };
     for (const Instruction& i : kernel.body) {
       if (i.op == Op::load && is_gather(i)) take(i);
+      if (i.op == Op::reduce && !i.lanes) {
+        const Instruction* x = made_by(i.operands[0]);
+        if (x && x->op == Op::load && is_window(*x, i.axes)) take(*x);
+      }
       if (i.op != Op::dot) continue;
       const Instruction *x = made_by(i.operands[1]), *y = made_by(i.operands[2]);
       if (x && y && x->op == Op::load && y->op == Op::load) {

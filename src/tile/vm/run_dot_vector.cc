@@ -155,9 +155,9 @@ void Worker::dot_vector(const Instruction& i, size_t n, const DotPlan& plan) {
         steps_fit(axes, y, true) && steps_fit(axes, x, false) && steps_fit(axes, w, false);
     blocks(axes, refs,
            [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
-             FmaBlock call = {rows, n, floats(x) + o[1], row[1], step[1],
-                              floats(w) + o[2], row[2], step[2],
-                              floats(y) + o[0], row[0], 1, floats(y) + o[0], row[0]};
+             FmaBlock call = {rows,   n,       floats(x) + o[1], row[1], step[1], floats(w) + o[2],
+                              row[2], step[2], floats(y) + o[0], row[0], 1,       floats(y) + o[0],
+                              row[0]};
              if (fits) return table_.fma(call);
              for (int64_t r = 0; r < rows; r++) {
                float* out = call.out + r * row[0];

@@ -139,58 +139,86 @@ Result<void> Worker::load_panel_columns(const Instruction& i, const Ref& out,
   return done;
 }
 
-// A load of which a box is inside its buffer: the fill value everywhere, then the box. False when
-// an axis indexes several dims, or a dim has several axes.
-bool Worker::load_box(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
-                      DType dtype) {
+// A load of which boxes are inside its buffer: the fill value everywhere, then box by box what is
+// there. Of several axes along a dim all but the longest are gone through one by one, and so are
+// those along several dims, and backward.
+bool Worker::load_boxes(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
+                        DType dtype) {
   if (i.strict || p_.is_gather(i)) return false;
-  const BufferView& shape = p_.shapes[size_t(i.buffer)];
-  int64_t begin[kAxesMax] = {}, end[kAxesMax];
-  AxisSet seen = 0;
-  bool any = true;
-  for (AxisId a : axes) end[a] = length_[a];
+  if (dtype != DType::f32 && dtype != DType::i32 && dtype != DType::i8) return false;
+  AxisSet seen = 0, apart = 0;
+  for (const Index& index : i.index)
+    for (const Term& term : index.terms) {
+      if (!has_dimension(term.axis)) continue;
+      if (term.factor < 1 || (seen >> term.axis & 1)) apart |= AxisSet(1) << term.axis;
+      seen |= AxisSet(1) << term.axis;
+    }
+  AxisId longest[kRankMax];  // by dim
   for (size_t d = 0; d < i.index.size(); d++) {
-    int64_t position = index_base(i.index[d]), count = 0;
+    longest[d] = kNone;
     for (const Term& term : i.index[d].terms) {
       AxisId a = term.axis;
-      if (!has_dimension(a)) continue;
-      if (count++ > 0 || (seen >> a & 1) || term.factor < 1) return false;
-      seen |= AxisSet(1) << a;
-      begin[a] = position >= 0 ? 0 : (-position + term.factor - 1) / term.factor;
-      int64_t left = shape.sizes[d] - position;
-      end[a] = std::min(end[a], left <= 0 ? 0 : (left + term.factor - 1) / term.factor);
-      any &= begin[a] < end[a];
+      if (!has_dimension(a) || (apart >> a & 1)) continue;
+      if (longest[d] == kNone || length_[a] > length_[longest[d]]) std::swap(a, longest[d]);
+      if (a != kNone) apart |= AxisSet(1) << a;
     }
-    if (count == 0) any &= position >= 0 && position < shape.sizes[d];
   }
-  auto value = float(i.number);
-  auto whole = dtype == DType::f32 ? 0 : int64_t(i.number);
-  if (dtype != DType::f32 && dtype != DType::i32 && dtype != DType::i8) return false;
+  fill_with(i, out, axes, dtype);
+  AxisId steps[kAxesMax];
+  size_t step_count = 0;
+  for (AxisId a : axes)
+    if (apart >> a & 1) steps[step_count++] = a;
+  const Span<const AxisId> one_by_one(steps, step_count);
+  const Ref base = buffer_ref(i);
+  const auto bytes = int64_t(computed_bytes(dtype));
+  each(one_by_one, [&](const int64_t* at) {
+    int64_t saved[kAxesMax];
+    memcpy(saved, length_, sizeof(saved));
+    Ref from = base, to = out;
+    from.data += offset_at(base, one_by_one, at) * bytes;
+    to.data += offset_at(out, one_by_one, at) * bytes;
+    for (AxisId a : one_by_one) length_[a] = 1;
+    bool any = true;
+    for (size_t d = 0; d < i.index.size(); d++) {
+      int64_t position = index_base(i.index[d]), factor = 0;
+      for (const Term& term : i.index[d].terms) {
+        if (!has_dimension(term.axis)) continue;
+        if (term.axis == longest[d])
+          factor = term.factor;
+        else
+          position += term.factor * at[term.axis];
+      }
+      const int64_t left = p_.shapes[size_t(i.buffer)].sizes[d] - position;
+      if (factor == 0) {
+        any &= position >= 0 && left > 0;
+        continue;
+      }
+      const AxisId a = longest[d];
+      const int64_t begin = position >= 0 ? 0 : (-position + factor - 1) / factor;
+      const int64_t end = std::min(length_[a], left <= 0 ? 0 : (left + factor - 1) / factor);
+      any &= begin < end;
+      from.data += begin * from.stride[a] * bytes;
+      to.data += begin * to.stride[a] * bytes;
+      length_[a] = end - begin;
+    }
+    if (any) copy(axes, to, from, size_t(bytes));
+    memcpy(length_, saved, sizeof(saved));
+  });
+  return true;
+}
+
+// The number of a load at all indices.
+void Worker::fill_with(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
+                       DType dtype) {
+  if (dtype == DType::f32) return fill(axes, out, float(i.number));
+  const auto whole = int64_t(i.number);
   const Ref* refs[] = {&out};
   blocks(axes, refs,
          [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
            for (int64_t r = 0; r < rows; r++)
-             for (int64_t c = 0; c < n; c++) {
-               int64_t at = o[0] + r * row[0] + c * step[0];
-               if (dtype == DType::f32)
-                 floats(out)[at] = value;
-               else
-                 write_integer(out, dtype, at, whole);
-             }
+             for (int64_t c = 0; c < n; c++)
+               write_integer(out, dtype, o[0] + r * row[0] + c * step[0], whole);
          });
-  if (!any) return true;
-  int64_t saved[kAxesMax];
-  memcpy(saved, length_, sizeof(saved));
-  Ref from = buffer_ref(i), to = out;
-  int64_t bytes = int64_t(computed_bytes(dtype));
-  for (AxisId a : axes) {
-    from.data += begin[a] * from.stride[a] * bytes;
-    to.data += begin[a] * to.stride[a] * bytes;
-    length_[a] = end[a] - begin[a];
-  }
-  copy(axes, to, from, size_t(bytes));
-  memcpy(length_, saved, sizeof(saved));
-  return true;
 }
 
 // A load into memory with the given axes and strides, rows at once where they lie together.
@@ -209,7 +237,7 @@ Result<void> Worker::load_into(const Instruction& i, const Ref& out,
   if (buffer.layout == Layout::panels && reads_panel_column(i, p_.innermost(axes), out))
     return load_panel_columns(i, out, axes);
   if ((same || widens) && lies_in_runs(i, out, axes)) return load_runs(i, out, axes, dtype);
-  if (same && load_box(i, out, axes, dtype)) return {};
+  if (same && load_boxes(i, out, axes, dtype)) return {};
   if (size_t gathered = 0; same && gathers_along(i, p_.innermost(axes), &gathered)) {
     bool wide = plan_of(i.index[gathered].value).dtype == DType::i64;
     if (computed_bytes(dtype) == 4)

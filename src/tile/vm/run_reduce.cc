@@ -44,7 +44,8 @@ void Worker::reduce(const Instruction& i, size_t n) {
     if (out.dtype == DType::i32) return reduce_window_of_bytes(i, n, window);
     if (out.dtype == DType::f32) return reduce_window(i, n, window);
   }
-  if (out.dtype != DType::f32 || (!reduce_rows(i) && !reduce_across_rows(i))) reduce_plain(i);
+  if (out.dtype != DType::f32 || (!reduce_rows(i) && !reduce_across_rows(i) && !reduce_gathered(i)))
+    reduce_plain(i);
 }
 
 // The maximum over a window of bytes.
@@ -96,7 +97,7 @@ bool Worker::reduce_rows(const Instruction& i) {
   const Ref &to = ref(i.results[0]), &from = ref(i.operands[0]);
   AxisId inner = p_.innermost(plan_of(i.operands[0]).axes);
   if (i.axes.empty() || i.axes.back() != inner || from.stride[inner] != 1 ||
-      (!i.lanes && Reduce(i.function) == Reduce::sum))
+      (!i.lanes && (Reduce(i.function) == Reduce::sum || Reduce(i.function) == Reduce::prod)))
     return false;
   bool whole = i.axes.size() == 1 || !i.lanes || length_[inner] % 16 == 0;
   int64_t run = length_[inner];
@@ -118,6 +119,41 @@ bool Worker::reduce_rows(const Instruction& i) {
     });
     table_.combine[int(kernel)](rows, lanes, floats(to) + offset_at(to, axes, at),
                                 step_along(to, along));
+  });
+  return true;
+}
+
+// By lanes, of elements that lie in any other way: those of a row are brought together first.
+bool Worker::reduce_gathered(const Instruction& i) {
+  if (!i.lanes || i.axes.empty()) return false;
+  constexpr int64_t kTogether = 512;  // a multiple of the lanes
+  const Ref &to = ref(i.results[0]), &from = ref(i.operands[0]);
+  const ReduceKernel kernel = kKernels[i.function];
+  const std::vector<AxisId>& out = plan_of(i.results[0]).axes;
+  const AxisId inner = i.axes.back();
+  const int64_t step = from.stride[inner], length = length_[inner];
+  const Span<const AxisId> outer(i.axes.data(), i.axes.size() - 1);
+  each(out, [&](const int64_t* at) {
+    float lanes[16], together[kTogether];
+    std::fill_n(lanes, 16, identity_of(kernel));
+    int64_t count = 0;
+    auto reduce_them = [&] {
+      table_.reduce[int(kernel)]({1, count, together, 0, nullptr, 0, nullptr, 0, lanes});
+      count = 0;
+    };
+    const float* row = floats(from) + offset_at(from, out, at);
+    each(outer, [&](const int64_t* piece) {
+      const float* x = row + offset_at(from, outer, piece);
+      for (int64_t k = 0; k < length;) {
+        const int64_t n = std::min(length - k, kTogether - count);
+        for (int64_t j = 0; j < n; j++) together[count + j] = x[(k + j) * step];
+        k += n;
+        count += n;
+        if (count == kTogether) reduce_them();
+      }
+    });
+    reduce_them();
+    table_.combine[int(kernel)](1, lanes, floats(to) + offset_at(to, out, at), 1);
   });
   return true;
 }

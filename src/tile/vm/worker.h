@@ -75,8 +75,8 @@ class Worker {
     float** slot;
     const Instruction* edges;  // a load or store that is not inside everywhere, or null
     Ref tile;
-    float* outside;  // what stands for places that are not inside
-    float* row;      // of places: where it begins
+    float* outside;            // what stands for places that are not inside
+    float* row;                // of places: where it begins
     int64_t step, begin, end;  // from place to place; which places are inside
   };
   float* row_of(const FormulaPlan& formula, const FormulaPlan::Slot& slot) const {
@@ -112,7 +112,10 @@ class Worker {
   bool lies_in_runs(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes) const;
   Result<void> load_runs(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
                          DType dtype);
-  bool load_box(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes, DType dtype);
+  bool load_boxes(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
+                  DType dtype);
+  void fill_with(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
+                 DType dtype);
   // run_store.cc
   Result<void> store(const Instruction& i, size_t n);
   bool convert(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x, DType from);
@@ -139,6 +142,7 @@ class Worker {
   template <class F>
   void each_rows(const std::vector<AxisId>& axes, F f);
   bool reduce_across_rows(const Instruction& i);
+  bool reduce_gathered(const Instruction& i);
   void reduce_plain(const Instruction& i);
   void fill(const std::vector<AxisId>& axes, const Ref& out, float x);
   void accumulate(const std::vector<AxisId>& axes, Binary f, const Ref& to, const Ref& x);
