@@ -47,6 +47,12 @@ function(sconce_layer NAME)
   endif()
 endfunction()
 
+# What tests do themselves need not be fast: they are compiled quickly beside optimised layers.
+set(SCONCE_TEST_OPTIONS)
+if(CMAKE_BUILD_TYPE STREQUAL Release)
+  set(SCONCE_TEST_OPTIONS -O1)
+endif()
+
 # sconce_test(NAME SOURCES ... [USES layer ...] [LINKS target ...]): one GoogleTest program; ctest lists each test.
 function(sconce_test NAME)
   cmake_parse_arguments(T "" "" "SOURCES;USES;LINKS" ${ARGN})
@@ -56,6 +62,7 @@ function(sconce_test NAME)
     target_link_libraries(${NAME} PRIVATE sconce_${used})
   endforeach()
   target_link_libraries(${NAME} PRIVATE sconce_flags GTest::gtest_main ${T_LINKS})
+  target_compile_options(${NAME} PRIVATE ${SCONCE_TEST_OPTIONS})
   target_compile_definitions(${NAME} PRIVATE SCONCE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   gtest_discover_tests(${NAME} DISCOVERY_MODE PRE_TEST)
 endfunction()

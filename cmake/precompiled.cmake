@@ -1,5 +1,5 @@
 # Headers of others that nearly every file reads, parsed once for each kind of target (SCONCE_PRECOMPILED). The release
-# build does without, and so tells whether files include what they use.
+# build does without, and `check` does for layers, which tells whether files include what they use.
 set(SCONCE_COMMON_HEADERS
     <fmt/format.h> <fmt/ranges.h> <algorithm> <array> <atomic> <cmath> <cstdint> <cstring> <functional> <limits> <map>
     <memory> <mutex> <numeric> <optional> <set> <string> <string_view> <thread> <tuple> <unordered_map> <utility>
@@ -20,17 +20,26 @@ function(sconce_precompile KIND)
   endif()
 endfunction()
 
-if(SCONCE_PRECOMPILED)
-  sconce_precompile(layer)
-  sconce_precompile(program OPTIONS -fPIE)
-  if(SCONCE_TESTS)
-    sconce_precompile(test OPTIONS -fPIE HEADERS <gtest/gtest.h> LINKS GTest::gtest)
-  endif()
+set(kinds)
+if(SCONCE_PRECOMPILED STREQUAL PROGRAMS)
+  set(kinds program test)
+elseif(SCONCE_PRECOMPILED)
+  set(kinds layer program test)
 endif()
+if("layer" IN_LIST kinds)
+  sconce_precompile(layer)
+endif()
+if("program" IN_LIST kinds)
+  sconce_precompile(program OPTIONS -fPIE)
+endif()
+if("test" IN_LIST kinds AND SCONCE_TESTS)
+  sconce_precompile(test OPTIONS -fPIE ${SCONCE_TEST_OPTIONS} HEADERS <gtest/gtest.h> LINKS GTest::gtest)
+endif()
+set(SCONCE_PRECOMPILED_KINDS ${kinds})
 
 # sconce_precompiled(TARGET layer|program|test)
 function(sconce_precompiled TARGET KIND)
-  if(SCONCE_PRECOMPILED)
+  if(KIND IN_LIST SCONCE_PRECOMPILED_KINDS)
     target_precompile_headers(${TARGET} REUSE_FROM sconce_precompiled_${KIND})
   endif()
 endfunction()

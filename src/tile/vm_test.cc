@@ -424,8 +424,8 @@ TEST(TileVm, sums_by_lanes_however_groups_lie) {
 
 // Pointwise instructions in strips: loads and stores over edges, values that are used again, in
 // between a dot and what others take.
-TEST(TileVm, formulas_strip_by_strip) {
-  const std::string text = R"(kernel formula(H, W, C, K) {
+TEST(TileVm, pointwise_instructions_strip_by_strip) {
+  const std::string text = R"(kernel strips(H, W, C, K) {
     in x f32[H, W, C]
     in z f32[H, W, C]
     in w f32[K, C] panels 0

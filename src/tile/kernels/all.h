@@ -8,7 +8,7 @@
 #include "tile/kernels/depthwise_int.h"
 #include "tile/kernels/dot_f32.h"
 #include "tile/kernels/dot_int.h"
-#include "tile/kernels/formula.h"
+#include "tile/kernels/strip.h"
 #include "tile/kernels/move.h"
 #include "tile/kernels/peak.h"
 #include "tile/kernels/table.h"
@@ -53,7 +53,7 @@ constexpr KernelTable make_table(Isa isa) {
   table.fma = fma_block;
   table.select = select_block;
   table.clamp = clamp_block;
-  table.formula = formula;
+  table.strip = strip;
   fill_convert(table);
   table.depthwise = depthwise;
   table.depthwise_i8 = depthwise_i8<Unit>;

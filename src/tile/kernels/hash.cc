@@ -198,17 +198,17 @@ void blocks(const KernelTable& table) {
       table.depthwise({{rows, lines, 40, c, 37, 3, across, step, 1, 2, 7, 37, b, 37}, c, -20, 20});
       say("depthwise", int(across * 2 + step), hash_floats(out, kCount));
     }
-  static const FormulaStep steps[] = {
-      {FormulaOp::load, 0, 0, 0},   {FormulaOp::sub, 1, 0, 0}, {FormulaOp::fma_number, 2, 0, 3},
-      {FormulaOp::store, 3, 0, 0},  {FormulaOp::fma, 0, 3, 0}, {FormulaOp::max_to, 1, 0, 0},
-      {FormulaOp::fma_of, 2, 1, 0}, {FormulaOp::min, 0, 0, 0}, {FormulaOp::relu, 0, 0, 0},
-      {FormulaOp::store, 4, 0, 0}};
+  static const StripStep steps[] = {{StripOp::load, 0, 0, 0},       {StripOp::sub, 1, 0, 0},
+                                    {StripOp::fma_number, 2, 0, 3}, {StripOp::store, 3, 0, 0},
+                                    {StripOp::fma, 0, 3, 0},        {StripOp::max_to, 1, 0, 0},
+                                    {StripOp::fma_of, 2, 1, 0},     {StripOp::min, 0, 0, 0},
+                                    {StripOp::relu, 0, 0, 0},       {StripOp::store, 4, 0, 0}};
   for (int64_t n : {3, 37, 64}) {
     float* slots[] = {const_cast<float*>(a), const_cast<float*>(b), const_cast<float*>(c), out,
                       out + 100};
     memset(out, 0, sizeof out);
-    table.formula({steps, 10, slots, n});
-    say("formula", int(n), hash_floats(out, kCount));
+    table.strip({steps, 10, slots, n});
+    say("strip", int(n), hash_floats(out, kCount));
   }
   memset(out, 0, sizeof out);
   table.max_pool({t, nullptr});

@@ -447,14 +447,14 @@ struct BlendBlock {
   const float* weights;
 };
 
-// ---- formulas ----
+// ---- strips ----
 
-// Elements of a strip, of which a formula computes everything before it goes on to the next: what it
-// has in between stays in the first cache.
-inline constexpr int kFormulaStrip = 64;
+// Elements of a strip, for which many steps are done before the next strip: what they have in
+// between stays in the first cache.
+inline constexpr int kStrip = 64;
 
 // Steps on A, a strip in registers; s and t: the strips at slots `slot` and `other`.
-enum class FormulaOp : uint8_t {
+enum class StripOp : uint8_t {
   load,        // A = s
   store,       // s = A
   add,         // A + s
@@ -473,18 +473,18 @@ enum class FormulaOp : uint8_t {
   abs,
   relu,
 };
-struct FormulaStep {
-  FormulaOp op;
+struct StripStep {
+  StripOp op;
   uint16_t slot, other;
   float number;
 };
 // The first step loads. Strips do not overlap, but equal ones, and of these what is stored is what
 // is loaded after it.
-struct FormulaBlock {
-  const FormulaStep* steps;
+struct StripBlock {
+  const StripStep* steps;
   int64_t step_count;
   float* const* slots;  // n floats each
-  int64_t n;            // at most kFormulaStrip
+  int64_t n;            // at most kStrip
 };
 
 // ---- moving ----
@@ -538,7 +538,7 @@ struct KernelTable {
   void (*fma)(const FmaBlock&);
   void (*select)(const SelectBlock&);
   void (*clamp)(const ClampBlock&);
-  void (*formula)(const FormulaBlock&);
+  void (*strip)(const StripBlock&);
   ConvertKernelFn convert[int(Element::count)][int(Element::count)];
   void (*quantize_i8)(const QuantizeBlock&);
   void (*quantize_u8)(const QuantizeBlock&);

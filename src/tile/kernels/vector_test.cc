@@ -126,18 +126,18 @@ TEST(Vector, fma_select_and_clamp) {
 }
 
 // Every step once, on strips of any length; slots 0 to 2 are read, 3 and 4 written.
-TEST(Formula, steps_are_those_of_single_kernels) {
-  constexpr FormulaStep kSteps[] = {
-      {FormulaOp::load, 0, 0, 0},   {FormulaOp::add, 1, 0, 0},
-      {FormulaOp::sub, 2, 0, 0},    {FormulaOp::store, 3, 0, 0},
-      {FormulaOp::mul, 3, 0, 0},    {FormulaOp::fma_number, 1, 0, -1.25f},
-      {FormulaOp::fma, 0, 2, 0},    {FormulaOp::mul_number, 0, 0, 0.75f},
-      {FormulaOp::min, 1, 0, 0},    {FormulaOp::neg, 0, 0, 0},
-      {FormulaOp::max, 3, 0, 0},    {FormulaOp::fma_of, 2, 3, 0},
-      {FormulaOp::min_to, 0, 0, 0}, {FormulaOp::sub_from, 1, 0, 0},
-      {FormulaOp::max_to, 2, 0, 0}, {FormulaOp::store, 4, 0, 0},
-      {FormulaOp::abs, 0, 0, 0},    {FormulaOp::sub, 1, 0, 0},
-      {FormulaOp::relu, 0, 0, 0},   {FormulaOp::store, 3, 0, 0},
+TEST(Strip, steps_are_those_of_single_kernels) {
+  constexpr StripStep kSteps[] = {
+      {StripOp::load, 0, 0, 0},   {StripOp::add, 1, 0, 0},
+      {StripOp::sub, 2, 0, 0},    {StripOp::store, 3, 0, 0},
+      {StripOp::mul, 3, 0, 0},    {StripOp::fma_number, 1, 0, -1.25f},
+      {StripOp::fma, 0, 2, 0},    {StripOp::mul_number, 0, 0, 0.75f},
+      {StripOp::min, 1, 0, 0},    {StripOp::neg, 0, 0, 0},
+      {StripOp::max, 3, 0, 0},    {StripOp::fma_of, 2, 3, 0},
+      {StripOp::min_to, 0, 0, 0}, {StripOp::sub_from, 1, 0, 0},
+      {StripOp::max_to, 2, 0, 0}, {StripOp::store, 4, 0, 0},
+      {StripOp::abs, 0, 0, 0},    {StripOp::sub, 1, 0, 0},
+      {StripOp::relu, 0, 0, 0},   {StripOp::store, 3, 0, 0},
   };
   for (const KernelTable* table : tables())
     for (int64_t n : {1, 2, 5, 16, 17, 31, 32, 33, 48, 63, 64}) {
@@ -166,7 +166,7 @@ TEST(Formula, steps_are_those_of_single_kernels) {
         a = std::fabs(a) - y;
         want[3][i] = 0 > a ? 0 : a;
       }
-      table->formula({kSteps, std::size(kSteps), at, n});
+      table->strip({kSteps, std::size(kSteps), at, n});
       for (size_t k = 0; k < 5; k++) expect_same_bits(slots[k], want[k], isa_name(table->isa));
     }
 }

@@ -36,7 +36,7 @@ Result<void> Plan::State::make(int threads, const Schedule& schedule) {
   read_in_place();
   compute_in_place();
   fold_roundings();
-  find_formulas();
+  find_strips();
   find_stored_axes();
   for (DotPlan& dot : dots) {
     dot.rows_and_depth = dot.rows;

@@ -153,7 +153,7 @@ struct PowersPlan {
 
 // Pointwise instructions that are done strip by strip along the innermost axis: what they have in
 // between is never whole. They run where the last of them stands.
-struct FormulaPlan {
+struct StripPlan {
   struct Slot {
     enum class Kind : uint8_t { value, load, store, row, number } kind = Kind::value;
     int32_t of = kNone;  // value: which; load, store: the instruction; row: its place in scratch
@@ -165,8 +165,8 @@ struct FormulaPlan {
   std::vector<int32_t> members;  // instructions
   std::vector<ValueId> made;     // what others use, or what is computed where it is stored
   std::vector<Slot> slots;
-  std::vector<FormulaStep> steps;
-  int32_t rows = 0;  // of kFormulaStrip floats
+  std::vector<StripStep> steps;
+  int32_t rows = 0;  // of kStrip floats
   uint64_t rows_offset = 0, slots_offset = 0;
 };
 
@@ -205,8 +205,8 @@ struct Plan::State {
   std::vector<CarryPlan> carries;           // by instruction: of serial and yield
   std::vector<PowersPlan> powers;           // by instruction: of exp
   std::vector<uint64_t> taps_offset;        // by instruction: pointers to what a window covers
-  std::vector<FormulaPlan> formulas;
-  std::vector<int32_t> formula_at;  // by instruction: that ends here, or none
+  std::vector<StripPlan> strips;
+  std::vector<int32_t> strips_at;  // by instruction: that ends here, or none
   uint64_t scratch = 0, zeros_offset = 0, outside_offset = 0, worker_offset = 0;
   int64_t zeros = 0;  // floats that padded rows point to
   int64_t fills = 0;  // bytes that those of integers point to
@@ -261,8 +261,8 @@ struct Plan::State {
   bool is_narrow_maximum(const Instruction& reduce) const;
   bool is_row_of_pixels(const std::vector<AxisId>& out) const;
   bool stays_narrow(ValueId v) const;
-  // plan_formula.cc
-  void find_formulas();
+  // plan_strips.cc
+  void find_strips();
   // plan_tiles.cc, plan_memory.cc
   Result<void> choose_tiles(int threads, const Schedule& schedule);
   Result<void> place_values();

@@ -23,9 +23,9 @@ class Placement {
     place_windows();
     place_outsides();
     place_carried();
-    for (FormulaPlan& formula : s_.formulas) {
-      formula.rows_offset = take_last(uint64_t(formula.rows) * kFormulaStrip * sizeof(float));
-      formula.slots_offset = take_last(Worker::slots_bytes(formula));
+    for (StripPlan& plan : s_.strips) {
+      plan.rows_offset = take_last(uint64_t(plan.rows) * kStrip * sizeof(float));
+      plan.slots_offset = take_last(Worker::slots_bytes(plan));
     }
     s_.zeros_offset = take_last(uint64_t(s_.zeros) * 4);
     s_.worker_offset = take_last(Worker::worker_bytes());
@@ -81,8 +81,8 @@ class Placement {
     for (size_t n = 0; n < kernel_.body.size(); n++) {
       const Instruction& i = kernel_.body[n];
       if (s_.skipped[n] || i.op == Op::yield) continue;
-      if (s_.formula_at[n] != kNone) {
-        TRY_VOID(place_formula(n, s_.formulas[size_t(s_.formula_at[n])]));
+      if (s_.strips_at[n] != kNone) {
+        TRY_VOID(place_strips(n, s_.strips[size_t(s_.strips_at[n])]));
         continue;
       }
       for (ValueId v : i.results)
@@ -93,8 +93,8 @@ class Placement {
     return {};
   }
 
-  Result<void> place_formula(size_t n, const FormulaPlan& formula) {
-    for (ValueId v : formula.made) {
+  Result<void> place_strips(size_t n, const StripPlan& plan) {
+    for (ValueId v : plan.made) {
       ValuePlan& value = plan_of(v);
       if (value.home != Home::scratch) continue;
       TRY_VOID(choose_strides(value));

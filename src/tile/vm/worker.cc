@@ -104,8 +104,8 @@ void Worker::copy(const std::vector<AxisId>& axes, const Ref& out, const Ref& x,
 Result<void> Worker::run_body(size_t from, size_t to) {
   for (size_t n = from; n < to; n++) {
     if (p_.skipped[n]) continue;
-    if (p_.formula_at[n] != kNone) {
-      formula(p_.formulas[size_t(p_.formula_at[n])]);
+    if (p_.strips_at[n] != kNone) {
+      run_strips(p_.strips[size_t(p_.strips_at[n])]);
       continue;
     }
     const Instruction& i = k_.body[n];

@@ -33,15 +33,15 @@ class Worker {
     for (const DotPlan& dot : p_.dots)
       if (dot.kind == DotPlan::Kind::bytes || dot.kind == DotPlan::Kind::bytes_vector)
         memset(scratch_ + dot.fill_offset, dot.fill, size_t(p_.fills));
-    for (const FormulaPlan& formula : p_.formulas)
-      for (const FormulaPlan::Slot& slot : formula.slots)
-        if (slot.kind == FormulaPlan::Slot::Kind::number)
-          std::fill_n(row_of(formula, slot), kFormulaStrip, slot.number);
+    for (const StripPlan& plan : p_.strips)
+      for (const StripPlan::Slot& slot : plan.slots)
+        if (slot.kind == StripPlan::Slot::Kind::number)
+          std::fill_n(row_of(plan, slot), kStrip, slot.number);
   }
 
-  // Of the tables of a formula: pointers to slots, and what moves them.
-  static uint64_t slots_bytes(const FormulaPlan& formula) {
-    return formula.slots.size() * (sizeof(float*) + sizeof(MovingSlot));
+  // Of the tables of strips: pointers to slots, and what moves them.
+  static uint64_t slots_bytes(const StripPlan& plan) {
+    return plan.slots.size() * (sizeof(float*) + sizeof(MovingSlot));
   }
 
   // A worker lies at Plan::State::worker_offset of its scratch, the references to its values behind
@@ -70,7 +70,7 @@ class Worker {
     }
   };
 
-  // A slot of a formula that differs from place to place.
+  // A slot that differs from place to place.
   struct MovingSlot {
     float** slot;
     const Instruction* edges;  // a load or store that is not inside everywhere, or null
@@ -79,8 +79,8 @@ class Worker {
     float* row;                // of places: where it begins
     int64_t step, begin, end;  // from place to place; which places are inside
   };
-  float* row_of(const FormulaPlan& formula, const FormulaPlan::Slot& slot) const {
-    return reinterpret_cast<float*>(scratch_ + formula.rows_offset) + slot.of * kFormulaStrip;
+  float* row_of(const StripPlan& plan, const StripPlan::Slot& slot) const {
+    return reinterpret_cast<float*>(scratch_ + plan.rows_offset) + slot.of * kStrip;
   }
 
   // worker.cc
@@ -131,8 +131,8 @@ class Worker {
   void round_to_bytes(const Instruction& i, const RoundingPlan& plan);
   void plain_pointwise(const Instruction& i);
   bool compare_indices(const Instruction& i);
-  // run_formula.cc
-  void formula(const FormulaPlan& formula);
+  // run_strips.cc
+  void run_strips(const StripPlan& plan);
   // run_reduce.cc
   void reduce(const Instruction& i, size_t n);
   void reduce_window(const Instruction& i, size_t n, const Instruction& window);

@@ -1,18 +1,18 @@
-// Formulas: for each place all steps on a strip, then on the next.
+// Pointwise instructions in strips: for each place all steps on a strip, then on the next.
 #include "tile/vm/run_taps.h"
 
 namespace sconce::tile {
 
-void Worker::formula(const FormulaPlan& formula) {
-  using Slot = FormulaPlan::Slot;
-  for (ValueId v : formula.made) settle(v);
-  auto** slots = reinterpret_cast<float**>(scratch_ + formula.slots_offset);
-  auto* moving = reinterpret_cast<MovingSlot*>(slots + formula.slots.size());
+void Worker::run_strips(const StripPlan& plan) {
+  using Slot = StripPlan::Slot;
+  for (ValueId v : plan.made) settle(v);
+  auto** slots = reinterpret_cast<float**>(scratch_ + plan.slots_offset);
+  auto* moving = reinterpret_cast<MovingSlot*>(slots + plan.slots.size());
   size_t count = 0;
-  for (size_t s = 0; s < formula.slots.size(); s++) {
-    const Slot& slot = formula.slots[s];
+  for (size_t s = 0; s < plan.slots.size(); s++) {
+    const Slot& slot = plan.slots[s];
     if (slot.kind == Slot::Kind::row || slot.kind == Slot::Kind::number) {
-      slots[s] = row_of(formula, slot);
+      slots[s] = row_of(plan, slot);
       continue;
     }
     MovingSlot& to = moving[count++];
@@ -23,14 +23,14 @@ void Worker::formula(const FormulaPlan& formula) {
       const Instruction& i = k_.body[size_t(slot.of)];
       to.tile = buffer_ref(i);
       if (!is_inside(i)) to.edges = &i;
-      to.outside = row_of(formula, formula.slots[size_t(slot.outside)]);
+      to.outside = row_of(plan, plan.slots[size_t(slot.outside)]);
     }
   }
   // Rows of places, then places, then strips.
-  const size_t outer = formula.outer.size();
-  const AxisId along = outer ? formula.outer.back() : kNone;
-  const Span<const AxisId> rows(formula.outer.data(), outer ? outer - 1 : 0);
-  const int64_t places = along == kNone ? 1 : length_[along], length = length_[formula.inner];
+  const size_t outer = plan.outer.size();
+  const AxisId along = outer ? plan.outer.back() : kNone;
+  const Span<const AxisId> rows(plan.outer.data(), outer ? outer - 1 : 0);
+  const int64_t places = along == kNone ? 1 : length_[along], length = length_[plan.inner];
   each(rows, [&](const int64_t* at) {
     for (MovingSlot* m = moving; m != moving + count; m++) {
       m->row = floats(m->tile) + offset_at(m->tile, rows, at);
@@ -40,11 +40,11 @@ void Worker::formula(const FormulaPlan& formula) {
       if (m->edges) narrow(*m->edges, {rows, at}, {}, along, &m->begin, &m->end);
     }
     for (int64_t x = 0; x < places; x++)
-      for (int64_t first = 0; first < length; first += kFormulaStrip) {
+      for (int64_t first = 0; first < length; first += kStrip) {
         for (const MovingSlot* m = moving; m != moving + count; m++)
           *m->slot = x >= m->begin && x < m->end ? m->row + x * m->step + first : m->outside;
-        table_.formula({formula.steps.data(), int64_t(formula.steps.size()), slots,
-                        std::min<int64_t>(kFormulaStrip, length - first)});
+        table_.strip({plan.steps.data(), int64_t(plan.steps.size()), slots,
+                      std::min<int64_t>(kStrip, length - first)});
       }
   });
 }

@@ -1,4 +1,4 @@
-// Formulas: many steps on a strip of elements, from slot to slot, the running value in registers.
+// Many steps on a strip of elements, from slot to slot, the running value in registers.
 #pragma once
 
 #include "tile/kernels/apply.h"
@@ -8,7 +8,7 @@ namespace {
 
 // All steps on kVectors vectors from element `at` on; kPart: on n elements of one.
 template <int kVectors, bool kPart>
-void formula_steps(const FormulaBlock& b, int64_t at, int n = Simd::kLanes) {
+void strip_steps(const StripBlock& b, int64_t at, int n = Simd::kLanes) {
   constexpr int W = Simd::kLanes;
   F a[kVectors];
   auto load = [&](const float* p)
@@ -24,11 +24,11 @@ void formula_steps(const FormulaBlock& b, int64_t at, int n = Simd::kLanes) {
 #pragma GCC unroll 16
   for (int v = 0; v < kVectors; v++) a[v] = Simd::set(0);
 #pragma GCC unroll 1
-  for (const FormulaStep *step = b.steps, *end = step + b.step_count; step != end; step++) {
+  for (const StripStep *step = b.steps, *end = step + b.step_count; step != end; step++) {
     float* const s = b.slots[step->slot] + at;
     switch (step->op) {
-      case FormulaOp::load: each(s, [](F, F x) SCONCE_LAMBDA { return x; }); break;
-      case FormulaOp::store:
+      case StripOp::load: each(s, [](F, F x) SCONCE_LAMBDA { return x; }); break;
+      case StripOp::store:
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; v++) {
           if (kPart)
@@ -37,58 +37,54 @@ void formula_steps(const FormulaBlock& b, int64_t at, int n = Simd::kLanes) {
             Simd::store(s + v * W, a[v]);
         }
         break;
-      case FormulaOp::add: each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::add(y, x); }); break;
-      case FormulaOp::sub: each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::sub(y, x); }); break;
-      case FormulaOp::sub_from:
+      case StripOp::add: each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::add(y, x); }); break;
+      case StripOp::sub: each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::sub(y, x); }); break;
+      case StripOp::sub_from:
         each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::sub(x, y); });
         break;
-      case FormulaOp::mul: each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::mul(y, x); }); break;
-      case FormulaOp::mul_number: {
+      case StripOp::mul: each(s, [](F y, F x) SCONCE_LAMBDA { return Simd::mul(y, x); }); break;
+      case StripOp::mul_number: {
         const F number = Simd::set(step->number);
         alone([&](F y) SCONCE_LAMBDA { return Simd::mul(y, number); });
         break;
       }
-      case FormulaOp::min: each(s, [](F y, F x) SCONCE_LAMBDA { return minimum(y, x); }); break;
-      case FormulaOp::min_to: each(s, [](F y, F x) SCONCE_LAMBDA { return minimum(x, y); }); break;
-      case FormulaOp::max: each(s, [](F y, F x) SCONCE_LAMBDA { return maximum(y, x); }); break;
-      case FormulaOp::max_to: each(s, [](F y, F x) SCONCE_LAMBDA { return maximum(x, y); }); break;
-      case FormulaOp::fma: {
+      case StripOp::min: each(s, [](F y, F x) SCONCE_LAMBDA { return minimum(y, x); }); break;
+      case StripOp::min_to: each(s, [](F y, F x) SCONCE_LAMBDA { return minimum(x, y); }); break;
+      case StripOp::max: each(s, [](F y, F x) SCONCE_LAMBDA { return maximum(y, x); }); break;
+      case StripOp::max_to: each(s, [](F y, F x) SCONCE_LAMBDA { return maximum(x, y); }); break;
+      case StripOp::fma: {
         const float* const t = b.slots[step->other] + at;
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; v++) a[v] = Simd::fma(load(s + v * W), load(t + v * W), a[v]);
         break;
       }
-      case FormulaOp::fma_number: {
+      case StripOp::fma_number: {
         const F number = Simd::set(step->number);
         each(s, [&](F y, F x) SCONCE_LAMBDA { return Simd::fma(x, number, y); });
         break;
       }
-      case FormulaOp::fma_of: {
+      case StripOp::fma_of: {
         const float* const t = b.slots[step->other] + at;
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; v++) a[v] = Simd::fma(a[v], load(s + v * W), load(t + v * W));
         break;
       }
-      case FormulaOp::neg:
-        alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::neg>(y); });
-        break;
-      case FormulaOp::abs:
-        alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::abs>(y); });
-        break;
-      case FormulaOp::relu:
+      case StripOp::neg: alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::neg>(y); }); break;
+      case StripOp::abs: alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::abs>(y); }); break;
+      case StripOp::relu:
         alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::relu>(y); });
         break;
     }
   }
 }
 
-void formula(const FormulaBlock& b) {
-  constexpr int W = Simd::kLanes, kWhole = kFormulaStrip / W, kHalf = kWhole > 1 ? kWhole / 2 : 1;
+void strip(const StripBlock& b) {
+  constexpr int W = Simd::kLanes, kWhole = kStrip / W, kHalf = kWhole > 1 ? kWhole / 2 : 1;
   int64_t at = 0;
-  if (b.n == kFormulaStrip) return formula_steps<kWhole, false>(b, 0);
-  for (; at + kHalf * W <= b.n; at += kHalf * W) formula_steps<kHalf, false>(b, at);
-  for (; at + W <= b.n; at += W) formula_steps<1, false>(b, at);
-  if (at < b.n) formula_steps<1, true>(b, at, int(b.n - at));
+  if (b.n == kStrip) return strip_steps<kWhole, false>(b, 0);
+  for (; at + kHalf * W <= b.n; at += kHalf * W) strip_steps<kHalf, false>(b, at);
+  for (; at + W <= b.n; at += W) strip_steps<1, false>(b, at);
+  if (at < b.n) strip_steps<1, true>(b, at, int(b.n - at));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Formulas: many pointwise instructions on the same axes that follow one another become one pass,
+// Many pointwise instructions on the same axes that follow one another become one pass,
 // strip by strip, which reads buffers where they lie, edges included.
 #include <algorithm>
 #include <cstring>
@@ -16,35 +16,35 @@ constexpr int64_t kInnerMin = 16;  // nor are shorter strips
 constexpr size_t kSlotsMax = 1 << 12;
 
 // The step that an instruction is, with `at` its operand that is in registers.
-std::optional<FormulaOp> step_of(const Instruction& i, size_t at) {
+std::optional<StripOp> step_of(const Instruction& i, size_t at) {
   switch (i.op) {
     case Op::unary:
       switch (Unary(i.function)) {
-        case Unary::neg: return FormulaOp::neg;
-        case Unary::abs: return FormulaOp::abs;
-        case Unary::relu: return FormulaOp::relu;
+        case Unary::neg: return StripOp::neg;
+        case Unary::abs: return StripOp::abs;
+        case Unary::relu: return StripOp::relu;
         default: return std::nullopt;
       }
     case Op::binary:
       switch (Binary(i.function)) {
-        case Binary::add: return FormulaOp::add;
-        case Binary::sub: return at == 0 ? FormulaOp::sub : FormulaOp::sub_from;
-        case Binary::mul: return FormulaOp::mul;
-        case Binary::min: return at == 0 ? FormulaOp::min : FormulaOp::min_to;
-        case Binary::max: return at == 0 ? FormulaOp::max : FormulaOp::max_to;
+        case Binary::add: return StripOp::add;
+        case Binary::sub: return at == 0 ? StripOp::sub : StripOp::sub_from;
+        case Binary::mul: return StripOp::mul;
+        case Binary::min: return at == 0 ? StripOp::min : StripOp::min_to;
+        case Binary::max: return at == 0 ? StripOp::max : StripOp::max_to;
         default: return std::nullopt;
       }
-    case Op::fma: return at == 2 ? FormulaOp::fma : FormulaOp::fma_of;
+    case Op::fma: return at == 2 ? StripOp::fma : StripOp::fma_of;
     default: return std::nullopt;
   }
 }
 
-class Formulas {
+class Strips {
  public:
-  explicit Formulas(Plan::State& state) : s_(state), kernel_(state.kernel) {}
+  explicit Strips(Plan::State& state) : s_(state), kernel_(state.kernel) {}
 
   void find() {
-    s_.formula_at.assign(kernel_.body.size(), kNone);
+    s_.strips_at.assign(kernel_.body.size(), kNone);
     is_member_.assign(kernel_.body.size(), false);
     for (size_t n = 0; n < kernel_.body.size(); n++) {
       const Instruction& i = kernel_.body[n];
@@ -174,7 +174,7 @@ class Formulas {
 
   // ---- the steps ----
 
-  using Slot = FormulaPlan::Slot;
+  using Slot = StripPlan::Slot;
 
   int32_t add_slot(const Slot& slot) {
     f_.slots.push_back(slot);
@@ -194,7 +194,7 @@ class Formulas {
     if (is_new) at->second = add_slot({Slot::Kind::value, v, kNone, 0});
     return at->second;
   }
-  void step(FormulaOp op, int32_t slot = 0, int32_t other = 0, float number = 0) {
+  void step(StripOp op, int32_t slot = 0, int32_t other = 0, float number = 0) {
     f_.steps.push_back({op, uint16_t(slot), uint16_t(other), number});
   }
 
@@ -255,20 +255,20 @@ class Formulas {
       // No constant, and of a multiply-add what is added.
       at = i.op == Op::fma && plan_of(x[2]).home != Home::constant ? 2 : 0;
       while (plan_of(x[at]).home == Home::constant) at++;
-      step(FormulaOp::load, slot_of_kept(x[at]));
+      step(StripOp::load, slot_of_kept(x[at]));
     }
-    const FormulaOp op = *step_of(i, at);
+    const StripOp op = *step_of(i, at);
     if (x.size() == 1) return step(op);
     auto is_constant = [&](size_t k) { return plan_of(x[k]).home == Home::constant; };
     if (x.size() == 2) {
       const ValueId other = x[1 - at];
-      if (op == FormulaOp::mul && is_constant(1 - at))
-        return step(FormulaOp::mul_number, 0, 0, float(plan_of(other).number));
+      if (op == StripOp::mul && is_constant(1 - at))
+        return step(StripOp::mul_number, 0, 0, float(plan_of(other).number));
       return step(op, slot_of_kept(other));
     }
     if (at == 2 && (is_constant(0) || is_constant(1)) && !(is_constant(0) && is_constant(1))) {
       const size_t number = is_constant(0) ? 0 : 1;
-      return step(FormulaOp::fma_number, slot_of_kept(x[1 - number]), 0,
+      return step(StripOp::fma_number, slot_of_kept(x[1 - number]), 0,
                   float(plan_of(x[number]).number));
     }
     if (at == 2) return step(op, slot_of_kept(x[0]), slot_of_kept(x[1]));
@@ -289,15 +289,15 @@ class Formulas {
       else if (is_pointwise(size_t(user)))
         inside++;
       else
-        step(FormulaOp::store, slot_of_store(user));
+        step(StripOp::store, slot_of_store(user));
     }
     if (by_others) {
       f_.made.push_back(v);
-      return step(FormulaOp::store, slot_of(v));
+      return step(StripOp::store, slot_of(v));
     }
     if (inside == 0 || (inside == 1 && next_takes(v, m))) return;
     rows_[v] = {take_row(), inside};
-    step(FormulaOp::store, rows_[v].slot);
+    step(StripOp::store, rows_[v].slot);
   }
 
   bool next_takes(ValueId v, size_t m) const {
@@ -326,8 +326,8 @@ class Formulas {
         s_.values[size_t(i.results[0])].home = Home::folded;
     }
     s_.skipped[size_t(last)] = false;
-    s_.formula_at[size_t(last)] = int32_t(s_.formulas.size());
-    s_.formulas.push_back(std::move(f_));
+    s_.strips_at[size_t(last)] = int32_t(s_.strips.size());
+    s_.strips.push_back(std::move(f_));
   }
 
   struct Row {
@@ -339,7 +339,7 @@ class Formulas {
   AxisSet axes_ = 0;
   std::vector<int32_t> members_;  // of the group at hand
   std::vector<bool> is_member_;   // by instruction
-  FormulaPlan f_;
+  StripPlan f_;
   ValueId held_ = kNone;     // in registers
   int32_t nowhere_ = kNone;  // the slot of a row for what is stored outside
   std::map<ValueId, int32_t> slots_;
@@ -350,6 +350,6 @@ class Formulas {
 
 }  // namespace
 
-void Plan::State::find_formulas() { Formulas(*this).find(); }
+void Plan::State::find_strips() { Strips(*this).find(); }
 
 }  // namespace sconce::tile
