@@ -374,6 +374,61 @@ TEST(TileVm, windows_of_numbers_however_they_lie) {
     }
 }
 
+// Windows along what is innermost, which leave the buffer there.
+TEST(TileVm, windows_over_the_ends_of_rows) {
+  for (std::string kind : {"f32", "i8"})
+    for (std::string reduce : {"max", "sum"}) {
+      if (kind == "i8" && reduce == "sum") continue;
+      const std::string edge = kind == "i8" ? "-128" : reduce == "max" ? "-inf" : "0";
+      const std::string text = "kernel pool(H, W) {\n in x " + kind + "[H, W]\n out y " + kind +
+                               "[H, W]\n parallel h : H\n parallel v : W\n span ky : 5\n" +
+                               " span kx : 9\n %0 = load x[h + ky - 2, v + kx - 4] else " + edge +
+                               "\n %1 = reduce " + reduce +
+                               " %0 over ky, kx\n store y[h, v], %1\n}";
+      for (int64_t w : {1, 3, 40}) expect_same(text.c_str(), {{7, w}, {7, w}});
+    }
+  expect_same(R"(kernel windows(M, C) {
+    in x f32[M, C]
+    in w f32[3, C]
+    out y f32[M, C]
+    parallel m : M
+    parallel c : C
+    span k : 3
+    %0 = constant f32 0
+    %1 = load x[m, c + k - 1]
+    %2 = load w[k, c]
+    %3 = dot %0, %1, %2 over k
+    store y[m, c], %3
+  })",
+              {{5, 37}, {3, 37}, {5, 37}});
+  expect_same(R"(kernel windows(M, C) {
+    in x i8[M, C]
+    in w i8[3, C]
+    in b i32[C]
+    in s f32[C]
+    out y i8[M, C]
+    parallel m : M
+    parallel c : C
+    span k : 3
+    %0 = load b[c]
+    %1 = load x[m, c + k - 1] else -9
+    %2 = load w[k, c]
+    %3 = dot %0, %1, %2 over k
+    %4 = cast f32 %3
+    %5 = load s[c]
+    %6 = mul %4, %5
+    %7 = constant f32 -128
+    %8 = gt %6, %7
+    %9 = select %8, %6, %7
+    %10 = constant f32 127
+    %11 = min %9, %10
+    %12 = round %11
+    %13 = cast i32 %12
+    store y[m, c], %13
+  })",
+              {{5, 37}, {3, 37}, {37}, {37}, {5, 37}});
+}
+
 TEST(TileVm, a_padded_maximum_is_taken_where_its_window_lies) {
   Result<Kernel> kernel = parse_kernel(R"(kernel pool(C, H, W, OH, OW) {
     in x f32[H, W, C]

@@ -74,6 +74,26 @@ def conv_kinds() -> Case:
 
 
 @tiny
+def windows() -> Case:
+    """Pools with borders, by windows larger than the image too, and groups of channels; between convolutions and not."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(8, 24, 3, padding=1)
+            self.groups = nn.GroupNorm(4, 24)
+            self.last = nn.Conv2d(24, 8, 1)
+
+        def forward(self, x):
+            y = F.silu(self.groups(self.first(x)))
+            return (self.last(F.max_pool2d(y, 3, 2, 1)), F.max_pool2d(y, 3, 2, 1), F.avg_pool2d(y, 64, ceil_mode=True),
+                    F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), F.max_pool2d(x, (21, 3), 1, (10, 1)),
+                    F.avg_pool2d(x, 25, 1, 12, ceil_mode=True), self.groups(y))
+
+    return Case(Net(), (torch.randn(2, 8, 11, 13),))
+
+
+@tiny
 def channels_last() -> Case:
     layers = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()))
     layers = layers.to(memory_format=torch.channels_last)

@@ -25,6 +25,7 @@ def cases(torch, dtype):
                     yield aten.avg_pool2d.default, (t(2, 3, 7, 8), [3, 2], [2, 2], [1, 1], ceil, include, divisor), {}
                     yield aten.avg_pool3d.default, (t(2, 3, 5, 7, 8), [3, 2, 2], [2, 2, 1], [1, 0, 1], ceil, include,
                                                     divisor), {}
+                    yield aten.avg_pool2d.default, (t(2, 3, 5, 4), [9, 8], [9, 2], [4, 4], ceil, include, divisor), {}
     if dtype.is_floating_point:
         for out in ([3], [1], [7], [13]):
             yield aten.adaptive_avg_pool1d.default, (t(2, 3, 10), out), {}

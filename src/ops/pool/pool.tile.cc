@@ -58,6 +58,24 @@ Window window(TileLowering& l, const TileIndex& at, int dims, const std::vector<
   return w;
 }
 
+// Without the taps that are behind the end of the input wherever the window is: models pool all of
+// an image by a window larger than any.
+std::vector<SymInt> taps_within(const TileLowering& l, const Node& node, int dims,
+                                const std::vector<int64_t>& kernel,
+                                const std::vector<int64_t>& padding,
+                                const std::vector<int64_t>& dilation) {
+  const ValueId input = *tensor_argument(node, 0);
+  std::vector<SymInt> taps;
+  for (size_t d = 0; d < size_t(dims); d++) {
+    const SymInt size = l.shape(input, l.rank(input) - dims + int(d));
+    taps.push_back(kernel[d]);
+    if (!size.is_known() || size.value < 1) continue;
+    const int64_t reach = size.value + padding[d];  // of the first window
+    taps.back() = std::min(kernel[d], (reach + dilation[d] - 1) / dilation[d]);
+  }
+  return taps;
+}
+
 template <int dims>
 Value max_pool(TileLowering& l, const Node& node, const TileIndex& at) {
   auto kernel = per_dim(node, 1, dims, {});
@@ -68,7 +86,8 @@ Value max_pool(TileLowering& l, const Node& node, const TileIndex& at) {
   // The largest of bytes is a byte.
   bool bytes = l.type(*tensor_argument(node, 0)).dtype == DType::i8;
   if (!bytes && !is_f32(l, node)) return std::nullopt;
-  Window w = window(l, at, dims, {kernel->begin(), kernel->end()}, *stride, *padding, *dilation);
+  Window w = window(l, at, dims, taps_within(l, node, dims, *kernel, *padding, *dilation), *stride,
+                    *padding, *dilation);
   Value x = l.at(*tensor_argument(node, 0), w.from, bytes ? -128 : -INFINITY);
   if (!x || w.over.empty()) return x;
   return l.build.reduce(Reduce::max, *x, w.over);
@@ -110,15 +129,15 @@ Value avg_pool(TileLowering& l, const Node& node, const TileIndex& at) {
     count = *divisor;
     varies = false;
   }
-  Window w = window(l, at, dims, {kernel->begin(), kernel->end()}, *stride, *padding,
-                    std::vector<int64_t>(dims, 1));
+  const std::vector<int64_t> apart(dims, 1);
+  Window w = window(l, at, dims, taps_within(l, node, dims, *kernel, *padding, apart), *stride,
+                    *padding, apart);
   Value x = l.at(*tensor_argument(node, 0), w.from);
   if (!x) return std::nullopt;
   tile::ValueId sum = w.over.empty() ? *x : l.build.reduce(Reduce::sum, *x, w.over);
   if (!varies) return l.build.mul(sum, l.build.constant(1 / count));
-  TileIndex starts = window(l, at, dims, std::vector<SymInt>(dims, SymInt(1)), *stride, *padding,
-                            std::vector<int64_t>(dims, 1))
-                         .from;
+  TileIndex starts =
+      window(l, at, dims, std::vector<SymInt>(dims, SymInt(1)), *stride, *padding, apart).from;
   tile::ValueId elements = tile::kNone;
   for (int d = 0; d < dims; d++) {
     size_t i = size_t(d), place = at.size() - size_t(dims) + i;

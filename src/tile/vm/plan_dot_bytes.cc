@@ -222,8 +222,8 @@ bool Plan::State::plan_window_of_bytes(size_t n, bool swapped) {
     return false;
   const Instruction &load = producer(window), &weights = producer(taps);
   if (buffer_stride(load, inner) != 1 || buffer_stride(weights, inner) != 1 ||
-      !always_inside(weights) || !find_fill(load, &plan.fill) || !slides(load, contracted) ||
-      !has_even_taps(i, weights) || !is_row_of_pixels(out))
+      !stays_inside_along(load, inner) || !always_inside(weights) || !find_fill(load, &plan.fill) ||
+      !slides(load, contracted) || !has_even_taps(i, weights) || !is_row_of_pixels(out))
     return false;
   plan.swapped = swapped;
   plan.column = inner;

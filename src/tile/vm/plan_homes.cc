@@ -92,6 +92,7 @@ void Plan::State::fold_windows() {
     // Of the two zeros one is that of sums.
     fits &= always_inside(load) ||
             (float(load.number) == identity && (identity != 0 || !std::signbit(load.number)));
+    fits &= !bytes || stays_inside_along(load, inner);  // these have no other way
     if (!fits || !slides(load, set_of(i.axes))) continue;
     values[size_t(x)].home = Home::folded;
     if (bytes) values[size_t(i.results[0])].held = DType::i8;

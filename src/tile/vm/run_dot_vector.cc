@@ -91,7 +91,9 @@ bool Worker::dot_depthwise(const Instruction& i, size_t n, const DotPlan& plan, 
   if (to.stride[channels] != 1 || !is_by_channel(weights) || (!is_zero && !is_by_channel(bias)))
     return false;
   const Instruction& window = p_.producer(i.operands[plan.swapped ? 2 : 1]);
-  if (buffer_ref(window).stride[channels] != 1 && length_[channels] > 1) return false;
+  if ((buffer_ref(window).stride[channels] != 1 && length_[channels] > 1) ||
+      !p_.stays_inside_along(window, channels))
+    return false;
   DepthwiseBlock call = {};
   for (size_t d = plan.depth.size(), count = 1; d-- > 0;) {
     int64_t length = length_[plan.depth[d]], stride = weights.stride[plan.depth[d]];

@@ -89,7 +89,9 @@ template <class Block, class T, class F>
 bool Worker::each_row_of_taps(size_t n, const Instruction& window, const std::vector<AxisId>& taps,
                               const std::vector<AxisId>& out, const Ref& to, const T* outside,
                               F f) {
-  if (out.empty() || to.stride[out.back()] != 1 || p_.taps_offset[n] == kNoTaps) return false;
+  if (out.empty() || to.stride[out.back()] != 1 || p_.taps_offset[n] == kNoTaps ||
+      !p_.stays_inside_along(window, out.back()))
+    return false;
   AxisId channels = out.back(), width = out.size() > 1 ? out[out.size() - 2] : kNone;
   Span<const AxisId> outer(out.data(), out.size() > 1 ? out.size() - 2 : 0);
   Ref from = buffer_ref(window);
