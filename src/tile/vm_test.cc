@@ -449,6 +449,19 @@ TEST(TileVm, a_padded_maximum_is_taken_where_its_window_lies) {
   EXPECT_LT(plan->scratch_bytes(), 8192u);  // windows of a tile alone would be twice as much
 }
 
+TEST(TileVm, products_along_rows_are_taken_in_order) {
+  expect_same(R"(kernel products(M, K) {
+    in x f32[M, K]
+    out y f32[M]
+    parallel m : M
+    span k : K
+    %0 = load x[m, k]
+    %1 = reduce prod %0 over k
+    store y[m], %1
+  })",
+              {{9, 37}, {9}});
+}
+
 // Means by group: rows that are no whole lanes, and neighbours that lie apart.
 TEST(TileVm, sums_by_lanes_however_groups_lie) {
   const char* text = R"(kernel groups(G, H, W) {
