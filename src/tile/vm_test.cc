@@ -401,32 +401,6 @@ TEST(TileVm, windows_over_the_ends_of_rows) {
     store y[m, c], %3
   })",
               {{5, 37}, {3, 37}, {5, 37}});
-  expect_same(R"(kernel windows(M, C) {
-    in x i8[M, C]
-    in w i8[3, C]
-    in b i32[C]
-    in s f32[C]
-    out y i8[M, C]
-    parallel m : M
-    parallel c : C
-    span k : 3
-    %0 = load b[c]
-    %1 = load x[m, c + k - 1] else -9
-    %2 = load w[k, c]
-    %3 = dot %0, %1, %2 over k
-    %4 = cast f32 %3
-    %5 = load s[c]
-    %6 = mul %4, %5
-    %7 = constant f32 -128
-    %8 = gt %6, %7
-    %9 = select %8, %6, %7
-    %10 = constant f32 127
-    %11 = min %9, %10
-    %12 = round %11
-    %13 = cast i32 %12
-    store y[m, c], %13
-  })",
-              {{5, 37}, {3, 37}, {37}, {37}, {5, 37}});
 }
 
 TEST(TileVm, a_padded_maximum_is_taken_where_its_window_lies) {
@@ -1197,6 +1171,12 @@ TEST(TileVm, depthwise_of_bytes_however_it_slides) {
                   {{2, c, 9, 11}, {std::stoi(t.x), std::stoi(t.y), c}, {c}, {c}, {2, c, 8, 7}},
                   {{0, 2, 3, 1}, {}, {}, {}, {0, 2, 3, 1}});
   }
+  // Along channels too, over their ends.
+  expect_same(replaced(kDepthwiseOfBytes, "i, c, 2*oy + ky - 1, 2*ox + kx - 1",
+                       "i, c + kx - 1, 2*oy + ky - 1, ox")
+                  .c_str(),
+              {{2, 37, 15, 6}, {3, 3, 37}, {37}, {37}, {2, 37, 8, 6}},
+              {{0, 2, 3, 1}, {}, {}, {}, {0, 2, 3, 1}});
 }
 
 TEST(TileVm, the_largest_of_bytes_in_a_window) {

@@ -162,8 +162,7 @@ struct StripPlan {
   };
   std::vector<AxisId> outer;  // outermost first
   AxisId inner = kNone;
-  std::vector<int32_t> members;  // instructions
-  std::vector<ValueId> made;     // what others use, or what is computed where it is stored
+  std::vector<ValueId> made;  // what others use, or what is computed where it is stored
   std::vector<Slot> slots;
   std::vector<StripStep> steps;
   int32_t rows = 0;  // of kStrip floats

@@ -64,6 +64,9 @@ class Placement {
     end_ += bytes;
     return slots_.back().offset;
   }
+  void take_for(ValuePlan& value, size_t from, int32_t until) {
+    value.offset = take(uint64_t(value.count) * computed_bytes(value.held), int32_t(from), until);
+  }
   // Memory that is never shared.
   uint64_t take_last(uint64_t bytes) {
     uint64_t offset = end_;
@@ -98,8 +101,7 @@ class Placement {
       ValuePlan& value = plan_of(v);
       if (value.home != Home::scratch) continue;
       TRY_VOID(choose_strides(value));
-      value.offset = take(uint64_t(value.count) * computed_bytes(value.held), int32_t(n),
-                          std::max(value.last_use, int32_t(n)));
+      take_for(value, n, needed_until(n, v, value));
     }
     return {};
   }
@@ -110,8 +112,7 @@ class Placement {
     if (value.home != Home::scratch) return {};
     TRY_VOID(choose_strides(value));
     if (place_over_operand(n, value)) return {};
-    value.offset = take(uint64_t(value.count) * computed_bytes(value.held), int32_t(n),
-                        needed_until(n, v, value));
+    take_for(value, n, needed_until(n, v, value));
     return {};
   }
 

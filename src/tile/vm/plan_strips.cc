@@ -168,7 +168,7 @@ class Strips {
     std::erase_if(members, [&](int32_t n) { return !is_member_[size_t(n)]; });
     const auto steps = std::count_if(members.begin(), members.end(),
                                      [&](int32_t n) { return is_pointwise(size_t(n)); });
-    if (size_t(steps) >= kStepsMin) make(std::move(members));
+    if (size_t(steps) >= kStepsMin) make(members);
     is_member_.assign(kernel_.body.size(), false);
   }
 
@@ -214,7 +214,7 @@ class Strips {
     }
   }
 
-  void make(std::vector<int32_t> members) {
+  void make(const std::vector<int32_t>& members) {
     f_ = {};
     slots_.clear();
     numbers_.clear();
@@ -224,10 +224,9 @@ class Strips {
     f_.inner = inner_of(axes_);
     for (AxisId a : s_.order)
       if ((axes_ >> a & 1) && a != f_.inner) f_.outer.push_back(a);
-    f_.members = std::move(members);
     held_ = kNone;
-    for (size_t m = 0; m < f_.members.size(); m++) {
-      const int32_t n = f_.members[m];
+    for (size_t m = 0; m < members.size(); m++) {
+      const int32_t n = members[m];
       const Instruction& i = kernel_.body[size_t(n)];
       if (i.op == Op::store) continue;  // with what it stores
       if (i.op == Op::load) {
@@ -235,11 +234,11 @@ class Strips {
         continue;
       }
       compute(i);
-      keep(m);
+      keep(members, m);
       free_rows(n);
     }
     // Many more than its numbers can name: it stays as it was.
-    if (f_.slots.size() <= kSlotsMax) settle();
+    if (f_.slots.size() <= kSlotsMax) settle(members);
   }
 
   int32_t slot_of_kept(ValueId v) {
@@ -277,7 +276,7 @@ class Strips {
 
   // Where the value that was computed last goes: where it is stored, where others read it, to a row
   // for later members; when just the next member takes it, nowhere.
-  void keep(size_t m) {
+  void keep(const std::vector<int32_t>& members, size_t m) {
     const ValueId v = held_;
     const ValuePlan& value = plan_of(v);
     int32_t inside = 0;
@@ -295,15 +294,15 @@ class Strips {
       f_.made.push_back(v);
       return step(StripOp::store, slot_of(v));
     }
-    if (inside == 0 || (inside == 1 && next_takes(v, m))) return;
+    if (inside == 0 || (inside == 1 && next_takes(v, members, m))) return;
     rows_[v] = {take_row(), inside};
     step(StripOp::store, rows_[v].slot);
   }
 
-  bool next_takes(ValueId v, size_t m) const {
-    while (++m < f_.members.size() && !is_pointwise(size_t(f_.members[m]))) continue;
-    if (m == f_.members.size()) return false;
-    const std::vector<ValueId>& x = kernel_.body[size_t(f_.members[m])].operands;
+  bool next_takes(ValueId v, const std::vector<int32_t>& members, size_t m) const {
+    while (++m < members.size() && !is_pointwise(size_t(members[m]))) continue;
+    if (m == members.size()) return false;
+    const std::vector<ValueId>& x = kernel_.body[size_t(members[m])].operands;
     return std::find(x.begin(), x.end(), v) != x.end();
   }
 
@@ -312,9 +311,9 @@ class Strips {
     return add_slot({Slot::Kind::store, n, nowhere_, 0});
   }
 
-  void settle() {
-    const int32_t last = f_.members.back();
-    for (int32_t n : f_.members) {
+  void settle(const std::vector<int32_t>& members) {
+    const int32_t last = members.back();
+    for (int32_t n : members) {
       const Instruction& i = kernel_.body[size_t(n)];
       s_.skipped[size_t(n)] = true;
       for (ValueId x : i.operands) {

@@ -151,33 +151,21 @@ void Worker::dot_vector(const Instruction& i, size_t n, const DotPlan& plan) {
       y.data += begin_[a] * to.stride[a] * 4;
     }
     const Ref* refs[] = {&y, &x, &w};
-    // Where one channel is left inside, what runs innermost may be rows, apart from each other:
-    // then each of their elements is a row of its own.
-    const bool fits =
-        steps_fit(axes, y, true) && steps_fit(axes, x, false) && steps_fit(axes, w, false);
-    blocks(axes, refs,
-           [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
-             FmaBlock call = {rows,   n,       floats(x) + o[1], row[1], step[1], floats(w) + o[2],
-                              row[2], step[2], floats(y) + o[0], row[0], 1,       floats(y) + o[0],
-                              row[0]};
-             if (fits) return table_.fma(call);
-             for (int64_t r = 0; r < rows; r++) {
-               float* out = call.out + r * row[0];
-               table_.fma({n, 1, call.a + r * row[1], step[1], 1, call.b + r * row[2], step[2], 1,
-                           out, step[0], 1, out, step[0]});
-             }
-           });
+    unit_blocks(
+        axes, refs,
+        [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+          table_.fma({rows, n, floats(x) + o[1], row[1], step[1], floats(w) + o[2], row[2], step[2],
+                      floats(y) + o[0], row[0], 1, floats(y) + o[0], row[0]});
+        });
   });
   if (plan.lo == -INFINITY && plan.hi == INFINITY) return;
   const Ref* refs[] = {&to};
-  const bool fits = steps_fit(axes, to, true);
-  blocks(axes, refs,
-         [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
-           float* out = floats(to) + o[0];
-           if (fits) return table_.clamp({rows, n, out, row[0], 1, plan.lo, plan.hi, out, row[0]});
-           for (int64_t r = 0; r < rows; r++, out += row[0])
-             table_.clamp({n, 1, out, step[0], 1, plan.lo, plan.hi, out, step[0]});
-         });
+  unit_blocks(
+      axes, refs,
+      [&](const int64_t* o, const int64_t* row, const int64_t*, int64_t rows, int64_t count) {
+        table_.clamp({rows, count, floats(to) + o[0], row[0], 1, plan.lo, plan.hi,
+                      floats(to) + o[0], row[0]});
+      });
 }
 
 }  // namespace sconce::tile

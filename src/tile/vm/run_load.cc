@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "tensor/half.h"
-#include "tile/vm/worker.h"
+#include "tile/vm/run_taps.h"
 
 namespace sconce::tile {
 
@@ -164,45 +164,21 @@ bool Worker::load_boxes(const Instruction& i, const Ref& out, const std::vector<
     }
   }
   fill_with(i, out, axes, dtype);
-  AxisId steps[kAxesMax];
-  size_t step_count = 0;
+  AxisId steps[kAxesMax], others[kAxesMax];
+  size_t step_count = 0, other_count = 0;
   for (AxisId a : axes)
-    if (apart >> a & 1) steps[step_count++] = a;
-  const Span<const AxisId> one_by_one(steps, step_count);
+    if (apart >> a & 1)
+      steps[step_count++] = a;
+    else
+      others[other_count++] = a;
+  const Span<const AxisId> one_by_one(steps, step_count), box(others, other_count);
   const Ref base = buffer_ref(i);
   const auto bytes = int64_t(computed_bytes(dtype));
-  each(one_by_one, [&](const int64_t* at) {
-    int64_t saved[kAxesMax];
-    memcpy(saved, length_, sizeof(saved));
+  each_tap(i, one_by_one, box, [&](const int64_t* at) {
     Ref from = base, to = out;
-    from.data += offset_at(base, one_by_one, at) * bytes;
-    to.data += offset_at(out, one_by_one, at) * bytes;
-    for (AxisId a : one_by_one) length_[a] = 1;
-    bool any = true;
-    for (size_t d = 0; d < i.index.size(); d++) {
-      int64_t position = index_base(i.index[d]), factor = 0;
-      for (const Term& term : i.index[d].terms) {
-        if (!has_dimension(term.axis)) continue;
-        if (term.axis == longest[d])
-          factor = term.factor;
-        else
-          position += term.factor * at[term.axis];
-      }
-      const int64_t left = p_.shapes[size_t(i.buffer)].sizes[d] - position;
-      if (factor == 0) {
-        any &= position >= 0 && left > 0;
-        continue;
-      }
-      const AxisId a = longest[d];
-      const int64_t begin = position >= 0 ? 0 : (-position + factor - 1) / factor;
-      const int64_t end = std::min(length_[a], left <= 0 ? 0 : (left + factor - 1) / factor);
-      any &= begin < end;
-      from.data += begin * from.stride[a] * bytes;
-      to.data += begin * to.stride[a] * bytes;
-      length_[a] = end - begin;
-    }
-    if (any) copy(axes, to, from, size_t(bytes));
-    memcpy(length_, saved, sizeof(saved));
+    from.data += (offset_at(base, one_by_one, at) + offset_at(base, box, begin_)) * bytes;
+    to.data += (offset_at(out, one_by_one, at) + offset_at(out, box, begin_)) * bytes;
+    copy(box, to, from, size_t(bytes));
   });
   return true;
 }

@@ -244,20 +244,12 @@ void Worker::fill(const std::vector<AxisId>& axes, const Ref& out, float x) {
 // to = f(to, x)
 void Worker::accumulate(const std::vector<AxisId>& axes, Binary f, const Ref& to, const Ref& x) {
   const Ref* refs[] = {&to, &x};
-  bool fits = steps_fit(axes, to, true) && steps_fit(axes, x, false);
-  blocks(axes, refs,
-         [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
-           if (fits) {
-             table_.binary[int(f)]({rows, n, floats(to) + o[0], row[0], 1, floats(x) + o[1], row[1],
-                                    step[1], floats(to) + o[0], row[0]});
-             return;
-           }
-           for (int64_t r = 0; r < rows; r++)
-             for (int64_t c = 0; c < n; c++) {
-               float& y = floats(to)[o[0] + r * row[0] + c * step[0]];
-               y = apply(f, y, floats(x)[o[1] + r * row[1] + c * step[1]]);
-             }
-         });
+  unit_blocks(
+      axes, refs,
+      [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+        table_.binary[int(f)]({rows, n, floats(to) + o[0], row[0], 1, floats(x) + o[1], row[1],
+                               step[1], floats(to) + o[0], row[0]});
+      });
 }
 
 }  // namespace sconce::tile

@@ -11,8 +11,8 @@ namespace sconce::tile {
 // Calls f(tap) for every index of `taps`, with the outer axes narrowed to where the load is
 // inside its buffer: begin_ and length_ say so. Every dim has at most one outer axis.
 template <class F>
-void Worker::each_tap(const Instruction& window, Span<const AxisId> taps,
-                      const std::vector<AxisId>& outer, F f) {
+void Worker::each_tap(const Instruction& window, Span<const AxisId> taps, Span<const AxisId> outer,
+                      F f) {
   const BufferView& shape = p_.shapes[size_t(window.buffer)];
   int64_t saved[kAxesMax];
   memcpy(saved, length_, sizeof(saved));

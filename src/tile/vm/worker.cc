@@ -71,7 +71,7 @@ bool Worker::steps_fit(const std::vector<AxisId>& axes, const Ref& r, bool writt
 }
 
 // out = x, element by element, of the same dtype.
-void Worker::copy(const std::vector<AxisId>& axes, const Ref& out, const Ref& x, size_t bytes) {
+void Worker::copy(Span<const AxisId> axes, const Ref& out, const Ref& x, size_t bytes) {
   if (out.data == x.data) return;
   const Ref* refs[] = {&out, &x};
   blocks(

@@ -93,7 +93,7 @@ class Worker {
   Ref buffer_ref(const Instruction& i) const;
   bool is_inside(const Instruction& i) const;
   bool steps_fit(const std::vector<AxisId>& axes, const Ref& r, bool written) const;
-  void copy(const std::vector<AxisId>& axes, const Ref& out, const Ref& x, size_t bytes);
+  void copy(Span<const AxisId> axes, const Ref& out, const Ref& x, size_t bytes);
   // run_load.cc
   Result<void> load(const Instruction& i);
   Result<void> load_into(const Instruction& i, const Ref& out, const std::vector<AxisId>& axes,
@@ -148,8 +148,7 @@ class Worker {
   void accumulate(const std::vector<AxisId>& axes, Binary f, const Ref& to, const Ref& x);
   // run_taps.h
   template <class F>
-  void each_tap(const Instruction& window, Span<const AxisId> taps,
-                const std::vector<AxisId>& outer, F f);
+  void each_tap(const Instruction& window, Span<const AxisId> taps, Span<const AxisId> outer, F f);
   template <class Block, class T, class F>
   bool each_row_of_taps(size_t n, const Instruction& window, const std::vector<AxisId>& taps,
                         const std::vector<AxisId>& out, const Ref& to, const T* outside, F f);
@@ -273,10 +272,9 @@ class Worker {
     }
   }
 
-  // Blocks of rows x n that cover `axes`, for which all refs step along n by 0 or 1 (the first,
-  // what is written, by 1): f(offsets, row strides, n strides, rows, n).
+  // Blocks of rows x n that cover `axes`: f(offsets, row strides, n strides, rows, n).
   template <size_t kRefs, class F>
-  void blocks(const std::vector<AxisId>& axes, const Ref* const (&refs)[kRefs], F f) {
+  void blocks(Span<const AxisId> axes, const Ref* const (&refs)[kRefs], F f) {
     AxisId live[kAxesMax];
     size_t count = 0;
     for (AxisId a : axes) {
@@ -321,6 +319,25 @@ class Worker {
       }
       if (d == 0) return;
     }
+  }
+
+  // The same for block kernels: all refs step along n by 0 or 1 (the first, what is written, by 1).
+  // Where elements lie apart each is a row of its own.
+  template <size_t kRefs, class F>
+  void unit_blocks(Span<const AxisId> axes, const Ref* const (&refs)[kRefs], F f) {
+    blocks(axes, refs,
+           [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+             bool fits = n == 1 || step[0] == 1;
+             for (size_t k = 1; k < kRefs; k++) fits &= n == 1 || step[k] == 0 || step[k] == 1;
+             if (fits) return f(o, row, step, rows, n);
+             int64_t offset[kRefs], one[kRefs];
+             std::copy_n(o, kRefs, offset);
+             std::fill_n(one, kRefs, 1);
+             for (int64_t r = 0; r < rows; r++) {
+               f(offset, step, one, n, int64_t(1));
+               for (size_t k = 0; k < kRefs; k++) offset[k] += row[k];
+             }
+           });
   }
 
   const Plan::State& p_;
