@@ -8,6 +8,7 @@
 
 #include "platform/cpu.h"
 #include "tensor/half.h"
+#include "tile/build.h"
 #include "tile/interpret.h"
 
 namespace sconce::tile {
@@ -539,6 +540,60 @@ TEST(TileVm, pointwise_instructions_strip_by_strip) {
     store last[c], %13
   })",
               {{6, 70}, {6, 70}, {70}});
+}
+
+// Transforms, found as such or not: as they are; with another number or function in one step; with
+// a value in between that is stored as well.
+TEST(TileVm, transforms_among_pointwise_instructions) {
+  enum class Change { none, step, value };
+  for (const Transform& t : kTransforms)
+    for (Change change : {Change::none, Change::step, Change::value}) {
+      Builder build("transform");
+      const Extent rows = build.dim("H"), width = build.dim("W");
+      const int32_t x = build.input(DType::f32, {known(t.inputs), rows, width});
+      const int32_t y = build.output(DType::f32, {known(t.outputs + 5), rows, width});
+      const AxisId h = build.parallel(rows), w = build.parallel(width);
+      std::vector<ValueId> values;
+      for (int k = 0; k < t.inputs; k++)
+        values.push_back(build.load(x, {at(k), along(h), along(w)}));
+      // What is in registers before a transform is stored for it.
+      values[0] = build.unary(Unary::neg, build.unary(Unary::abs, values[0]));
+      const int changed = t.step_count / 2;
+      for (int s = 0; s < t.step_count; s++) {
+        TransformStep step = t.steps[s];
+        if (change == Change::step && s == changed) {
+          step.number += 1;
+          step.op = step.op == TransformOp::add   ? TransformOp::sub
+                    : step.op == TransformOp::sub ? TransformOp::add
+                                                  : step.op;
+        }
+        const ValueId a = values[size_t(step.x)], b = values[size_t(step.y)];
+        switch (step.op) {
+          case TransformOp::add: values.push_back(build.add(a, b)); break;
+          case TransformOp::sub: values.push_back(build.sub(a, b)); break;
+          case TransformOp::mul: values.push_back(build.mul(a, build.constant(step.number))); break;
+          case TransformOp::fma:
+            values.push_back(build.fma(a, build.constant(step.number), b));
+            break;
+        }
+      }
+      // More instructions, so that strips are worth it; two outputs go to three places, which may
+      // lie outside.
+      for (int k = 0; k < t.outputs; k++) {
+        const ValueId made = values[size_t(t.output[k])];
+        const ValueId last = build.sub(build.mul(build.add(made, made), values[0]), made);
+        build.store(y, {at(k), along(h), along(w)}, last);
+        const int64_t place = t.outputs + 2 * k;
+        if (k < 2) build.store(y, {at(place), along(h, 1, 1), along(w)}, made);
+        if (k < 2) build.store(y, {at(place + 1), along(h, 1, -1), along(w)}, made);
+      }
+      if (change == Change::value)
+        build.store(y, {at(t.outputs + 4), along(h), along(w)}, values[size_t(t.inputs)]);
+      Result<Kernel> kernel = build.finish();
+      ASSERT_TRUE(kernel.ok()) << kernel.error().text;
+      for (int64_t n : {40, 64})
+        expect_same(print(*kernel).c_str(), {{t.inputs, 3, n}, {t.outputs + 5, 3, n}});
+    }
 }
 
 TEST(TileVm, attention_carries_its_softmax) {

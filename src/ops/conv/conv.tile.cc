@@ -65,57 +65,25 @@ std::vector<int64_t> convolution_cell(const TileLowering& l, const Node& node) {
   return cell;
 }
 
-// rows * values, a matrix of numbers by one of values, either from the left or from the right
-// transposed: result[r][j] = sum over k of rows[r][k] * value(k, j).
-template <class F>
-std::vector<tile::ValueId> combined(TileLowering& l, Span<const double> rows, int columns,
-                                    int width, F value) {
-  std::vector<tile::ValueId> results;
+// M X M^T of a square of values.
+std::vector<tile::ValueId> transformed(TileLowering& l, const tile::Transform& m,
+                                       const std::vector<tile::ValueId>& x) {
   auto& build = l.build;
-  for (size_t r = 0; r < rows.size() / size_t(columns); r++)
-    for (int j = 0; j < width; j++) {
-      // Ones first, so that most sums begin without a product.
-      std::vector<int> order;
-      for (int k = 0; k < columns; k++)
-        if (rows[r * size_t(columns) + size_t(k)] != 0) order.push_back(k);
-      auto factor = [&](int k) { return rows[r * size_t(columns) + size_t(k)]; };
-      std::stable_sort(order.begin(), order.end(),
-                       [&](int a, int b) { return (factor(a) == 1) > (factor(b) == 1); });
-      tile::ValueId sum = tile::kNone;
-      for (int k : order) {
-        tile::ValueId x = value(k, j);
-        if (sum == tile::kNone)
-          sum = factor(k) == 1 ? x : build.mul(x, build.constant(factor(k)));
-        else if (factor(k) == 1)
-          sum = build.add(sum, x);
-        else if (factor(k) == -1)
-          sum = build.sub(sum, x);
-        else
-          sum = build.fma(x, build.constant(factor(k)), sum);
-      }
-      results.push_back(sum);
+  return sandwich(m, x, [&](const tile::TransformStep& step, tile::ValueId a, tile::ValueId b) {
+    switch (step.op) {
+      case tile::TransformOp::add: return build.add(a, b);
+      case tile::TransformOp::sub: return build.sub(a, b);
+      case tile::TransformOp::mul: return build.mul(a, build.constant(step.number));
+      case tile::TransformOp::fma: break;
     }
-  return results;
-}
-
-// M X M^T of a square X, row-major.
-std::vector<tile::ValueId> sandwich(TileLowering& l, Span<const double> m, int side,
-                                    const std::vector<tile::ValueId>& x) {
-  int rows = int(m.size()) / side;
-  auto half = combined(l, m, side, side, [&](int k, int j) { return x[size_t(k * side + j)]; });
-  auto across =
-      combined(l, m, side, rows, [&](int k, int j) { return half[size_t(j * side + k)]; });
-  // That is the transpose of what is wanted.
-  std::vector<tile::ValueId> result(across.size());
-  for (int i = 0; i < rows; i++)
-    for (int j = 0; j < rows; j++) result[size_t(j * rows + i)] = across[size_t(i * rows + j)];
-  return result;
+    return build.fma(a, build.constant(step.number), b);
+  });
 }
 
 // Element `at` of the square that the step gives; all of them are computed for the first.
 std::optional<tile::ValueId> winograd_convolution(TileLowering& l, const Convolution& c, int tile,
                                                   const TileIndex& at) {
-  const Winograd& method = winograd(tile);
+  const Winograd method = winograd(tile);
   int points = method.points();
   size_t row = size_t(at[2].offset), column = size_t(at[3].offset);
   if (l.kept.empty()) {
@@ -130,7 +98,7 @@ std::optional<tile::ValueId> winograd_convolution(TileLowering& l, const Convolu
         if (!x) return std::nullopt;
         inputs.push_back(*x);
       }
-    inputs = sandwich(l, method.input, points, inputs);
+    inputs = transformed(l, method.input, inputs);
     auto weights = l.winograd_panels(c.weight, tile);
     tile::ValueId zero = l.build.constant(0);
     std::optional<tile::ValueId> bias = c.bias ? l.at(*c.bias, {at[1]}) : zero;
@@ -142,7 +110,7 @@ std::optional<tile::ValueId> winograd_convolution(TileLowering& l, const Convolu
       bool in_all = p == points + 1;
       products.push_back(l.build.dot(in_all ? *bias : zero, inputs[size_t(p)], w, {channel}));
     }
-    l.kept = sandwich(l, method.output, points, products);
+    l.kept = transformed(l, method.output, products);
   }
   return l.kept[row * size_t(tile) + column];
 }

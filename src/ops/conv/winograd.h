@@ -4,43 +4,56 @@
 //   Y = A^T [ (G g G^T) * (B^T d B) ] A,   * element by element,
 // and summed over channels the product in the middle is (m + 2)^2 products of matrices: (m + 2)^2
 // multiplications for 9 m^2. Matrices: A. Lavin and S. Gray, Fast Algorithms for Convolutional
-// Neural Networks, 2015 (arXiv 1509.09308), from the points 0, 1, -1 (and 2, -2), infinity.
+// Neural Networks, 2015 (arXiv 1509.09308).
 //
 // Sums are of other sizes than those of the direct way: with m = 4 errors are about seven times as
 // large, and one input that is infinite or NaN reaches the whole square.
 #pragma once
 
-#include "base/span.h"
+#include <vector>
+
+#include "tile/kernels/transforms.h"
 
 namespace sconce {
 
 struct Winograd {
-  int tile;  // m
-  // Row-major. Columns: m + 2, m + 2, 3.
-  Span<const double> input;   // B^T: m + 2 rows
-  Span<const double> output;  // A^T: m rows
-  Span<const double> weight;  // G: m + 2 rows
+  int tile;                       // m
+  const tile::Transform& input;   // B^T
+  const tile::Transform& output;  // A^T
+  const tile::Transform& weight;  // G
 
   int points() const { return tile + 2; }
 };
 
 inline constexpr int kWinogradWindow = 3;
 // For m = 2 and m = 4.
-inline const Winograd& winograd(int tile) {
-  static constexpr double kInput2[] = {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, -1};
-  static constexpr double kOutput2[] = {1, 1, 1, 0, 0, 1, -1, -1};
-  static constexpr double kWeight2[] = {1, 0, 0, 0.5, 0.5, 0.5, 0.5, -0.5, 0.5, 0, 0, 1};
-  static constexpr double kInput4[] = {4, 0, -5, 0,  1, 0, 0, -4, -4, 1,  1, 0,  //
-                                       0, 4, -4, -1, 1, 0, 0, -2, -1, 2,  1, 0,  //
-                                       0, 2, -1, -2, 1, 0, 0, 4,  0,  -5, 0, 1};
-  static constexpr double kOutput4[] = {1, 1, 1, 1, 1, 0, 0, 1, -1, 2, -2, 0,
-                                        0, 1, 1, 4, 4, 0, 0, 1, -1, 8, -8, 1};
-  static constexpr double kWeight4[] = {1.0 / 4,  0,         0,        -1.0 / 6, -1.0 / 6, -1.0 / 6,
-                                        -1.0 / 6, 1.0 / 6,   -1.0 / 6, 1.0 / 24, 1.0 / 12, 1.0 / 6,
-                                        1.0 / 24, -1.0 / 12, 1.0 / 6,  0,        0,        1};
-  static constexpr Winograd kTwo = {2, kInput2, kOutput2, kWeight2},
-                            kFour = {4, kInput4, kOutput4, kWeight4};
-  return tile == 2 ? kTwo : kFour;
+inline Winograd winograd(int tile) {
+  using enum tile::TransformKind;
+  auto of = [](tile::TransformKind kind) -> const tile::Transform& {
+    return tile::kTransforms[int(kind)];
+  };
+  if (tile == 2) return {tile, of(winograd2_input), of(winograd2_output), of(winograd2_weight)};
+  return {tile, of(winograd4_input), of(winograd4_output), of(winograd4_weight)};
+}
+
+// M X M^T of a square X, row-major, for the matrix M of a transform: `step` makes a step's value of
+// the step and its operands x and y.
+template <class T, class Step>
+std::vector<T> sandwich(const tile::Transform& m, const std::vector<T>& x, Step step) {
+  auto along = [&](const T* from, size_t apart, T* to, size_t to_apart) {
+    T values[tile::kTransformValuesMax];
+    for (size_t k = 0; k < size_t(m.inputs); k++) values[k] = from[k * apart];
+    for (size_t s = 0; s < size_t(m.step_count); s++) {
+      const tile::TransformStep& one = m.steps[s];
+      values[size_t(m.inputs) + s] = step(one, values[size_t(one.x)], values[size_t(one.y)]);
+    }
+    for (size_t k = 0; k < size_t(m.outputs); k++) to[k * to_apart] = values[size_t(m.output[k])];
+  };
+  const size_t in = size_t(m.inputs), out = size_t(m.outputs);
+  std::vector<T> half(out * in), result(out * out);
+  for (size_t c = 0; c < in; c++) along(&x[c], in, &half[c], in);
+  for (size_t r = 0; r < out; r++) along(&half[r * in], 1, &result[r * out], 1);
+  return result;
 }
 
 }  // namespace sconce

@@ -209,6 +209,19 @@ void blocks(const KernelTable& table) {
     memset(out, 0, sizeof out);
     table.strip({steps, 10, slots, n});
     say("strip", int(n), hash_floats(out, kCount));
+    for (int kind = 0; kind < int(TransformKind::count); kind++) {
+      const Transform& t = kTransforms[kind];
+      uint16_t operands[12];
+      float* at[12];
+      for (int k = 0; k < 12; k++) {
+        operands[k] = uint16_t(k < t.inputs ? k : 6 + k - t.inputs);
+        at[k] = (k < 6 ? a : out) + 64 * k;
+      }
+      const StripStep step = {StripOp::transform, 0, uint16_t(kind), 0};
+      memset(out, 0, sizeof out);
+      table.strip({&step, 1, at, n, operands});
+      say("transform", kind * 100 + int(n), hash_floats(out, kCount));
+    }
   }
   memset(out, 0, sizeof out);
   table.max_pool({t, nullptr});

@@ -6,6 +6,67 @@
 namespace sconce::tile {
 namespace {
 
+// The steps of a transform from kStep on, on its values.
+template <int kKind, int kStep = 0>
+SCONCE_INLINE void transform_steps(F* values) {
+  constexpr Transform t = kTransforms[kKind];
+  if constexpr (kStep < t.step_count) {
+    constexpr TransformStep step = t.steps[kStep];
+    const F x = values[step.x], y = values[step.y];
+    F made;
+    if constexpr (step.op == TransformOp::add)
+      made = Simd::add(x, y);
+    else if constexpr (step.op == TransformOp::sub)
+      made = Simd::sub(x, y);
+    else if constexpr (step.op == TransformOp::mul)
+      made = Simd::mul(x, Simd::set(float(step.number)));
+    else
+      made = Simd::fma(x, Simd::set(float(step.number)), y);
+    values[t.inputs + kStep] = made;
+    transform_steps<kKind, kStep + 1>(values);
+  }
+}
+
+// Stores the outputs from kOutput on that are no inputs.
+template <int kKind, bool kPart, int kOutput = 0>
+SCONCE_INLINE void store_outputs(const F* values, float* const* to, int64_t at, int n) {
+  constexpr Transform t = kTransforms[kKind];
+  if constexpr (kOutput < t.outputs) {
+    constexpr bool is_made = t.output[kOutput] >= t.inputs;
+    if constexpr (is_made && kPart)
+      Simd::store_n(*to + at, values[t.output[kOutput]], n);
+    else if constexpr (is_made)
+      Simd::store(*to + at, values[t.output[kOutput]]);
+    store_outputs<kKind, kPart, kOutput + 1>(values, to + is_made, at, n);
+  }
+}
+
+template <int kKind, int kVectors, bool kPart>
+void transform_strip(const StripBlock& b, const uint16_t* operands, int64_t at, int n) {
+  constexpr Transform t = kTransforms[kKind];
+  constexpr int kInputs = t.inputs, kSlots = kInputs + t.made(), W = Simd::kLanes;
+  float* slots[kSlots];
+#pragma GCC unroll 16
+  for (int k = 0; k < kSlots; k++) slots[k] = b.slots[operands[k]] + at;
+#pragma GCC unroll 1
+  for (int64_t i = 0; i < kVectors * W; i += W) {
+    F values[t.values()];
+#pragma GCC unroll 16
+    for (int k = 0; k < kInputs; k++)
+      values[k] = kPart ? Simd::load_n(slots[k] + i, n) : Simd::load(slots[k] + i);
+    transform_steps<kKind>(values);
+    store_outputs<kKind, kPart>(values, slots + kInputs, i, n);
+  }
+}
+
+template <int kVectors, bool kPart, int kKind = 0>
+void transform_strip(int kind, const StripBlock& b, const uint16_t* operands, int64_t at, int n) {
+  if constexpr (kKind < int(TransformKind::count)) {
+    if (kind == kKind) return transform_strip<kKind, kVectors, kPart>(b, operands, at, n);
+    transform_strip<kVectors, kPart, kKind + 1>(kind, b, operands, at, n);
+  }
+}
+
 // All steps on kVectors vectors from element `at` on; kPart: on n elements of one.
 template <int kVectors, bool kPart>
 void strip_steps(const StripBlock& b, int64_t at, int n = Simd::kLanes) {
@@ -25,7 +86,7 @@ void strip_steps(const StripBlock& b, int64_t at, int n = Simd::kLanes) {
   for (int v = 0; v < kVectors; v++) a[v] = Simd::set(0);
 #pragma GCC unroll 1
   for (const StripStep *step = b.steps, *end = step + b.step_count; step != end; step++) {
-    float* const s = b.slots[step->slot] + at;
+    float* const s = step->op == StripOp::transform ? nullptr : b.slots[step->slot] + at;
     switch (step->op) {
       case StripOp::load: each(s, [](F, F x) SCONCE_LAMBDA { return x; }); break;
       case StripOp::store:
@@ -73,6 +134,11 @@ void strip_steps(const StripBlock& b, int64_t at, int n = Simd::kLanes) {
       case StripOp::abs: alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::abs>(y); }); break;
       case StripOp::relu:
         alone([](F y) SCONCE_LAMBDA { return apply<UnaryKernel::relu>(y); });
+        break;
+      case StripOp::transform:
+        transform_strip<kVectors, kPart>(step->other, b, b.operands + step->slot, at, n);
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; v++) a[v] = Simd::set(0);
         break;
     }
   }

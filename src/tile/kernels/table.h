@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "platform/isa.h"
+#include "tile/kernels/transforms.h"
 
 namespace sconce::tile {
 
@@ -472,19 +473,21 @@ enum class StripOp : uint8_t {
   neg,         // as of UnaryKernel
   abs,
   relu,
+  transform,  // of kind `other`: operands[slot ...] are its inputs, then the outputs that it makes
 };
 struct StripStep {
   StripOp op;
   uint16_t slot, other;
   float number;
 };
-// The first step loads. Strips do not overlap, but equal ones, and of these what is stored is what
-// is loaded after it.
+// The first step, and one after a transform, loads or is a transform: it leaves nothing in A.
+// Strips do not overlap, but equal ones, and of these what is stored is what is loaded after it.
 struct StripBlock {
   const StripStep* steps;
   int64_t step_count;
   float* const* slots;  // n floats each
   int64_t n;            // at most kStrip
+  const uint16_t* operands = nullptr;  // of transforms: slots
 };
 
 // ---- moving ----

@@ -171,6 +171,51 @@ TEST(Strip, steps_are_those_of_single_kernels) {
     }
 }
 
+// Each transform: inputs in slots 0 on, what it makes in those after them, between two steps.
+TEST(Strip, transforms_are_their_steps) {
+  for (const KernelTable* table : tables())
+    for (int kind = 0; kind < int(TransformKind::count); kind++)
+      for (int64_t n : {1, 7, 16, 31, 32, 48, 63, 64}) {
+        const Transform& t = kTransforms[kind];
+        const size_t inputs = size_t(t.inputs), made = size_t(t.made());
+        std::vector<std::vector<float>> slots;
+        std::vector<float*> at;
+        for (uint32_t k = 0; k <= inputs + made; k++) slots.push_back(noise(size_t(n) + 1, 60 + k));
+        slots[1][0] = INFINITY;
+        for (auto& slot : slots) at.push_back(slot.data());
+        auto want = slots;
+        for (size_t i = 0; i < size_t(n); i++) {
+          std::vector<float> values;
+          for (size_t k = 0; k < inputs; k++) values.push_back(slots[k][i]);
+          for (int s = 0; s < t.step_count; s++) {
+            const TransformStep& step = t.steps[s];
+            const float x = values[size_t(step.x)], y = values[size_t(step.y)];
+            const float number = float(step.number);
+            values.push_back(step.op == TransformOp::add   ? x + y
+                             : step.op == TransformOp::sub ? x - y
+                             : step.op == TransformOp::mul ? x * number
+                                                           : std::fma(x, number, y));
+          }
+          size_t next = inputs;
+          for (int k = 0; k < t.outputs; k++)
+            if (t.output[k] >= t.inputs) want[next++][i] = values[size_t(t.output[k])];
+          want[next][i] = want[0][i] + want[inputs][i];
+        }
+        std::vector<uint16_t> operands;
+        for (size_t k = 0; k < inputs + made; k++) operands.push_back(uint16_t(k));
+        const uint16_t first = uint16_t(inputs), last = uint16_t(inputs + made);
+        const StripStep steps[] = {{StripOp::load, 0, 0, 0},
+                                   {StripOp::store, last, 0, 0},
+                                   {StripOp::transform, 0, uint16_t(kind), 0},
+                                   {StripOp::load, 0, 0, 0},
+                                   {StripOp::add, first, 0, 0},
+                                   {StripOp::store, last, 0, 0}};
+        table->strip({steps, std::size(steps), at.data(), n, operands.data()});
+        for (size_t k = 0; k < slots.size(); k++)
+          expect_same_bits(slots[k], want[k], isa_name(table->isa));
+      }
+}
+
 template <class Half>
 void check_half(const KernelTable& table, Element half) {
   std::vector<uint16_t> bits(65536);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
 
 #include "tile/vm.h"
 
@@ -151,6 +152,13 @@ struct PowersPlan {
   ValueId sums = kNone;  // or none: an exp like any other
 };
 
+// Instructions that are the steps of a transform.
+struct FoundTransform {
+  TransformKind kind = {};
+  size_t steps = 0;
+  std::vector<ValueId> values;  // inputs, then what the steps make
+};
+
 // Pointwise instructions that are done strip by strip along the innermost axis: what they have in
 // between is never whole. They run where the last of them stands.
 struct StripPlan {
@@ -165,7 +173,8 @@ struct StripPlan {
   std::vector<ValueId> made;  // what others use, or what is computed where it is stored
   std::vector<Slot> slots;
   std::vector<StripStep> steps;
-  int32_t rows = 0;  // of kStrip floats
+  std::vector<uint16_t> operands;  // of transforms: slots
+  int32_t rows = 0;                // of kStrip floats
   uint64_t rows_offset = 0, slots_offset = 0;
 };
 
@@ -262,6 +271,8 @@ struct Plan::State {
   bool stays_narrow(ValueId v) const;
   // plan_strips.cc
   void find_strips();
+  // plan_transforms.cc
+  std::optional<FoundTransform> find_transform(Span<const int32_t> instructions) const;
   // plan_tiles.cc, plan_memory.cc
   Result<void> choose_tiles(int threads, const Schedule& schedule);
   Result<void> place_values();

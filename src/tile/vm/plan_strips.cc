@@ -233,12 +233,52 @@ class Strips {
         slots_[i.results[0]] = add_slot({Slot::Kind::load, n, slot_of_number(float(i.number)), 0});
         continue;
       }
+      if (auto found = transform_at(members, m)) {
+        transform(*found);
+        for (size_t last = m + found->steps - 1;; m++) {
+          free_rows(members[m]);
+          if (m == last) break;
+        }
+        continue;
+      }
       compute(i);
-      keep(members, m);
+      store_everywhere(held_, is_taken_next(members, m),
+                       [&](int32_t slot) { step(StripOp::store, slot); });
       free_rows(n);
     }
     // Many more than its numbers can name: it stays as it was.
-    if (f_.slots.size() <= kSlotsMax) settle(members);
+    if (f_.slots.size() <= kSlotsMax && f_.operands.size() <= UINT16_MAX) settle(members);
+  }
+
+  std::optional<FoundTransform> transform_at(const std::vector<int32_t>& members, size_t m) const {
+    return s_.find_transform({members.data() + m, members.size() - m});
+  }
+
+  void transform(const FoundTransform& found) {
+    const Transform& t = kTransforms[int(found.kind)];
+    step(StripOp::transform, int32_t(f_.operands.size()), int32_t(found.kind));
+    for (int k = 0; k < t.inputs; k++)
+      f_.operands.push_back(uint16_t(slot_of_kept(found.values[size_t(k)])));
+    std::vector<int32_t> aside;
+    for (int8_t output : Span<const int8_t>(t.output, size_t(t.outputs))) {
+      if (output < t.inputs) continue;
+      std::vector<int32_t> to;
+      store_everywhere(found.values[size_t(output)], false,
+                       [&](int32_t slot) { to.push_back(slot); });
+      if (to.empty()) to.push_back(slot_of_nowhere());
+      // Copied from where nothing else is stored, as it may be where stores are outside.
+      if (to.size() > 1 && f_.slots[size_t(to.back())].kind == Slot::Kind::store) {
+        to.push_back(take_row());
+        aside.push_back(to.back());
+      }
+      f_.operands.push_back(uint16_t(to.back()));
+      for (size_t k = 0; k + 1 < to.size(); k++) {
+        step(StripOp::load, to.back());
+        step(StripOp::store, to[k]);
+      }
+    }
+    free_rows_.insert(free_rows_.end(), aside.begin(), aside.end());
+    held_ = kNone;
   }
 
   int32_t slot_of_kept(ValueId v) {
@@ -274,10 +314,18 @@ class Strips {
     return step(op, slot_of_kept(x[1 - at]), slot_of_kept(x[2]));
   }
 
-  // Where the value that was computed last goes: where it is stored, where others read it, to a row
-  // for later members; when just the next member takes it, nowhere.
-  void keep(const std::vector<int32_t>& members, size_t m) {
-    const ValueId v = held_;
+  // True when the next member takes the value that was computed last where it is.
+  bool is_taken_next(const std::vector<int32_t>& members, size_t m) const {
+    while (++m < members.size() && !is_pointwise(size_t(members[m]))) continue;
+    if (m == members.size() || transform_at(members, m)) return false;
+    const std::vector<ValueId>& x = kernel_.body[size_t(members[m])].operands;
+    return std::find(x.begin(), x.end(), held_) != x.end();
+  }
+
+  // Calls f(slot) for wherever a value goes: where it is stored, where others read it, a row for
+  // later members unless the only one takes it next.
+  template <class F>
+  void store_everywhere(ValueId v, bool is_taken_next, F f) {
     const ValuePlan& value = plan_of(v);
     int32_t inside = 0;
     bool by_others = value.home == Home::buffer;
@@ -288,27 +336,23 @@ class Strips {
       else if (is_pointwise(size_t(user)))
         inside++;
       else
-        step(StripOp::store, slot_of_store(user));
+        f(slot_of_store(user));
     }
     if (by_others) {
       f_.made.push_back(v);
-      return step(StripOp::store, slot_of(v));
+      f(slot_of(v));
+    } else if (inside > 1 || (inside == 1 && !is_taken_next)) {
+      rows_[v] = {take_row(), inside};
+      f(rows_[v].slot);
     }
-    if (inside == 0 || (inside == 1 && next_takes(v, members, m))) return;
-    rows_[v] = {take_row(), inside};
-    step(StripOp::store, rows_[v].slot);
   }
 
-  bool next_takes(ValueId v, const std::vector<int32_t>& members, size_t m) const {
-    while (++m < members.size() && !is_pointwise(size_t(members[m]))) continue;
-    if (m == members.size()) return false;
-    const std::vector<ValueId>& x = kernel_.body[size_t(members[m])].operands;
-    return std::find(x.begin(), x.end(), v) != x.end();
-  }
-
-  int32_t slot_of_store(int32_t n) {
+  int32_t slot_of_nowhere() {
     if (nowhere_ == kNone) nowhere_ = add_slot({Slot::Kind::row, f_.rows++, kNone, 0});
-    return add_slot({Slot::Kind::store, n, nowhere_, 0});
+    return nowhere_;
+  }
+  int32_t slot_of_store(int32_t n) {
+    return add_slot({Slot::Kind::store, n, slot_of_nowhere(), 0});
   }
 
   void settle(const std::vector<int32_t>& members) {

@@ -44,7 +44,7 @@ void Worker::run_strips(const StripPlan& plan) {
         for (const MovingSlot* m = moving; m != moving + count; m++)
           *m->slot = x >= m->begin && x < m->end ? m->row + x * m->step + first : m->outside;
         table_.strip({plan.steps.data(), int64_t(plan.steps.size()), slots,
-                      std::min<int64_t>(kStrip, length - first)});
+                      std::min<int64_t>(kStrip, length - first), plan.operands.data()});
       }
   });
 }
