@@ -181,24 +181,24 @@ void Worker::point_or_copy_run(const DotPlan& plan, const DotRows<T>& rows, cons
     here[wide] = part;
     narrow(*rows.window, outer, inner, axis, &begin, &end);
   }
-  for (int64_t x = 0; x < begin; x++) to_row[x] = copies + x * segments.length;
-  for (int64_t x = end; x < run; x++) to_row[x] = copies + x * segments.length;
-  const size_t bytes = size_t(segments.wide_step) * sizeof(T);
-  if (begin > 0 || end < run)
-    for (here[wide] = 0; here[wide] < length_[wide]; here[wide]++) {
-      int64_t first = 0, last = run, part = here[wide] * segments.wide_step;
-      narrow(*rows.window, outer, inner, axis, &first, &last);
-      for (int64_t x = 0; x < run; x++) {
-        if (x == begin) x = end;
-        if (x == run) break;
-        T* copied = copies + x * segments.length + part;
-        if (x >= first && x < last)
-          memcpy(copied, base + x * step + part, bytes);
-        else
-          memset(copied, rows.fill, bytes);
-      }
-    }
+  // Of the others the parts that are.
+  int64_t place[kAxesMax];
+  for (AxisId x : outer.axes) place[x] = outer.index[x];
+  auto copy_row = [&](int64_t x) {
+    if (axis != kNone) place[axis] = x;
+    int64_t first = 0, last = length_[wide];
+    narrow(*rows.window, {plan.rows, place}, inner, wide, &first, &last);
+    first *= segments.wide_step;
+    last *= segments.wide_step;
+    T* copied = copies + x * segments.length;
+    memset(copied, rows.fill, size_t(first) * sizeof(T));
+    memcpy(copied + first, base + x * step + first, size_t(last - first) * sizeof(T));
+    memset(copied + last, rows.fill, size_t(segments.length - last) * sizeof(T));
+    to_row[x] = copied;
+  };
+  for (int64_t x = 0; x < begin; x++) copy_row(x);
   for (int64_t x = begin; x < end; x++) to_row[x] = base + x * step;
+  for (int64_t x = end; x < run; x++) copy_row(x);
 }
 
 }  // namespace sconce::tile

@@ -77,11 +77,17 @@ void Worker::copy(Span<const AxisId> axes, const Ref& out, const Ref& x, size_t 
   blocks(
       axes, refs,
       [&](const int64_t* offset, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
-        if ((bytes == 4 || bytes == 1) && rows > 1 && n > 1 && step[0] == 1 && step[1] != 1 &&
-            row[1] == 1) {
-          int64_t size = int64_t(bytes);
-          (bytes == 4 ? table_.transpose_32 : table_.transpose_8)(
-              {n, rows, x.data + offset[1] * size, step[1], out.data + offset[0] * size, row[0]});
+        // One runs along memory by n, the other by rows: a transposition.
+        const bool by_rows = step[0] == 1 && step[1] != 1 && row[1] == 1,
+                   by_n = step[1] == 1 && step[0] != 1 && row[0] == 1;
+        if ((bytes == 4 || bytes == 1) && rows > 1 && n > 1 && (by_rows || by_n)) {
+          const uint8_t* from = x.data + offset[1] * int64_t(bytes);
+          uint8_t* to = out.data + offset[0] * int64_t(bytes);
+          auto transpose = bytes == 4 ? table_.transpose_32 : table_.transpose_8;
+          if (by_rows)
+            transpose({n, rows, from, step[1], to, row[0]});
+          else
+            transpose({rows, n, from, row[1], to, step[0]});
           return;
         }
         for (int64_t r = 0; r < rows; r++) {
