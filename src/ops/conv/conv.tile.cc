@@ -1,6 +1,7 @@
 // Convolutions in the tile language: a dot over the window and the channels, in place; or, for 3 x
 // 3 windows, Winograd's method, where its fewer multiplications outweigh what it adds.
 #include <algorithm>
+#include <cmath>
 
 #include "ops/conv/convolution_tile.h"
 #include "ops/conv/winograd.h"
@@ -34,20 +35,24 @@ int winograd_tile(const TileLowering& l, const Convolution& c, ValueId result) {
       l.size(c.weight, 2) != kWinogradWindow || l.size(c.weight, 3) != kWinogradWindow ||
       l.graph.values[size_t(c.weight)].origin != Origin::constant)
     return 1;
+  // Transforms run along channels by vectors.
+  if (std::min(c.in_per_group, c.out_per_group) < tile::kPanelColumns) return 1;
   // Of 16-bit weights it would make up to eight times as many bytes, as f32.
   if (l.graph.type(c.weight).tensor.dtype != DType::f32) return 1;
   std::vector<int64_t> sizes;
   for (SymInt size : l.shape(result)) sizes.push_back(l.likely(size));
   // Costs in fused multiply-adds, from times measured on AVX-512 (docs/performance.md): reading a
   // weight once costs as much as 10 of them, a square's transforms so many per channel in and out.
-  constexpr double kWeightCost = 10, kTransform2 = 450, kTransform4 = 1700;
-  double in = double(c.in_per_group), out = double(c.out_per_group);
+  constexpr double kWeightCost = 10, kTransform2 = 330, kTransform4 = 1080;
+  const double in = double(c.in_per_group), out = double(c.out_per_group);
+  const double columns = std::ceil(out / tile::kPanelColumns) * tile::kPanelColumns;
   auto cost = [&](int tile) {
     double points = tile > 1 ? winograd(tile).points() : kWinogradWindow;
     double places = double(sizes[0]);
     for (size_t d : {size_t(2), size_t(3)}) places *= double((sizes[d] + tile - 1) / tile);
     double transform = tile == 1 ? 0 : tile == 2 ? kTransform2 : kTransform4;
-    return points * points * in * out * (places + kWeightCost) + places * transform * (in + out);
+    return points * points * in * columns * (places + kWeightCost) +
+           places * transform * (in + out);
   };
   // The weights become 1.8 or 4 times as large, in the file too: that must be worth it.
   double direct = cost(1), two = cost(2), four = cost(4);
