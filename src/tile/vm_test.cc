@@ -10,6 +10,7 @@
 #include "tensor/half.h"
 #include "tile/build.h"
 #include "tile/interpret.h"
+#include "tile/vm/plan.h"
 
 namespace sconce::tile {
 namespace {
@@ -546,8 +547,9 @@ TEST(TileVm, pointwise_instructions_strip_by_strip) {
 // a value in between that is stored as well.
 TEST(TileVm, transforms_among_pointwise_instructions) {
   enum class Change { none, step, value };
-  for (const Transform& t : kTransforms)
+  for (int kind = 0; kind < int(TransformKind::count); kind++)
     for (Change change : {Change::none, Change::step, Change::value}) {
+      const Transform& t = kTransforms[kind];
       Builder build("transform");
       const Extent rows = build.dim("H"), width = build.dim("W");
       const int32_t x = build.input(DType::f32, {known(t.inputs), rows, width});
@@ -593,6 +595,18 @@ TEST(TileVm, transforms_among_pointwise_instructions) {
       ASSERT_TRUE(kernel.ok()) << kernel.error().text;
       for (int64_t n : {40, 64})
         expect_same(print(*kernel).c_str(), {{t.inputs, 3, n}, {t.outputs + 5, 3, n}});
+
+      Data data(*kernel, {{t.inputs, 3, 64}, {t.outputs + 5, 3, 64}}, 5);
+      auto plan = Plan::State::of(*kernel, data.views, kernels_for(runnable_isas()[0]), 1, {});
+      ASSERT_TRUE(plan.ok()) << plan.error().text;
+      ASSERT_EQ((*plan)->strips.size(), 1u);
+      const auto found = std::count_if(
+          (*plan)->strips[0].steps.begin(), (*plan)->strips[0].steps.end(),
+          [&](const StripStep& s) { return s.op == StripOp::transform && s.other == kind; });
+      const int8_t* last = t.output + t.outputs;
+      const bool is_output = std::find(t.output, last, t.inputs) != last;
+      EXPECT_EQ(found, change == Change::none || (change == Change::value && is_output))
+          << "transform " << kind << ", change " << int(change);
     }
 }
 

@@ -51,8 +51,10 @@ Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
 Plan::~Plan() = default;
 
-Result<Plan> Plan::make(const Kernel& kernel, Span<const BufferView> shapes,
-                        const KernelTable& table, int threads, const Schedule& schedule) {
+Result<std::unique_ptr<Plan::State>> Plan::State::of(const Kernel& kernel,
+                                                     Span<const BufferView> shapes,
+                                                     const KernelTable& table, int threads,
+                                                     const Schedule& schedule) {
   auto state = std::make_unique<State>();
   state->kernel = kernel;
   TRY_VOID(verify(state->kernel));
@@ -75,6 +77,12 @@ Result<Plan> Plan::make(const Kernel& kernel, Span<const BufferView> shapes,
     state->extent.push_back(extent);
   }
   TRY_VOID(state->make(threads, schedule));
+  return state;
+}
+
+Result<Plan> Plan::make(const Kernel& kernel, Span<const BufferView> shapes,
+                        const KernelTable& table, int threads, const Schedule& schedule) {
+  TRY(std::unique_ptr<State> state, State::of(kernel, shapes, table, threads, schedule));
   return Plan(std::move(state));
 }
 

@@ -219,6 +219,10 @@ struct Plan::State {
   int64_t zeros = 0;  // floats that padded rows point to
   int64_t fills = 0;  // bytes that those of integers point to
 
+  // As Plan::make().
+  static Result<std::unique_ptr<State>> of(const Kernel& kernel, Span<const BufferView> shapes,
+                                           const KernelTable& table, int threads,
+                                           const Schedule& schedule);
   Result<void> make(int threads, const Schedule& schedule);
 
   // plan_values.cc
