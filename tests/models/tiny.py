@@ -292,7 +292,8 @@ def dynamic_decoder() -> Case:
 def dynamic_pictures() -> Case:
     """Any number of pictures of any size, through windows that need not fit."""
     layers = nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 32, 3, padding=1, groups=2), nn.ReLU(),
         nn.Conv2d(32, 32, 3, padding=1, stride=2, groups=32), nn.BatchNorm2d(32), nn.Hardswish(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 5))
     dims = {0: Dim("batch", min=1, max=4), 2: Dim("height", min=8, max=48), 3: Dim("width", min=8, max=48)}
@@ -302,6 +303,19 @@ def dynamic_pictures() -> Case:
 
     return Case(layers, call(2, 32, 32), dynamic_shapes=(dims,),
                 calls=[(call(*sizes), {}) for sizes in ((1, 8, 8), (4, 48, 48), (3, 17, 29))])
+
+
+@tiny
+def dynamic_squares() -> Case:
+    """Convolutions that are computed by squares of 4 x 4 where pictures are as large as at export, at any size."""
+    layers = nn.Sequential(nn.Conv2d(32, 40, 3, padding=1), nn.ReLU(), nn.Conv2d(40, 32, 3))
+    dims = {0: Dim("batch", min=1, max=4), 2: Dim("height", min=4, max=48), 3: Dim("width", min=4, max=48)}
+
+    def call(*sizes):
+        return (torch.randn(sizes[0], 32, *sizes[1:]),)
+
+    return Case(layers, call(2, 32, 32), dynamic_shapes=(dims,),
+                calls=[(call(*sizes), {}) for sizes in ((1, 4, 4), (4, 48, 48), (3, 17, 29))])
 
 
 @tiny
