@@ -156,7 +156,7 @@ struct PowersPlan {
 struct FoundTransform {
   TransformKind kind = {};
   size_t steps = 0;
-  std::vector<ValueId> values;  // inputs, then what the steps make
+  ValueId values[kTransformValuesMax];  // inputs, then what the steps make
 };
 
 // Pointwise instructions that are done strip by strip along the innermost axis: what they have in

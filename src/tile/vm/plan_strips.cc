@@ -235,10 +235,8 @@ class Strips {
       }
       if (auto found = transform_at(members, m)) {
         transform(*found);
-        for (size_t last = m + found->steps - 1;; m++) {
-          free_rows(members[m]);
-          if (m == last) break;
-        }
+        for (size_t s = 0; s < found->steps; s++) free_rows(members[m + s]);
+        m += found->steps - 1;
         continue;
       }
       compute(i);

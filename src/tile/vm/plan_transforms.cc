@@ -9,8 +9,10 @@ namespace {
 // The steps of one transform, instruction by instruction.
 class Matching {
  public:
-  Matching(const Plan::State& state, const Transform& transform) : s_(state), t_(transform) {
-    values_.assign(size_t(t_.values()), kNone);
+  // `values`: room for those of the transform, which are told where it matches.
+  Matching(const Plan::State& state, const Transform& transform, ValueId* values)
+      : s_(state), t_(transform), values_(values) {
+    std::fill_n(values_, t_.values(), kNone);
   }
 
   bool matches(Span<const int32_t> instructions) {
@@ -19,12 +21,12 @@ class Matching {
       if (!is_step(i, t_.steps[s])) return false;
       values_[size_t(t_.inputs) + s] = i.results[0];
     }
-    const auto made = values_.begin() + t_.inputs;
-    for (auto input = values_.begin(); input != made; ++input)
-      if (*input == kNone || std::find(made, values_.end(), *input) != values_.end()) return false;
+    const ValueId *made = values_ + t_.inputs, *end = values_ + t_.values();
+    for (const ValueId* input = values_; input != made; input++)
+      if (*input == kNone || std::find(made, end, *input) != end) return false;
     // What is no output is used by the steps alone.
-    for (auto value = made; value != values_.end(); ++value) {
-      const int8_t at = int8_t(value - values_.begin());
+    for (const ValueId* value = made; value != end; value++) {
+      const int8_t at = int8_t(value - values_);
       if (std::find(t_.output, t_.output + t_.outputs, at) != t_.output + t_.outputs) continue;
       for (int32_t user : s_.users[size_t(*value)])
         if (std::find(instructions.begin(), instructions.end(), user) == instructions.end())
@@ -32,8 +34,6 @@ class Matching {
     }
     return true;
   }
-
-  std::vector<ValueId> take_values() { return std::move(values_); }
 
  private:
   bool is_step(const Instruction& i, const TransformStep& step) {
@@ -56,14 +56,14 @@ class Matching {
   }
   // The value of that place; an input is what stands there first.
   bool is(ValueId v, int8_t at) {
-    ValueId& value = values_[size_t(at)];
+    ValueId& value = values_[at];
     if (value == kNone && s_.values[size_t(v)].home != Home::constant) value = v;
     return value == v;
   }
 
   const Plan::State& s_;
   const Transform& t_;
-  std::vector<ValueId> values_;
+  ValueId* values_;
 };
 
 }  // namespace
@@ -74,9 +74,9 @@ std::optional<FoundTransform> Plan::State::find_transform(Span<const int32_t> in
     const Transform& t = kTransforms[kind];
     const size_t steps = size_t(t.step_count);
     if (steps > instructions.size() || (found && steps <= found->steps)) continue;
-    Matching matching(*this, t);
-    if (matching.matches({instructions.data(), steps}))
-      found = FoundTransform{TransformKind(kind), steps, matching.take_values()};
+    FoundTransform candidate = {TransformKind(kind), steps, {}};
+    if (Matching(*this, t, candidate.values).matches({instructions.data(), steps}))
+      found = candidate;
   }
   return found;
 }
