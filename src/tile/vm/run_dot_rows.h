@@ -124,6 +124,9 @@ RowTable<T> Worker::row_table(const DotPlan& plan, const DotRows<T>& rows, const
   RowTable<T> table = {pointers,  c_offset,       added_offset,
                        row_count, segments.count, segments.length};
   table.is_even = is_even_of(to, &table.c_step) & is_even_of(added, &table.added_step);
+  Reach reach;
+  if (rows.window)
+    reach = Reach(*this, *rows.window, outer_rows, segments.axes, run_axis, segments.wide);
   int64_t r = 0;
   each(outer_rows, [&](const int64_t* at) {
     int64_t s = 0;
@@ -132,11 +135,11 @@ RowTable<T> Worker::row_table(const DotPlan& plan, const DotRows<T>& rows, const
       each(segments.axes, [&](const int64_t* segment) {
         int64_t first = s++ * row_count + r;
         const T* base = row + offset_at(rows.at, segments.axes, segment);
-        At outer{outer_rows, at};
+        reach.go_to(at, segment);
         if (segments.wide == kNone)
-          point_at_run(plan, rows, outer, {segments.axes, segment}, base, pointers + first);
+          point_at_run(rows, reach, run_axis, base, pointers + first);
         else
-          point_or_copy_run(plan, rows, outer, segments, segment, base, pointers + first,
+          point_or_copy_run(rows, reach, run_axis, segments, base, pointers + first,
                             copies + first * segments.length);
       });
     if (!table.is_even) {
@@ -151,43 +154,34 @@ RowTable<T> Worker::row_table(const DotPlan& plan, const DotRows<T>& rows, const
   return table;
 }
 
-// A run of rows in one segment, which is inside the buffer as a whole or not at all.
+// A run of rows along `axis` in one segment, which is inside the buffer as a whole or not at all.
 template <class T>
-void Worker::point_at_run(const DotPlan& plan, const DotRows<T>& rows, const At& outer,
-                          const At& inner, const T* base, const T** to_row) {
-  AxisId axis = p_.innermost(plan.rows);
-  int64_t run = axis == kNone ? 1 : length_[axis], step = axis == kNone ? 0 : rows.at.stride[axis];
+void Worker::point_at_run(const DotRows<T>& rows, const Reach& reach, AxisId axis, const T* base,
+                          const T** to_row) const {
+  const int64_t run = axis == kNone ? 1 : length_[axis];
+  const int64_t step = axis == kNone ? 0 : rows.at.stride[axis];
   int64_t begin = 0, end = run;
-  if (rows.window) narrow(*rows.window, outer, inner, axis, &begin, &end);
-  for (int64_t x = 0; x < begin; x++) to_row[x] = rows.outside;
-  for (int64_t x = end; x < run; x++) to_row[x] = rows.outside;
+  reach.narrow_run(0, &begin, &end);
+  std::fill(to_row, to_row + begin, rows.outside);
   for (int64_t x = begin; x < end; x++) to_row[x] = base + x * step;
+  std::fill(to_row + end, to_row + run, rows.outside);
 }
 
 // The same where parts of a segment may be outside: rows of which some are get copies of their own.
 template <class T>
-void Worker::point_or_copy_run(const DotPlan& plan, const DotRows<T>& rows, const At& outer,
-                               const DotSegments& segments, const int64_t* segment, const T* base,
-                               const T** to_row, T* copies) {
-  AxisId axis = p_.innermost(plan.rows), wide = segments.wide;
-  int64_t run = axis == kNone ? 1 : length_[axis], step = axis == kNone ? 0 : rows.at.stride[axis];
-  int64_t here[kAxesMax];
-  for (AxisId x : segments.axes) here[x] = segment[x];
-  for (size_t d = segments.axes.size(); d < plan.depth.size(); d++) here[plan.depth[d]] = 0;
-  At inner{{plan.depth.data(), plan.depth.size()}, here};
+void Worker::point_or_copy_run(const DotRows<T>& rows, const Reach& reach, AxisId axis,
+                               const DotSegments& segments, const T* base, const T** to_row,
+                               T* copies) const {
+  const int64_t run = axis == kNone ? 1 : length_[axis], parts = length_[segments.wide];
+  const int64_t step = axis == kNone ? 0 : rows.at.stride[axis];
   // Rows of which all is inside: those of which the first and the last part are.
   int64_t begin = 0, end = run;
-  for (int64_t part : {int64_t(0), length_[wide] - 1}) {
-    here[wide] = part;
-    narrow(*rows.window, outer, inner, axis, &begin, &end);
-  }
+  reach.narrow_run(0, &begin, &end);
+  reach.narrow_run(parts - 1, &begin, &end);
   // Of the others the parts that are.
-  int64_t place[kAxesMax];
-  for (AxisId x : outer.axes) place[x] = outer.index[x];
   auto copy_row = [&](int64_t x) {
-    if (axis != kNone) place[axis] = x;
-    int64_t first = 0, last = length_[wide];
-    narrow(*rows.window, {plan.rows, place}, inner, wide, &first, &last);
+    int64_t first = 0, last = parts;
+    reach.narrow_wide(x, &first, &last);
     first *= segments.wide_step;
     last *= segments.wide_step;
     T* copied = copies + x * segments.length;

@@ -13,7 +13,9 @@ WindowRow<T> Worker::row_of_columns(const Instruction& window, const SlidingColu
   WindowRow<T> row = {base, 0, INT64_MAX};
   if (columns.axis == kNone) {
     row.end = width == kNone ? 1 : length_[width];
-    narrow(window, outer, tap, width, &row.begin, &row.end);
+    Reach reach(*this, window, outer.axes, tap.axes, width);
+    reach.go_to(outer.index, tap.index);
+    reach.narrow_run(0, &row.begin, &row.end);
     return row;
   }
   // All of the row's other positions, then the one that columns move.

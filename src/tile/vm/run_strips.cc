@@ -6,6 +6,11 @@ namespace sconce::tile {
 void Worker::run_strips(const StripPlan& plan) {
   using Slot = StripPlan::Slot;
   for (ValueId v : plan.made) settle(v);
+  // Rows of places, then places, then strips.
+  const size_t outer = plan.outer.size();
+  const AxisId along = outer ? plan.outer.back() : kNone;
+  const Span<const AxisId> rows(plan.outer.data(), outer ? outer - 1 : 0);
+  const int64_t places = along == kNone ? 1 : length_[along], length = length_[plan.inner];
   auto** slots = reinterpret_cast<float**>(scratch_ + plan.slots_offset);
   auto* moving = reinterpret_cast<MovingSlot*>(slots + plan.slots.size());
   size_t count = 0;
@@ -16,28 +21,24 @@ void Worker::run_strips(const StripPlan& plan) {
       continue;
     }
     MovingSlot& to = moving[count++];
-    to = {slots + s, nullptr, {}, nullptr, nullptr, 0, 0, 0};
+    to = {slots + s, {}, {}, nullptr, nullptr, 0, 0, 0};
     if (slot.kind == Slot::Kind::value) {
       to.tile = ref(slot.of);
     } else {
       const Instruction& i = k_.body[size_t(slot.of)];
       to.tile = buffer_ref(i);
-      if (!is_inside(i)) to.edges = &i;
+      to.reach = Reach(*this, i, rows, {}, along);
       to.outside = row_of(plan, plan.slots[size_t(slot.outside)]);
     }
   }
-  // Rows of places, then places, then strips.
-  const size_t outer = plan.outer.size();
-  const AxisId along = outer ? plan.outer.back() : kNone;
-  const Span<const AxisId> rows(plan.outer.data(), outer ? outer - 1 : 0);
-  const int64_t places = along == kNone ? 1 : length_[along], length = length_[plan.inner];
   each(rows, [&](const int64_t* at) {
     for (MovingSlot* m = moving; m != moving + count; m++) {
       m->row = floats(m->tile) + offset_at(m->tile, rows, at);
       m->step = along == kNone ? 0 : m->tile.stride[along];
       m->begin = 0;
       m->end = places;
-      if (m->edges) narrow(*m->edges, {rows, at}, {}, along, &m->begin, &m->end);
+      m->reach.go_to(at, nullptr);
+      m->reach.narrow_run(0, &m->begin, &m->end);
     }
     for (int64_t x = 0; x < places; x++)
       for (int64_t first = 0; first < length; first += kStrip) {

@@ -54,32 +54,63 @@ void Worker::each_tap(const Instruction& window, Span<const AxisId> taps, Span<c
   memcpy(length_, saved, sizeof(saved));
 }
 
-// The part [begin, end) of the axis `run` for which a load is inside its buffer; other axes than
-// those of `outer` and `inner` stay at their beginnings.
-inline void Worker::narrow(const Instruction& load, const At& outer, const At& inner, AxisId run,
-                           int64_t* begin, int64_t* end) const {
-  const BufferView& shape = p_.shapes[size_t(load.buffer)];
-  for (size_t d = 0; d < load.index.size(); d++) {
-    int64_t position = index_base(load.index[d]), factor = 0, size = shape.sizes[d];
-    for (const Term& term : load.index[d].terms) {
-      if (!has_dimension(term.axis)) continue;
-      if (term.axis == run)
-        factor = term.factor;
-      else
-        position += term.factor * (outer.of(term.axis) + inner.of(term.axis));
+inline Worker::Reach::Reach(const Worker& worker, const Instruction& access,
+                            Span<const AxisId> outer, Span<const AxisId> inner, AxisId run,
+                            AxisId wide) {
+  for (AxisId a : outer) outer_ |= AxisSet(worker.has_dimension(a)) << a;
+  for (AxisId a : inner) inner_ |= AxisSet(worker.has_dimension(a)) << a;
+  const BufferView& shape = worker.p_.shapes[size_t(access.buffer)];
+  for (size_t d = 0; d < access.index.size(); d++) {
+    Dim dim = {&access.index[d].terms, shape.sizes[d], 0, 0, worker.index_base(access.index[d]), 0};
+    int64_t low = dim.first, high = dim.first;
+    for (const Term& term : *dim.terms) {
+      if (!worker.has_dimension(term.axis)) continue;
+      if (term.axis == run) dim.run = term.factor;
+      if (term.axis == wide) dim.wide = term.factor;
+      (term.factor < 0 ? low : high) += term.factor * (worker.length_[term.axis] - 1);
     }
-    if (factor == 0) {
-      if (position < 0 || position >= size) *end = 0;
-    } else if (factor > 0) {
-      *begin = std::max(*begin, position >= 0 ? 0 : (-position + factor - 1) / factor);
-      *end = std::min(*end, size <= position ? 0 : (size - position + factor - 1) / factor);
-    } else {
-      *begin = std::max(*begin, position < size ? 0 : (position - size) / -factor + 1);
-      *end = std::min(*end, position < 0 ? 0 : position / -factor + 1);
+    dim.here = dim.first;
+    if (low < 0 || high >= dim.size) dims_[count_++] = dim;
+  }
+  outer_ &= ~inner_;
+  for (AxisId a : {run, wide})
+    if (a != kNone) outer_ &= ~(AxisSet(1) << a), inner_ &= ~(AxisSet(1) << a);
+}
+
+inline void Worker::Reach::go_to(const int64_t* outer, const int64_t* inner) {
+  for (Dim* dim = dims_; dim != dims_ + count_; dim++) {
+    dim->here = dim->first;
+    for (const Term& term : *dim->terms) {
+      if (outer_ >> term.axis & 1) dim->here += term.factor * outer[term.axis];
+      if (inner_ >> term.axis & 1) dim->here += term.factor * inner[term.axis];
     }
   }
-  *end = std::max<int64_t>(*end, 0);
-  *begin = std::min(*begin, *end);
+}
+
+// Narrows [begin, end), which is not empty, to 0 <= position + factor * x < size.
+inline void clip(int64_t position, int64_t factor, int64_t size, int64_t* begin, int64_t* end) {
+  if (factor == 0) {
+    if (position < 0 || position >= size) *end = *begin;
+    return;
+  }
+  // Divided only where a part is outside.
+  const int64_t step = factor < 0 ? -factor : factor;
+  auto steps = [&](int64_t way) { return step == 1 ? way : (way + step - 1) / step; };
+  const int64_t first = position + factor * *begin, last = position + factor * (*end - 1);
+  const int64_t before = factor > 0 ? -first : first - size + 1;
+  const int64_t after = factor > 0 ? last - size + 1 : -last;
+  if (before > 0) *begin = std::min(*begin + steps(before), *end);
+  if (after > 0) *end = std::max(*end - steps(after), *begin);
+}
+
+inline void Worker::Reach::narrow_run(int64_t part, int64_t* begin, int64_t* end) const {
+  for (const Dim* dim = dims_; dim != dims_ + count_ && *begin < *end; dim++)
+    clip(dim->here + dim->wide * part, dim->run, dim->size, begin, end);
+}
+
+inline void Worker::Reach::narrow_wide(int64_t x, int64_t* begin, int64_t* end) const {
+  for (const Dim* dim = dims_; dim != dims_ + count_ && *begin < *end; dim++)
+    clip(dim->here + dim->run * x, dim->wide, dim->size, begin, end);
 }
 
 // Rows of pixels that a window covers: f(block, at) for every index `at` of the axes of `out` but
@@ -105,12 +136,14 @@ bool Worker::each_row_of_taps(size_t n, const Instruction& window, const std::ve
   auto* pointers = reinterpret_cast<const T**>(scratch_ + p_.taps_offset[n]);
   block.taps = pointers;
   int64_t step = width == kNone ? 0 : from.stride[width];
+  Reach reach(*this, window, outer, taps, width);
   each(outer, [&](const int64_t* at) {
     int64_t t = 0;
     each(taps, [&](const int64_t* tap) {
       // Pixels [begin, end) of the row see this tap inside the buffer.
       int64_t begin = 0, end = block.width;
-      narrow(window, {outer, at}, {taps, tap}, width, &begin, &end);
+      reach.go_to(at, tap);
+      reach.narrow_run(0, &begin, &end);
       const T* base = reinterpret_cast<const T*>(from.data) + offset_at(from, taps, tap) +
                       offset_at(from, outer, at);
       int64_t x = 0;

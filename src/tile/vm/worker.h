@@ -70,10 +70,38 @@ class Worker {
     }
   };
 
+  // Where a load or store is inside its buffer along an axis of the tile, `run`, or along one within
+  // it, `wide`, for places of other axes. What holds for all of the tile is found out once.
+  class Reach {
+   public:
+    Reach() {}  // inside everywhere
+    // Places have an index for each axis of `outer` and of `inner`; other axes stay where they
+    // begin.
+    Reach(const Worker& worker, const Instruction& access, Span<const AxisId> outer,
+          Span<const AxisId> inner, AxisId run, AxisId wide = kNone);
+    // Goes to a place; indices by axis.
+    void go_to(const int64_t* outer, const int64_t* inner);
+    // Narrows [begin, end) of `run` to where it is inside at `part` of `wide`.
+    void narrow_run(int64_t part, int64_t* begin, int64_t* end) const;
+    // Narrows [begin, end) of `wide` to where it is inside at `x` of `run`.
+    void narrow_wide(int64_t x, int64_t* begin, int64_t* end) const;
+
+   private:
+    // A dim of the buffer that some of the tile lies outside of.
+    struct Dim {
+      const std::vector<Term>* terms;
+      int64_t size, run, wide;  // steps for one of each
+      int64_t first, here;      // positions where the tile begins, and at the place
+    };
+    Dim dims_[kRankMax];
+    size_t count_ = 0;
+    AxisSet outer_ = 0, inner_ = 0;
+  };
+
   // A slot that differs from place to place.
   struct MovingSlot {
     float** slot;
-    const Instruction* edges;  // a load or store that is not inside everywhere, or null
+    Reach reach;
     Ref tile;
     float* outside;            // what stands for places that are not inside
     float* row;                // of places: where it begins
@@ -152,8 +180,6 @@ class Worker {
   template <class Block, class T, class F>
   bool each_row_of_taps(size_t n, const Instruction& window, const std::vector<AxisId>& taps,
                         const std::vector<AxisId>& out, const Ref& to, const T* outside, F f);
-  void narrow(const Instruction& load, const At& outer, const At& inner, AxisId run, int64_t* begin,
-              int64_t* end) const;
   // run_dot.cc
   struct PanelDot;
   struct DotPart;
@@ -174,12 +200,12 @@ class Worker {
   RowTable<T> row_table(const DotPlan& plan, const DotRows<T>& rows, const Ref& to,
                         const Ref& added);
   template <class T>
-  void point_at_run(const DotPlan& plan, const DotRows<T>& rows, const At& outer, const At& inner,
-                    const T* base, const T** to_row);
+  void point_at_run(const DotRows<T>& rows, const Reach& reach, AxisId axis, const T* base,
+                    const T** to_row) const;
   template <class T>
-  void point_or_copy_run(const DotPlan& plan, const DotRows<T>& rows, const At& outer,
-                         const DotSegments& segments, const int64_t* segment, const T* base,
-                         const T** to_row, T* copies);
+  void point_or_copy_run(const DotRows<T>& rows, const Reach& reach, AxisId axis,
+                         const DotSegments& segments, const T* base, const T** to_row,
+                         T* copies) const;
   // run_dot_vector.cc
   void dot_vector(const Instruction& i, size_t n, const DotPlan& plan);
   bool dot_depthwise(const Instruction& i, size_t n, const DotPlan& plan, const Ref& to);
