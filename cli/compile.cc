@@ -37,6 +37,13 @@ void add_compile(CLI::App& app) {
     targets += fmt::format("\n    {:9} {}", target.name, target.description);
   command->add_option("--target", options->compile.target, "What the file is for:" + targets)
       ->capture_default_str();
+  std::string preferences;
+  for (const PreferName& known : kPreferNames)
+    preferences += fmt::format("\n    {:9} {}", known.name, known.description);
+  command
+      ->add_option("--prefer", options->compile.prefer,
+                   "Where speed costs bytes of the file:" + preferences)
+      ->capture_default_str();
   command->add_option("--constant-method", options->constants,
                       "NAME=INTEGER: a method that returns a number (get_max_seq_len=128)");
   command->add_option("--print-after", options->compile.print_after,

@@ -14,13 +14,15 @@ void add_compiler(nb::module_& m) {
   m.def(
       "compile_file",
       [](const std::vector<std::pair<std::string, std::string>>& inputs, const std::string& output,
-         const std::string& target, const std::map<std::string, int64_t>& constant_methods) {
+         const std::string& target, const std::map<std::string, int64_t>& constant_methods,
+         const std::string& prefer) {
         std::vector<sconce::CompileInput> files;
         for (const auto& [method, path] : inputs) files.push_back({path, method});
         std::vector<sconce::ConstantMethod> constants;
         for (const auto& [name, value] : constant_methods) constants.push_back({name, value});
         sconce::CompileOptions options;
         options.target = target;
+        options.prefer = prefer;
         sconce::CompileReport report;
         sconce::CompileError error;
         bool done;
@@ -41,5 +43,6 @@ void add_compiler(nb::module_& m) {
         return result;
       },
       nb::arg("inputs"), nb::arg("output"), nb::arg("target") = "cpu",
-      nb::arg("constant_methods") = std::map<std::string, int64_t>());
+      nb::arg("constant_methods") = std::map<std::string, int64_t>(),
+      nb::arg("prefer") = "balance");
 }

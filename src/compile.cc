@@ -189,11 +189,19 @@ Result<void> finish(Compiled& compiled, const Target* target,
                     const std::vector<ConstantMethod>& constants, const CompileOptions& options,
                     const std::string& start_after, CompileReport* report);
 
+Result<Prefer> known_prefer(const std::string& name) {
+  if (std::optional<Prefer> prefer = find_prefer(name)) return *prefer;
+  std::string known;
+  for (const PreferName& p : kPreferNames) known += std::string(known.empty() ? "" : ", ") + p.name;
+  return error(Code::invalid_argument, "prefer \"{}\" is not known; there are {}", name, known);
+}
+
 Result<Compiled> compile(const std::vector<CompileInput>& inputs,
                          const std::vector<ConstantMethod>& constants,
                          const CompileOptions& options, CompileReport* report) {
   Stages stages(options, report);
   TRY(const Target* target, known_target(options.target));
+  TRY_VOID(known_prefer(options.prefer));
   if (inputs.empty()) return error(Code::invalid_argument, "no input");
 
   TRY(OwnKernels kernels, read_own_kernels(options.kernel_files));
@@ -235,6 +243,7 @@ Result<void> finish(Compiled& compiled, const Target* target,
                     const std::vector<ConstantMethod>& constants, const CompileOptions& options,
                     const std::string& start_after, CompileReport* report) {
   Stages stages(options, report);
+  TRY(const Prefer prefer, known_prefer(options.prefer));
   std::vector<Part>& parts = compiled.parts;
   for (const Part& part : parts)
     if (part.program && !part.program->own_kernels.empty() && !target->own_kernels) {
@@ -273,7 +282,8 @@ Result<void> finish(Compiled& compiled, const Target* target,
     stages.begin("partition", 0.4);
     for (Part& part : parts) {
       if (!part.program) continue;
-      Result<void> done = target->partition(*part.program, part.program->methods[0].graph);
+      Result<void> done =
+          target->partition(*part.program, part.program->methods[0].graph, prefer);
       if (!done.ok()) TRY_VOID(give_up(part, std::move(done.error()), report));
     }
   }

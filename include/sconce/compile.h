@@ -25,6 +25,8 @@ struct ConstantMethod {
 
 struct CompileOptions {
   std::string target = "cpu";  // one of `sconce compile --help`
+  // Where speed costs bytes of the file: "size", "balance" or "speed".
+  std::string prefer = "balance";
   bool source_lines = true;    // keep the model's source lines in the file, for messages
   std::string print_after;     // name of a pass, or "all", "import"; text goes to `print`
   std::string stop_after;      // name of a pass: the file is not written

@@ -94,6 +94,7 @@ def compile(
     target="cpu",
     dynamic_shapes=None,
     constant_methods=None,
+    prefer="balance",
 ):
     """Compiles a torch module, an ExportedProgram, a .pt2 or .pte file, or a dictionary of these by
     method name, and returns the result loaded. A .pte has all its methods, or the one that is named.
@@ -101,6 +102,7 @@ def compile(
     example_inputs (a tuple) and dynamic_shapes are for modules that are still to be exported, as in
     torch.export.export. `output` is the .pte to write; without it the file is temporary and lives as
     long as the Model. constant_methods maps names to integers that the file answers with.
+    prefer: "size", "balance" or "speed", where speed costs bytes of the file.
     """
     with tempfile.TemporaryDirectory(prefix="sconce-") as scratch:
         methods = model if isinstance(model, dict) else {"": model}
@@ -127,5 +129,5 @@ def compile(
         if output is None:
             keep = tempfile.TemporaryDirectory(prefix="sconce-")
             output = os.path.join(keep.name, "model.pte")
-        _core.compile_file(inputs, os.fspath(output), target, constant_methods or {})
+        _core.compile_file(inputs, os.fspath(output), target, constant_methods or {}, prefer)
     return Model(output, as_is=True, _keep=keep)

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ops/def.h"
+#include "ops/prefer.h"
 #include "tile/build.h"
 
 namespace sconce {
@@ -24,8 +25,8 @@ using TileIndex = std::vector<tile::Index>;
 // and a rule that asks those for one that is not known does not take the node.
 class TileLowering {
  public:
-  TileLowering(const Graph& graph, SymbolTable& symbols, tile::Builder& build)
-      : build(build), graph(graph), symbols(symbols) {}
+  TileLowering(const Graph& graph, SymbolTable& symbols, tile::Builder& build, Prefer prefer)
+      : build(build), graph(graph), symbols(symbols), prefer(prefer) {}
   virtual ~TileLowering() = default;
 
   // The element of a tensor at `index`: computed here when the tensor is part of this kernel, else
@@ -112,6 +113,7 @@ class TileLowering {
   tile::Builder& build;
   const Graph& graph;
   SymbolTable& symbols;
+  const Prefer prefer;
   // What a rule keeps from its axes, or from one of several elements a step, for what follows.
   std::vector<tile::ValueId> kept;
   // The loop that a rule or its axes have opened: a step gives part of the first result, which is

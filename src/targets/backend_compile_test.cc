@@ -11,7 +11,7 @@ CompiledForTest compile_for_cpu(const std::string& text) {
   Result<void> done = run_pipeline(*program, {target.has_node, target.quantized}, {});
   EXPECT_TRUE(done.ok()) << done.error().text;
   for (Method& method : program->methods) {
-    done = target.partition(*program, method.graph);
+    done = target.partition(*program, method.graph, Prefer::balance);
     EXPECT_TRUE(done.ok()) << done.error().text;
   }
   std::vector<Emitted> parts;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "ops/prefer.h"
 #include "ops/traits.h"
 
 namespace sconce {
@@ -16,7 +17,7 @@ struct Target {
   bool (*has_node)(const Op& op, Program& program, const Graph& graph, const Node& node);
   QuantizedGraphs quantized;
   // Makes calls of a backend of the nodes that it takes; the others are for kernels. Null: none.
-  Result<void> (*partition)(Program& program, Graph& graph);
+  Result<void> (*partition)(Program& program, Graph& graph, Prefer prefer);
   bool own_kernels = false;  // runs nodes "kernel" (ops/own_kernel.h)
 };
 

@@ -122,6 +122,26 @@ def test_changes_inputs_in_place_as_torch_does(sconce):
     assert model(fixed).tolist() == [0, 3] and fixed.tolist() == [-1, 3]
 
 
+def test_weights_grow_no_more_than_is_preferred(sconce, tmp_path):
+    torch.manual_seed(0)
+    wide = torch.nn.Conv2d(256, 256, 3, padding=1)  # of 7 x 7: somewhat faster by Winograd's method
+    large = torch.nn.Conv2d(32, 256, 3, padding=1, stride=1)  # of 28 x 28: much faster
+    module = torch.nn.Sequential(large, torch.nn.MaxPool2d(4), wide).eval()
+    x = torch.randn(1, 32, 28, 28)
+    model_bytes = sum(p.numel() * 4 for p in module.parameters())
+    sizes = {}
+    for prefer in ("size", "balance", "speed"):
+        path = tmp_path / f"{prefer}.pte"
+        model = sconce.compile(module, (x,), output=path, prefer=prefer)
+        torch.testing.assert_close(model(x), module(x).detach(), rtol=1e-4, atol=1e-5)
+        sizes[prefer] = path.stat().st_size
+    assert model_bytes < sizes["size"] < model_bytes + 20_000
+    assert sizes["balance"] > sizes["size"] + large.weight.numel() * 2
+    assert sizes["speed"] > sizes["balance"] + wide.weight.numel() * 2
+    with pytest.raises(sconce.Error, match='"quick" is not known; there are size, balance, speed'):
+        sconce.compile(module, (x,), prefer="quick")
+
+
 def test_names_the_input_that_does_not_fit(sconce, layers):
     model = sconce.compile(layers, (torch.randn(3, 6),))
     with pytest.raises(sconce.Error, match="input 0"):

@@ -37,6 +37,7 @@ int winograd_tile(const TileLowering& l, const Convolution& c, ValueId result) {
     return 1;
   // Transforms run along channels by vectors.
   if (std::min(c.in_per_group, c.out_per_group) < tile::kPanelColumns) return 1;
+  if (l.prefer == Prefer::size) return 1;
   // Of 16-bit weights it would make up to eight times as many bytes, as f32.
   if (l.graph.type(c.weight).tensor.dtype != DType::f32) return 1;
   std::vector<int64_t> sizes;
@@ -55,8 +56,9 @@ int winograd_tile(const TileLowering& l, const Convolution& c, ValueId result) {
            places * transform * (in + out);
   };
   // The weights become 1.8 or 4 times as large, in the file too: that must be worth it.
+  const double worth_it = l.prefer == Prefer::speed ? 0.95 : 0.8;
   double direct = cost(1), two = cost(2), four = cost(4);
-  if (sizes[2] < 4 || sizes[3] < 4 || std::min(two, four) > 0.8 * direct) return 1;
+  if (sizes[2] < 4 || sizes[3] < 4 || std::min(two, four) > worth_it * direct) return 1;
   return four < 0.85 * two ? 4 : 2;
 }
 

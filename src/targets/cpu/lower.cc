@@ -178,6 +178,7 @@ struct IntegerViews {
 // Where a tensor is written, and read from.
 class Places {
  public:
+  explicit Places(Prefer prefer) : prefer(prefer) {}
   virtual ~Places() = default;
   virtual std::optional<ElementView> place(ValueId tensor) = 0;
   // Of its elements there.
@@ -194,12 +195,16 @@ class Places {
   virtual std::optional<std::string> find_constant(const std::string& name) = 0;
   // True when some node of the region will make this constant.
   virtual bool is_wanted(const std::string&) { return false; }
+
+  const Prefer prefer;
 };
 
 class KernelLowering : public TileLowering {
  public:
   KernelLowering(Program& program, const Graph& graph, tile::Builder& build, Places& places)
-      : TileLowering(graph, program.symbols, build), program_(program), places_(places) {}
+      : TileLowering(graph, program.symbols, build, places.prefer),
+        program_(program),
+        places_(places) {}
 
   // Goes on to another element of the result; what is inlined is computed there and nowhere else.
   void begin_element(const TileIndex& index) {
@@ -543,7 +548,8 @@ std::optional<MadeKernel> make_update(Program& program, const Graph& graph, Plac
 // Everything materialized and contiguous: for the question whether a node can be lowered at all.
 class PlainPlaces : public Places {
  public:
-  PlainPlaces(Program& program, const Graph& graph) : program_(program), graph_(graph) {}
+  PlainPlaces(Program& program, const Graph& graph, Prefer prefer)
+      : Places(prefer), program_(program), graph_(graph) {}
   std::optional<ElementView> place(ValueId tensor) override {
     if (!graph_.type(tensor).is_tensor()) return std::nullopt;
     const std::vector<SymInt>& sizes = sizes_of(graph_, tensor);
@@ -584,8 +590,12 @@ class NotingPlaces : public PlainPlaces {
 
 class Lowering : public Places {
  public:
-  Lowering(Program& program, const Graph& graph, Span<const NodeId> nodes)
-      : program_(program), symbols_(program.symbols), graph_(graph), nodes_(nodes) {
+  Lowering(Program& program, const Graph& graph, Span<const NodeId> nodes, Prefer prefer)
+      : Places(prefer),
+        program_(program),
+        symbols_(program.symbols),
+        graph_(graph),
+        nodes_(nodes) {
     for (const Symbol& symbol : symbols_.symbols()) {
       least_.push_back(ceil_multiple(std::max<int64_t>(symbol.bounds.min, 0), symbol.divisor));
       largest_.push_back(symbol.bounds.max / symbol.divisor * symbol.divisor);
@@ -659,7 +669,7 @@ class Lowering : public Places {
 
   // What nodes make of constants that several of them use.
   void find_shared_constants() {
-    NotingPlaces places(program_, graph_);
+    NotingPlaces places(program_, graph_, prefer);
     for (NodeId id : nodes_) {
       const Node& node = graph_.nodes[size_t(id)];
       bool shares = false;
@@ -1421,7 +1431,7 @@ std::optional<std::string> why_not_own_kernel(const Program& program, const Grap
   return why;
 }
 
-bool can_lower(Program& program, const Graph& graph, const Node& node) {
+bool can_lower(Program& program, const Graph& graph, const Node& node, Prefer prefer) {
   if (node.op == kOwnKernel) return !why_not_own_kernel(program, graph, node);
   if (node.results.empty()) return false;
   bool fits = true, is_renamed = is_view(graph, node);
@@ -1450,7 +1460,7 @@ bool can_lower(Program& program, const Graph& graph, const Node& node) {
     }
   }
   if (!fits) return false;
-  PlainPlaces places(program, graph);
+  PlainPlaces places(program, graph, prefer);
   if (is_renamed) {
     auto view = places.place(*tensor_argument(node, 0));
     return view && view_through(program.symbols, graph, node, *view).has_value();
@@ -1475,8 +1485,9 @@ bool can_lower(Program& program, const Graph& graph, const Node& node) {
       .has_value();
 }
 
-Result<LoweredRegion> lower(Program& program, const Graph& graph, Span<const NodeId> nodes) {
-  return Lowering(program, graph, nodes).run();
+Result<LoweredRegion> lower(Program& program, const Graph& graph, Span<const NodeId> nodes,
+                            Prefer prefer) {
+  return Lowering(program, graph, nodes, prefer).run();
 }
 
 }  // namespace sconce

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "ops/prefer.h"
 #include "tile/program.h"
 
 namespace sconce {
@@ -30,7 +31,8 @@ struct LoweredRegion {
 
 // True when a node can be part of a region. New expressions are added to the program's symbols; so
 // below.
-bool can_lower(Program& program, const Graph& graph, const Node& node);
+bool can_lower(Program& program, const Graph& graph, const Node& node,
+               Prefer prefer = Prefer::balance);
 
 // Why a node "kernel" cannot be part of a region; nothing when it can.
 std::optional<std::string> why_not_own_kernel(const Program& program, const Graph& graph,
@@ -40,6 +42,7 @@ std::optional<std::string> why_not_own_kernel(const Program& program, const Grap
 // its outputs. Inputs of the graph are added to the region's when sizes of theirs are needed.
 // Code::unsupported: what the region's sizes follow from is no size of any input, or they are too
 // large.
-Result<LoweredRegion> lower(Program& program, const Graph& graph, Span<const NodeId> nodes);
+Result<LoweredRegion> lower(Program& program, const Graph& graph, Span<const NodeId> nodes,
+                            Prefer prefer = Prefer::balance);
 
 }  // namespace sconce

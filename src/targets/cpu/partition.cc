@@ -61,9 +61,10 @@ NodeId make_call(Graph& graph, const std::vector<NodeId>& nodes, LoweredRegion r
 
 // Nothing when it is not, or when the region's sizes follow from none of its inputs'.
 Result<std::optional<LoweredRegion>> lower_if_worth_it(Program& program, const Graph& graph,
-                                                       const std::vector<NodeId>& nodes) {
+                                                       const std::vector<NodeId>& nodes,
+                                                       Prefer prefer) {
   if (!is_worth_it(graph, nodes)) return std::optional<LoweredRegion>();
-  Result<LoweredRegion> lowered = lower(program, graph, nodes);
+  Result<LoweredRegion> lowered = lower(program, graph, nodes, prefer);
   if (lowered.ok()) return std::optional(std::move(*lowered));
   // What is left runs on the plain kernels; a kernel of one's own has none.
   bool has_plain_kernels = std::none_of(nodes.begin(), nodes.end(), [&](NodeId id) {
@@ -101,8 +102,8 @@ void remove_unused_integers(Graph& graph) {
 
 }  // namespace
 
-Result<void> partition_for_cpu(Program& program, Graph& graph) {
-  for (auto& inner : graph.subgraphs) TRY_VOID(partition_for_cpu(program, *inner));
+Result<void> partition_for_cpu(Program& program, Graph& graph, Prefer prefer) {
+  for (auto& inner : graph.subgraphs) TRY_VOID(partition_for_cpu(program, *inner, prefer));
   for (NodeId id : graph.order) {
     const Node& node = graph.nodes[size_t(id)];
     if (node.op != kOwnKernel) continue;
@@ -113,7 +114,7 @@ Result<void> partition_for_cpu(Program& program, Graph& graph) {
   }
   std::vector<bool> taken(graph.nodes.size(), false);
   for (NodeId id : graph.order)
-    taken[size_t(id)] = can_lower(program, graph, graph.nodes[size_t(id)]);
+    taken[size_t(id)] = can_lower(program, graph, graph.nodes[size_t(id)], prefer);
   // Nodes that a region leaves wait for integers that its call would not have needed, which may
   // come later: then all is cut anew without them.
   std::vector<Level> levels;
@@ -124,7 +125,7 @@ Result<void> partition_for_cpu(Program& program, Graph& graph) {
     levels = find_levels(
         graph, [&](const Node& node) { return taken[size_t(&node - graph.nodes.data())]; });
     for (const Level& level : levels) {
-      TRY(auto region, lower_if_worth_it(program, graph, level.taken));
+      TRY(auto region, lower_if_worth_it(program, graph, level.taken, prefer));
       if (!region && uses_integers(graph, level.taken)) {
         for (NodeId id : level.taken) taken[size_t(id)] = false;
         settled = false;

@@ -7,11 +7,12 @@
 #pragma once
 
 #include "ir/graph.h"
+#include "ops/prefer.h"
 
 namespace sconce {
 
 // As few regions as the nodes in between allow; no path leaves a region and comes back to it.
 // Subgraphs too. A region that would only rename memory is left as it is.
-Result<void> partition_for_cpu(Program& program, Graph& graph);
+Result<void> partition_for_cpu(Program& program, Graph& graph, Prefer prefer);
 
 }  // namespace sconce

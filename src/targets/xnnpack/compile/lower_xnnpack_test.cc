@@ -198,7 +198,7 @@ TEST(LowerForXnnpack, masks_of_booleans_are_made_numbers_once) {
       return %b
     })");
   Graph& graph = program->methods[0].graph;
-  ASSERT_TRUE(partition_for_xnnpack(*program, graph).ok());
+  ASSERT_TRUE(partition_for_xnnpack(*program, graph, Prefer::balance).ok());
   ASSERT_EQ(graph.order.size(), 2u);
   EXPECT_EQ(graph.nodes[size_t(graph.order[0])].op, "aten::where.self");
   EXPECT_EQ(graph.nodes[size_t(graph.order[1])].op, "delegate");

@@ -104,8 +104,8 @@ std::vector<std::vector<NodeId>> split(const Program& program, const Graph& grap
 
 }  // namespace
 
-Result<void> partition_for_xnnpack(Program& program, Graph& graph) {
-  for (auto& inner : graph.subgraphs) TRY_VOID(partition_for_xnnpack(program, *inner));
+Result<void> partition_for_xnnpack(Program& program, Graph& graph, Prefer prefer) {
+  for (auto& inner : graph.subgraphs) TRY_VOID(partition_for_xnnpack(program, *inner, prefer));
   make_masks_additive(program, graph);
   DelegateCalls calls(program, graph);
   std::vector<NodeId> order;

@@ -4,10 +4,11 @@
 
 #include "base/result.h"
 #include "ir/graph.h"
+#include "ops/prefer.h"
 
 namespace sconce {
 
-// Constants become named data. Subgraphs too.
-Result<void> partition_for_xnnpack(Program& program, Graph& graph);
+// Constants become named data, as large as in the model whatever is preferred. Subgraphs too.
+Result<void> partition_for_xnnpack(Program& program, Graph& graph, Prefer prefer);
 
 }  // namespace sconce
