@@ -282,8 +282,7 @@ Result<void> finish(Compiled& compiled, const Target* target,
     stages.begin("partition", 0.4);
     for (Part& part : parts) {
       if (!part.program) continue;
-      Result<void> done =
-          target->partition(*part.program, part.program->methods[0].graph, prefer);
+      Result<void> done = target->partition(*part.program, part.program->methods[0].graph, prefer);
       if (!done.ok()) TRY_VOID(give_up(part, std::move(done.error()), report));
     }
   }

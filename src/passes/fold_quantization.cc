@@ -536,26 +536,33 @@ std::optional<Argument> bias_of_numbers(Matcher& m, ValueId bias) {
   return Argument(ValueRef{bias});
 }
 
-bool fold_dynamic_convolution(Matcher& m, NodeId root, const Node& node) {
+// Convolutions of numbers: quantised by their own range, or only their weights are integers.
+bool fold_convolution_of_numbers(Matcher& m, NodeId root, const Node& node, bool dynamic) {
   if (node.op != "aten::conv1d" && node.op != "aten::conv2d" && node.op != "aten::convolution")
     return false;
-  ValueId rounded = Matcher::value(node, 0), x = dynamically_quantized(m, rounded);
-  if (x == kNoValue || m.is_constant(x) || !is_static(m.type(x)) ||
-      m.graph().producer(rounded).op != "quantized_decomposed::dequantize_per_tensor.tensor")
-    return false;
+  ValueId x = Matcher::value(node, 0);
+  if (dynamic) {
+    const ValueId rounded = x;
+    x = dynamically_quantized(m, rounded);
+    if (x == kNoValue || !is_static(m.type(x)) ||
+        m.graph().producer(rounded).op != "quantized_decomposed::dequantize_per_tensor.tensor")
+      return false;
+  }
+  if (x == kNoValue || m.is_constant(x) || m.type(x).dtype != DType::f32) return false;
   auto c = convolved(m, node);
   auto bias = bias_of_numbers(m, Matcher::value(node, 2));
   if (!c || !bias || m.type(x).sizes.size() != m.type(c->weight.value).sizes.size()) return false;
   std::vector<Argument> arguments{ValueRef{x}, ValueRef{c->weight.value},
                                   ValueRef{scales_constant(m, c->weight)}, *bias};
   arguments.insert(arguments.end(), c->how.begin(), c->how.end());
-  return m.replace(root, "int8::dynamic_convolution", std::move(arguments));
+  return m.replace(root, dynamic ? "int8::dynamic_convolution" : "int8::weight_convolution",
+                   std::move(arguments));
 }
 
 // Linears of numbers: quantised by their own range, or only their weights are integers.
 bool fold_numbers(Matcher& m, NodeId root, bool dynamic) {
   const Node node = m.node(root);
-  if (dynamic && fold_dynamic_convolution(m, root, node)) return true;
+  if (fold_convolution_of_numbers(m, root, node, dynamic)) return true;
   if (node.op != "aten::linear") return false;
   ValueId x = Matcher::value(node, 0);
   if (dynamic) x = dynamically_quantized(m, x);
@@ -563,6 +570,11 @@ bool fold_numbers(Matcher& m, NodeId root, bool dynamic) {
   auto weight = weight_of(m, Matcher::value(node, 1));
   if (!weight || m.type(weight->value).sizes.size() != 2) return false;
   if (weight->scales.size() > 1 && weight->axis != 0) return false;
+  // Those of numbers have a scale for each output.
+  if (!dynamic && weight->scales.size() == 1) {
+    weight->scales.resize(size_t(m.type(weight->value).sizes[0].value), weight->scales[0]);
+    weight->axis = 0;
+  }
   auto bias = bias_of_numbers(m, Matcher::value(node, 2));
   if (!bias) return false;
   return m.replace(root, dynamic ? "int8::dynamic_linear" : "int8::weight_linear",

@@ -122,6 +122,20 @@ method forward(%x: f32[2, 1, 4, 4]) {
   EXPECT_EQ(folded(text), "dynamic_convolution");
 }
 
+TEST(FoldQuantization, takes_the_weights_of_a_convolution_of_numbers) {
+  std::string text = R"(
+constant @w: i8[2, 1, 3, 3] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 8, 7, 6, 5, 4, 3, 2, 1}
+constant @s: f32[2] = {0.5, 0.25}
+method forward(%x: f32[2, 1, 4, 4]) {
+  %w = constant @w
+  %s = constant @s
+  %f: f32[2, 1, 3, 3] = quantized_decomposed::dequantize_per_channel(%w, %s, none, 0, -127, 127, 1, none)
+  %y: f32[2, 2, 4, 4] = aten::convolution(%x, %f, none, [1, 1], [1, 1], [1, 1], false, [0, 0], 1)
+  return %y
+})";
+  EXPECT_EQ(folded(text), "weight_convolution");
+}
+
 TEST(FoldQuantization, does_nothing_where_the_target_keeps_the_graph) {
   auto program = parse_completed(kLinear);
   Graph& graph = program->methods[0].graph;

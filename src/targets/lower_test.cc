@@ -696,6 +696,40 @@ TEST(LowerForCpu, linears_of_numbers_by_weights_of_4_bits_in_groups) {
     }
 }
 
+TEST(LowerForCpu, convolutions_of_numbers_by_weights_of_8_bits) {
+  struct Case {
+    int64_t in, out, window, groups, stride, padding, dilation;
+    const char *scales, *bias;
+  };
+  for (const Case& c : {Case{3, 21, 7, 1, 2, 3, 1, "f32[21]", "%b"},
+                        Case{20, 6, 1, 1, 1, 0, 1, "f32[1]", "none"},
+                        Case{6, 8, 3, 1, 1, 2, 2, "f32[8]", "%b"},
+                        Case{8, 12, 3, 2, 1, 1, 1, "f32[12]", "%b"}}) {
+    int64_t size = (9 + 2 * c.padding - c.dilation * (c.window - 1) - 1) / c.stride + 1;
+    LoweredRegion region = compare_with_eval(
+        fmt::format(R"(
+    constant @w: i8[{0}, {1}, {2}, {2}] = omitted 0000000000000001
+    constant @s: {9} = omitted 0000000000000002
+    constant @b: f32[{0}] = omitted 0000000000000003
+    method forward(%x: f32[2, {3}, 9, 9] as x) {{
+      %w = constant @w
+      %s = constant @s
+      %b = constant @b
+      %y: f32[2, {0}, {4}, {4}] = int8::weight_convolution(%x, %w, %s, {10}, [{5}, {5}], [{6}, {6}], [{7}, {7}], false, [0, 0], {8})
+      %z: f32[2, {0}, {4}, {4}] = aten::relu(%y)
+      return %z
+    }})",
+                    c.out, c.in / c.groups, c.window, c.in, size, c.stride, c.padding, c.dilation,
+                    c.groups, c.scales, c.bias),
+        1e-4);  // sums of thousands come out as ones
+    // Weights stay bytes.
+    uint64_t bytes = 0;
+    for (const TileConstant& constant : region.constants)
+      bytes = std::max<uint64_t>(bytes, constant.bytes.size());
+    EXPECT_EQ(bytes, uint64_t(c.out * c.in / c.groups * c.window * c.window));
+  }
+}
+
 TEST(LowerForCpu, convolutions_of_integers_of_every_kind) {
   struct Case {
     int64_t in, out, window, groups, stride, padding, dilation;

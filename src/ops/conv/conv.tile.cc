@@ -20,10 +20,10 @@ std::optional<std::vector<int64_t>> per_dim(const Node& node, size_t argument, i
 constexpr ConvolutionPositions kPositions{0, 1, 2, 3, 4, 5, 6, 7, 8};
 
 std::optional<Convolution> read(const TileLowering& l, const Node& node) {
-  return read_convolution(l, node, kPositions, DType::f32);
+  return read_convolution(l, node, kPositions, DType::f32, DType::f32);
 }
 std::optional<Convolution> read_transposed(const TileLowering& l, const Node& node) {
-  return read_convolution(l, node, kPositions, DType::f32, true);
+  return read_convolution(l, node, kPositions, DType::f32, DType::f32, true);
 }
 
 // Squares of so many results a side by Winograd's method; 1: the direct way.
@@ -155,15 +155,15 @@ std::optional<tile::ValueId> convolution(TileLowering& l, const Node& node, cons
 }  // namespace
 
 std::optional<Convolution> read_convolution(const TileLowering& l, const Node& node,
-                                            const ConvolutionPositions& positions, DType dtype,
-                                            bool wanted_transposed) {
+                                            const ConvolutionPositions& positions, DType input_type,
+                                            DType weight_type, bool wanted_transposed) {
   auto at = [](int position) { return size_t(position); };
   const ValueId *input = tensor_argument(node, at(positions.input)),
                 *weight = tensor_argument(node, at(positions.weight));
   auto transposed = number_argument(node, at(positions.transposed)),
        groups = number_argument(node, at(positions.groups));
   if (!input || !weight || !transposed || (*transposed != 0) != wanted_transposed || !groups ||
-      l.type(*input).dtype != dtype || l.type(*weight).dtype != dtype)
+      l.type(*input).dtype != input_type || l.type(*weight).dtype != weight_type)
     return std::nullopt;
   Convolution c{*input, *weight, tensor_argument(node, at(positions.bias)), {}, {}, {}, 0, 0, 0, 0};
   c.dims = l.rank(*weight) - 2;
@@ -265,15 +265,29 @@ TileIndex depthwise_index(const ConvolutionReads& reads, const TileIndex& at) {
   return index;
 }
 
-std::optional<int32_t> convolution_panels(TileLowering& l, const Convolution& c, int run) {
-  std::vector<int64_t> sizes{c.groups, c.out_per_group, c.in_per_group};
-  std::vector<int> order{0};
-  for (int d = 0; d < c.dims; d++) {
-    sizes.push_back(l.size(c.weight, d + 2));
-    order.push_back(d + 3);
+// Weights seen as [groups, columns, channels, window], and the order [groups, window, channels,
+// columns] of these dimensions.
+struct WeightOrder {
+  std::vector<int64_t> sizes;
+  std::vector<int> permutation{0};
+  WeightOrder(const TileLowering& l, const Convolution& c)
+      : sizes{c.groups, c.out_per_group, c.in_per_group} {
+    for (int d = 0; d < c.dims; d++) {
+      sizes.push_back(l.size(c.weight, d + 2));
+      permutation.push_back(d + 3);
+    }
+    permutation.insert(permutation.end(), {2, 1});
   }
-  order.insert(order.end(), {2, 1});
-  return l.panels(c.weight, sizes, order, 1, run);
+};
+
+std::optional<int32_t> convolution_panels(TileLowering& l, const Convolution& c, int run) {
+  const WeightOrder order(l, c);
+  return l.panels(c.weight, order.sizes, order.permutation, 1, run);
+}
+
+std::optional<int32_t> convolution_weights(TileLowering& l, const Convolution& c) {
+  const WeightOrder order(l, c);
+  return l.weights(c.weight, order.sizes, order.permutation);
 }
 
 TILE(convolution) = {.op = "aten::convolution",

@@ -18,11 +18,11 @@ struct Convolution {
 };
 
 // Transposed: the weights are [groups * in_per_group, out_per_group, window].
-// Nothing for what is transposed unless that is wanted, of other types than `dtype`, or has
-// arguments that are not known.
+// Nothing for what is transposed unless that is wanted, of other types, or has arguments that are
+// not known.
 std::optional<Convolution> read_convolution(const TileLowering& l, const Node& node,
-                                            const ConvolutionPositions& positions, DType dtype,
-                                            bool transposed = false);
+                                            const ConvolutionPositions& positions, DType input,
+                                            DType weight, bool transposed = false);
 // The loops over a result of `sizes`.
 TileIndex convolution_loops(TileLowering& l, const Convolution& c,
                             const std::vector<SymInt>& sizes);
@@ -55,5 +55,7 @@ std::optional<int32_t> depthwise_weights(TileLowering& l, const Convolution& c);
 TileIndex depthwise_index(const ConvolutionReads& reads, const TileIndex& at);
 // Other weights: panels of [groups, window, channels, columns].
 std::optional<int32_t> convolution_panels(TileLowering& l, const Convolution& c, int run = 1);
+// The same, row-major.
+std::optional<int32_t> convolution_weights(TileLowering& l, const Convolution& c);
 
 }  // namespace sconce

@@ -110,7 +110,6 @@ Results dynamic_linear_of_numbers(Build& build, const Node& node) {
 }
 
 Results dynamic_convolution_of_numbers(Build& build, const Node& node) {
-  auto transposed = number(node, 7);
   ValueId x = value(node, 0);
   std::vector<SymInt> sizes = sizes_of(build, x);
   int64_t count = 1;
@@ -118,15 +117,22 @@ Results dynamic_convolution_of_numbers(Build& build, const Node& node) {
     if (!sizes[d].is_known()) return std::nullopt;
     count *= sizes[d].value;
   }
-  if (!transposed) return std::nullopt;
   auto rows = rounded_rows(build, build.view(x, {sizes[0], SymInt(count)}));
   if (!rows) return std::nullopt;
-  return build.call(
-      "aten::convolution",
-      {Build::v(build.view(*rows, sizes)),
-       Build::v(dequantized_weight(build, value(node, 1), value(node, 2), *transposed != 0 ? 1 : 0)),
-       node.arguments[3], node.arguments[4], node.arguments[5], node.arguments[6],
-       node.arguments[7], node.arguments[8], node.arguments[9]});
+  std::vector<Argument> arguments = node.arguments;
+  arguments[0] = Build::v(build.view(*rows, sizes));
+  return build.call("int8::weight_convolution", std::move(arguments));
+}
+
+Results weight_convolution_of_numbers(Build& build, const Node& node) {
+  auto transposed = number(node, 7);
+  if (!transposed) return std::nullopt;
+  ValueId weight =
+      dequantized_weight(build, value(node, 1), value(node, 2), *transposed != 0 ? 1 : 0);
+  return build.call("aten::convolution",
+                    {node.arguments[0], Build::v(weight), node.arguments[3], node.arguments[4],
+                     node.arguments[5], node.arguments[6], node.arguments[7], node.arguments[8],
+                     node.arguments[9]});
 }
 
 Results weight_linear_of_numbers(Build& build, const Node& node) {
@@ -198,7 +204,15 @@ OP(int8_dynamic_convolution) = {
         "output_padding, SymInt groups) -> Tensor",
     .out = "int8::dynamic_convolution.out",
     .decompose = dynamic_convolution_of_numbers};
-// Numbers by weights of 8 or 4 bits; the weights are as above.
+// Numbers by weights of 8 bits, with one scale or one for each output.
+OP(int8_weight_convolution) = {
+    .schema =
+        "int8::weight_convolution(Tensor x, Tensor weight, Tensor weight_scales, Tensor? bias, "
+        "SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] "
+        "output_padding, SymInt groups) -> Tensor",
+    .out = "int8::weight_convolution.out",
+    .decompose = weight_convolution_of_numbers};
+// Numbers by weights of 8 or 4 bits; the weights are as for dynamic_linear.
 OP(int8_weight_linear) = {
     .schema =
         "int8::weight_linear(Tensor x, Tensor weight, Tensor weight_scales, Tensor? bias, int "

@@ -144,20 +144,24 @@ bool find_position(const Window& w, int d, int64_t out, int64_t k, int64_t* in) 
   return *in >= 0;
 }
 
-// The sums of products of a convolution, exact: put(output channel, offset in the result, sum),
-// image by image. begin(image) gives the image's integers, in order by `xs`, and their zero
-// point.
+// The integers of an image, less their zero point, times weights; sums of these are exact.
 struct Image {
   const int8_t* data;
   int32_t zero;
+  uint32_t operator()(int64_t at, int8_t weight) const {
+    return uint32_t((data[at] - zero) * weight);
+  }
 };
+// The sums of products of a convolution: put(output channel, offset in the result, sum), image by
+// image. begin(image) gives what makes products: of the image's element at an offset by `xs` and a
+// weight.
 template <class Begin, class Put>
 void convolve(const Window& w, const ImageStrides& xs, const Tensor& weight, const ImageStrides& os,
               Begin begin, Put put) {
   ImageStrides ws = image_strides(weight);
   int64_t group_inputs = w.in_channels / w.groups, group_outputs = w.out_channels / w.groups;
   for (int64_t n = 0; n < w.batch; n++) {
-    Image image = begin(n);
+    const auto product = begin(n);
     for (int64_t o = 0; o < w.out_channels; o++) {
       int64_t group = o / group_outputs;
       // Weights are [outputs, inputs of a group, ...]; transposed [inputs, outputs of a group,
@@ -169,7 +173,7 @@ void convolve(const Window& w, const ImageStrides& xs, const Tensor& weight, con
       for (int64_t oz = 0; oz < w.out[0]; oz++)
         for (int64_t oy = 0; oy < w.out[1]; oy++)
           for (int64_t ox = 0; ox < w.out[2]; ox++) {
-            uint32_t sum = 0;
+            decltype(product(0, 0)) sum = 0;
             for (int64_t kz = 0; kz < w.kernel[0]; kz++) {
               int64_t iz, iy, ix;
               if (!find_position(w, 0, oz, kz, &iz)) continue;
@@ -182,8 +186,7 @@ void convolve(const Window& w, const ImageStrides& xs, const Tensor& weight, con
                   int64_t tap =
                       filter + kz * ws.spatial[0] + ky * ws.spatial[1] + kx * ws.spatial[2];
                   for (int64_t c = 0; c < group_inputs; c++)
-                    sum += uint32_t((image.data[from + c * xs.channel] - image.zero) *
-                                    element(weight, tap + c * step));
+                    sum += product(from + c * xs.channel, element(weight, tap + c * step));
                 }
               }
             }
@@ -429,10 +432,8 @@ Status run_dynamic(const Args& args, KernelContext& context) {
 // again x, weight, weight_scales, bias, stride, padding, dilation, transposed, output_padding,
 // groups
 
-constexpr ConvolutionPositions kDynamicConvolution{0, 1, 3, 4, 5, 6, 7, 8, 9};
-
 Status read_dynamic_window(const Args& args, Window* window, Diagnostic* diagnostic) {
-  const char* what = "int8::dynamic_convolution";
+  const char* what = "int8:: convolution of numbers";
   SCONCE_TRY_STATUS(want_i8(what, args.tensor(1), diagnostic));
   if (args.tensor(0).dtype != DType::f32)
     return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%s: input of %s: f32 is wanted", what,
@@ -443,11 +444,11 @@ Status read_dynamic_window(const Args& args, Window* window, Diagnostic* diagnos
   Value weight = Value::of(&numbers), none;
   const Value* values[10];
   for (int i = 0; i < 10; i++)
-    values[i] = i == kDynamicConvolution.weight ? &weight
-                : i == kDynamicConvolution.bias ? &none
-                                                : args.values[size_t(i)];
-  SCONCE_TRY_STATUS(make_window(Args{Span<const Value* const>(values, 10), 10}, kDynamicConvolution,
-                                window, diagnostic));
+    values[i] = i == kConvolutionOfNumbers.weight ? &weight
+                : i == kConvolutionOfNumbers.bias ? &none
+                                                  : args.values[size_t(i)];
+  SCONCE_TRY_STATUS(make_window(Args{Span<const Value* const>(values, 10), 10},
+                                kConvolutionOfNumbers, window, diagnostic));
   return check_weight(what, args, window->out_channels, args.tensor(2), args.find_tensor(3),
                       DType::f32, diagnostic);
 }
@@ -499,7 +500,29 @@ Status run_dynamic_convolution(const Args& args, KernelContext& context) {
   return kOk;
 }
 
-// --- weight_linear: numbers by quantised weights; arguments as above
+// --- weight_convolution: numbers by quantised weights; arguments as above
+
+Status run_weight_convolution(const Args& args, KernelContext& context) {
+  Window w;
+  SCONCE_TRY_STATUS(read_dynamic_window(args, &w, context.diagnostic));
+  const Tensor &x = args.tensor(0), &scales = args.tensor(2);
+  const Tensor* bias = args.find_tensor(3);
+  Tensor& out = args.out();
+  const ImageStrides xs = image_strides(x);
+  convolve(
+      w, xs, args.tensor(1), image_strides(out),
+      [&](int64_t n) {
+        return [image = x.as<float>() + n * xs.batch](int64_t at, int8_t weight) {
+          return image[at] * float(weight);
+        };
+      },
+      [&](int64_t o, int64_t to, float sum) {
+        out.as<float>()[to] = sum * scale_at(scales, o) + (bias ? bias->as<float>()[o] : 0.0f);
+      });
+  return kOk;
+}
+
+// --- weight_linear: numbers by quantised weights; arguments as for dynamic_linear
 
 Status run_weights(const Args& args, KernelContext& context) {
   const Tensor &x = args.tensor(0), &weight = args.tensor(1), &scales = args.tensor(2);
@@ -541,6 +564,8 @@ KERNEL(int8_dynamic_linear) = {"int8::dynamic_linear.out", "tttTi>t", dynamic_sh
 KERNEL(int8_dynamic_convolution) = {"int8::dynamic_convolution.out", "tttTlllbli>t",
                                     convolution_shape<read_dynamic_window>, run_dynamic_convolution,
                                     image_scratch};
+KERNEL(int8_weight_convolution) = {"int8::weight_convolution.out", "tttTlllbli>t",
+                                   convolution_shape<read_dynamic_window>, run_weight_convolution};
 KERNEL(int8_weight_linear) = {"int8::weight_linear.out", "tttTi>t", dynamic_shape, run_weights};
 
 }  // namespace sconce

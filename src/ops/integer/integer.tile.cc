@@ -330,7 +330,7 @@ std::optional<TileIndex> linear_axes(TileLowering& l, const Node& node) {
 }
 
 std::optional<Convolution> read(const TileLowering& l, const Node& node) {
-  return read_convolution(l, node, kIntegerConvolution, DType::i8);
+  return read_convolution(l, node, kIntegerConvolution, DType::i8, DType::i8);
 }
 
 std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
@@ -373,6 +373,43 @@ Value convolution(TileLowering& l, const Node& node, const TileIndex& at) {
   tile::ValueId sum = l.build.dot(initial_sum(l, *w, from->zero, at[1]), *x,
                                   l.build.load(*weights, index), reads->over);
   return finished(l, *w, sum, *from, *to, at[1]);
+}
+
+std::optional<Convolution> read_of_numbers(const TileLowering& l, const Node& node) {
+  auto c = read_convolution(l, node, kConvolutionOfNumbers, DType::f32, DType::i8);
+  // By depth weights are few, and faster as numbers.
+  if (!c || c->is_depthwise()) return std::nullopt;
+  return c;
+}
+
+std::optional<TileIndex> weight_convolution_axes(TileLowering& l, const Node& node) {
+  auto c = read_of_numbers(l, node);
+  if (!c) return std::nullopt;
+  return convolution_loops(l, *c, l.shape(node.results[0]));
+}
+
+// x, weight, weight_scales, bias, stride, ...: sums of x * q, times the scale of the column.
+Value weight_convolution(TileLowering& l, const Node& node, const TileIndex& at) {
+  auto c = read_of_numbers(l, node);
+  const ValueId* scales = tensor_argument(node, 2);
+  if (!c || !scales || at.size() != size_t(c->dims) + 2 || !l.constant_index(c->weight) ||
+      !l.constant_index(*scales) || l.type(*scales).dtype != DType::f32 || l.rank(*scales) != 1)
+    return std::nullopt;
+  auto reads = convolution_reads(l, *c, at);
+  auto weights = convolution_weights(l, *c);
+  if (!reads || reads->over.empty() || !weights) return std::nullopt;
+  auto x = l.at(c->input, reads->from);
+  if (!x) return std::nullopt;
+  tile::ValueId q = l.build.cast(l.build.load(*weights, reads->window), DType::f32);
+  tile::ValueId sum = l.build.dot(number(l, 0), *x, q, reads->over);
+  tile::ValueId scale = l.size(*scales, 0) == 1
+                            ? number(l, double(element<float>(l.constant_bytes(*scales), 0)))
+                            : *l.at(*scales, {at[1]});
+  tile::ValueId y = l.build.mul(sum, scale);
+  if (!c->bias) return y;
+  auto bias = l.at(*c->bias, {at[1]});
+  if (!bias) return std::nullopt;
+  return l.build.add(y, *bias);
 }
 
 // --- numbers made of bytes
@@ -478,6 +515,11 @@ TILE(int8_convolution) = {.op = "int8::convolution",
                           .axes = convolution_axes,
                           .channels_last = true,
                           .around = [](const Node& node) { return number_argument(node, 2); }};
+TILE(int8_weight_convolution) = {.op = "int8::weight_convolution",
+                                 .lower = weight_convolution,
+                                 .axes = weight_convolution_axes,
+                                 .channels_last = true,
+                                 .around = [](const Node&) -> std::optional<double> { return 0; }};
 TILE(int8_add) = {"int8::add", binary<'+'>};
 TILE(int8_sub) = {"int8::sub", binary<'-'>};
 TILE(int8_mul) = {"int8::mul", binary<'*'>};

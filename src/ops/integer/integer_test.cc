@@ -114,6 +114,19 @@ TEST(int8_dynamic_convolution, refuses_integers_and_scales_that_do_not_fit) {
   }
 }
 
+TEST(int8_weight_convolution, scales_sums_by_output) {
+  KernelCall call("int8::weight_convolution.out");
+  // One image of two channels and two columns; two outputs of a window of two columns.
+  call.floats({1, 2, 1, 2}, {1, 2, 3, -0.5f});
+  call.tensor(DType::i8, {2, 2, 1, 2}, I8{1, 2, 3, 4, -1, 0, 0, 2}).floats({2}, {0.5, 10});
+  call.floats({2}, {1, 0});
+  call.integers({1, 1}).integers({0, 1}).integers({1, 1}).boolean(false).integers({0, 0});
+  call.integer(1);
+  ASSERT_EQ(call.run(), Code::ok) << call.text();
+  // x0 * w1 + y0 * w3, x0 * w0 + x1 * w1 + y0 * w2 + y1 * w3, x1 * w0 + y1 * w2.
+  EXPECT_EQ(call.result(), (std::vector<float>{8, 7, 1.25f, 60, -20, -20}));
+}
+
 TEST(int8_weight_linear, scales_each_group_of_a_row) {
   KernelCall call("int8::weight_linear.out");
   call.floats({1, 4}, {1, 2, 3, 4}).tensor(DType::i8, {2, 4}, I8{1, 1, 1, 1, 1, 0, 0, -1});

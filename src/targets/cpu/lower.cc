@@ -591,11 +591,7 @@ class NotingPlaces : public PlainPlaces {
 class Lowering : public Places {
  public:
   Lowering(Program& program, const Graph& graph, Span<const NodeId> nodes, Prefer prefer)
-      : Places(prefer),
-        program_(program),
-        symbols_(program.symbols),
-        graph_(graph),
-        nodes_(nodes) {
+      : Places(prefer), program_(program), symbols_(program.symbols), graph_(graph), nodes_(nodes) {
     for (const Symbol& symbol : symbols_.symbols()) {
       least_.push_back(ceil_multiple(std::max<int64_t>(symbol.bounds.min, 0), symbol.divisor));
       largest_.push_back(symbol.bounds.max / symbol.divisor * symbol.divisor);

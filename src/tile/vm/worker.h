@@ -70,8 +70,8 @@ class Worker {
     }
   };
 
-  // Where a load or store is inside its buffer along an axis of the tile, `run`, or along one within
-  // it, `wide`, for places of other axes. What holds for all of the tile is found out once.
+  // Where a load or store is inside its buffer along an axis of the tile, `run`, or along one
+  // within it, `wide`, for places of other axes. What holds for all of the tile is found out once.
   class Reach {
    public:
     Reach() {}  // inside everywhere
