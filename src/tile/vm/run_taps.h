@@ -8,6 +8,22 @@
 
 namespace sconce::tile {
 
+// Narrows [begin, end), which is not empty, to 0 <= position + factor * x < size.
+inline void clip(int64_t position, int64_t factor, int64_t size, int64_t* begin, int64_t* end) {
+  if (factor == 0) {
+    if (position < 0 || position >= size) *end = *begin;
+    return;
+  }
+  // Divided only where a part is outside.
+  const int64_t step = factor < 0 ? -factor : factor;
+  auto steps = [&](int64_t way) { return step == 1 ? way : (way + step - 1) / step; };
+  const int64_t first = position + factor * *begin, last = position + factor * (*end - 1);
+  const int64_t before = factor > 0 ? -first : first - size + 1;
+  const int64_t after = factor > 0 ? last - size + 1 : -last;
+  if (before > 0) *begin = std::min(*begin + steps(before), *end);
+  if (after > 0) *end = std::max(*end - steps(after), *begin);
+}
+
 // Calls f(tap) for every index of `taps`, with the outer axes narrowed to where the load is
 // inside its buffer: begin_ and length_ say so. Every dim has at most one outer axis.
 template <class F>
@@ -39,14 +55,11 @@ void Worker::each_tap(const Instruction& window, Span<const AxisId> taps, Span<c
         any &= position >= 0 && position < shape.sizes[d];
         continue;
       }
-      // 0 <= position + factor * x < size; factor > 0.
-      int64_t low = position >= 0 ? 0 : (-position + factor - 1) / factor;
-      int64_t high =
-          shape.sizes[d] - position <= 0 ? 0 : (shape.sizes[d] - position + factor - 1) / factor;
-      int64_t end = std::min(begin_[along] + length_[along], high);
-      begin_[along] = std::max(begin_[along], low);
-      length_[along] = end - begin_[along];
-      any &= length_[along] > 0;
+      int64_t& begin = begin_[along];
+      int64_t end = begin + length_[along];
+      if (begin < end) clip(position, factor, shape.sizes[d], &begin, &end);
+      length_[along] = end - begin;
+      any &= begin < end;
     }
     if (any) f(tap);
     for (AxisId a : outer) length_[a] = saved[a];
@@ -65,8 +78,8 @@ inline Worker::Reach::Reach(const Worker& worker, const Instruction& access,
     int64_t low = dim.first, high = dim.first;
     for (const Term& term : *dim.terms) {
       if (!worker.has_dimension(term.axis)) continue;
-      if (term.axis == run) dim.run = term.factor;
-      if (term.axis == wide) dim.wide = term.factor;
+      if (term.axis == run) dim.run += term.factor;
+      if (term.axis == wide) dim.wide += term.factor;
       (term.factor < 0 ? low : high) += term.factor * (worker.length_[term.axis] - 1);
     }
     dim.here = dim.first;
@@ -85,22 +98,6 @@ inline void Worker::Reach::go_to(const int64_t* outer, const int64_t* inner) {
       if (inner_ >> term.axis & 1) dim->here += term.factor * inner[term.axis];
     }
   }
-}
-
-// Narrows [begin, end), which is not empty, to 0 <= position + factor * x < size.
-inline void clip(int64_t position, int64_t factor, int64_t size, int64_t* begin, int64_t* end) {
-  if (factor == 0) {
-    if (position < 0 || position >= size) *end = *begin;
-    return;
-  }
-  // Divided only where a part is outside.
-  const int64_t step = factor < 0 ? -factor : factor;
-  auto steps = [&](int64_t way) { return step == 1 ? way : (way + step - 1) / step; };
-  const int64_t first = position + factor * *begin, last = position + factor * (*end - 1);
-  const int64_t before = factor > 0 ? -first : first - size + 1;
-  const int64_t after = factor > 0 ? last - size + 1 : -last;
-  if (before > 0) *begin = std::min(*begin + steps(before), *end);
-  if (after > 0) *end = std::max(*end - steps(after), *begin);
 }
 
 inline void Worker::Reach::narrow_run(int64_t part, int64_t* begin, int64_t* end) const {
