@@ -144,7 +144,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     // Passes keep graphs sound, whatever they were given.
     if (!done.ok() && done.error().code == Code::internal) __builtin_trap();
     if (done.ok() && target->partition)
-      done = target->partition(**program, (*program)->methods[0].graph);
+      done = target->partition(**program, (*program)->methods[0].graph, Prefer::balance);
     if (!done.ok()) continue;
     auto emitted = emit(**program);
     if (!emitted.ok()) continue;

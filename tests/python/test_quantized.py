@@ -84,13 +84,18 @@ def granularity(name, *args):
     return getattr(kinds, name)(*args)
 
 
+def example(*sizes):
+    """The same numbers in every run: ranges, and so steps, are those of these."""
+    return (torch.randn(*sizes, generator=torch.Generator().manual_seed(0)),)
+
+
 def picture(**options):
-    x = (torch.randn(1, 3, 16, 16),)
+    x = example(1, 3, 16, 16)
     return lambda: (with_pt2e(Picture().eval(), x, **options), x)
 
 
 def rows(quantize):
-    x = (torch.randn(3, 64),)
+    x = example(3, 64)
     return lambda: (quantize(layers().eval(), x), x)
 
 
