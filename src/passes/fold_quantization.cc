@@ -237,6 +237,7 @@ struct Convolved {
   Weight weight;
   std::vector<Argument> how;
   int64_t outputs = 0;
+  bool is_transposed = false;
 };
 std::optional<Convolved> convolved(Matcher& m, const Node& node) {
   bool whole = node.op == "aten::convolution";
@@ -257,7 +258,8 @@ std::optional<Convolved> convolved(Matcher& m, const Node& node) {
   int64_t outputs = m.type(node.results[0]).sizes[1].value;
   return Convolved{std::move(*weight),
                    {*stride, *padding, *dilation, is_transposed, *more, int64_t(*groups)},
-                   outputs};
+                   outputs,
+                   is_transposed};
 }
 
 bool fold_convolution(Matcher& m, NodeId root, const Node& node, const Affine& to) {
@@ -536,6 +538,13 @@ std::optional<Argument> bias_of_numbers(Matcher& m, ValueId bias) {
   return Argument(ValueRef{bias});
 }
 
+// A scale for each of the outputs, which weights count first, instead of one for all.
+void spread_scale(const Matcher& m, Weight& weight) {
+  if (weight.scales.size() != 1) return;
+  weight.scales.resize(size_t(m.type(weight.value).sizes[0].value), weight.scales[0]);
+  weight.axis = 0;
+}
+
 // Convolutions of numbers: quantised by their own range, or only their weights are integers.
 bool fold_convolution_of_numbers(Matcher& m, NodeId root, const Node& node, bool dynamic) {
   if (node.op != "aten::conv1d" && node.op != "aten::conv2d" && node.op != "aten::convolution")
@@ -552,6 +561,7 @@ bool fold_convolution_of_numbers(Matcher& m, NodeId root, const Node& node, bool
   auto c = convolved(m, node);
   auto bias = bias_of_numbers(m, Matcher::value(node, 2));
   if (!c || !bias || m.type(x).sizes.size() != m.type(c->weight.value).sizes.size()) return false;
+  if (!dynamic && !c->is_transposed) spread_scale(m, c->weight);
   std::vector<Argument> arguments{ValueRef{x}, ValueRef{c->weight.value},
                                   ValueRef{scales_constant(m, c->weight)}, *bias};
   arguments.insert(arguments.end(), c->how.begin(), c->how.end());
@@ -570,11 +580,7 @@ bool fold_numbers(Matcher& m, NodeId root, bool dynamic) {
   auto weight = weight_of(m, Matcher::value(node, 1));
   if (!weight || m.type(weight->value).sizes.size() != 2) return false;
   if (weight->scales.size() > 1 && weight->axis != 0) return false;
-  // Those of numbers have a scale for each output.
-  if (!dynamic && weight->scales.size() == 1) {
-    weight->scales.resize(size_t(m.type(weight->value).sizes[0].value), weight->scales[0]);
-    weight->axis = 0;
-  }
+  if (!dynamic) spread_scale(m, *weight);
   auto bias = bias_of_numbers(m, Matcher::value(node, 2));
   if (!bias) return false;
   return m.replace(root, dynamic ? "int8::dynamic_linear" : "int8::weight_linear",

@@ -105,14 +105,17 @@ method forward(%q: i8[4, 6]) {
   EXPECT_EQ(folded(text("0.2")), "dequantize_per_tensor permute quantize_per_tensor");
 }
 
-TEST(FoldQuantization, quantises_a_convolutions_images_by_their_own_range) {
-  std::string text = R"(
+// The beginning of a convolution of %x by windows %f.
+constexpr const char* kWindows = R"(
 constant @w: i8[2, 1, 3, 3] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 8, 7, 6, 5, 4, 3, 2, 1}
 constant @s: f32[2] = {0.5, 0.25}
 method forward(%x: f32[2, 1, 4, 4]) {
   %w = constant @w
   %s = constant @s
-  %f: f32[2, 1, 3, 3] = quantized_decomposed::dequantize_per_channel(%w, %s, none, 0, -127, 127, 1, none)
+  %f: f32[2, 1, 3, 3] = quantized_decomposed::dequantize_per_channel(%w, %s, none, 0, -127, 127, 1, none))";
+
+TEST(FoldQuantization, quantises_a_convolutions_images_by_their_own_range) {
+  std::string text = std::string(kWindows) + R"(
   %a: f64[1], %z: i64[1] = quantized_decomposed::choose_qparams.tensor(%x, -128, 127, 1e-5, 1)
   %q: i8[2, 1, 4, 4] = quantized_decomposed::quantize_per_tensor.tensor(%x, %a, %z, -128, 127, 1)
   %d: f32[2, 1, 4, 4] = quantized_decomposed::dequantize_per_tensor.tensor(%q, %a, %z, -128, 127, 1, none)
@@ -123,13 +126,7 @@ method forward(%x: f32[2, 1, 4, 4]) {
 }
 
 TEST(FoldQuantization, takes_the_weights_of_a_convolution_of_numbers) {
-  std::string text = R"(
-constant @w: i8[2, 1, 3, 3] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 8, 7, 6, 5, 4, 3, 2, 1}
-constant @s: f32[2] = {0.5, 0.25}
-method forward(%x: f32[2, 1, 4, 4]) {
-  %w = constant @w
-  %s = constant @s
-  %f: f32[2, 1, 3, 3] = quantized_decomposed::dequantize_per_channel(%w, %s, none, 0, -127, 127, 1, none)
+  std::string text = std::string(kWindows) + R"(
   %y: f32[2, 2, 4, 4] = aten::convolution(%x, %f, none, [1, 1], [1, 1], [1, 1], false, [0, 0], 1)
   return %y
 })";

@@ -65,9 +65,10 @@ def run_cli(sconce: pathlib.Path, *arguments: object, timeout_s: float = 900) ->
     return done.stdout
 
 
-def error_of(path: pathlib.Path, expected_path: pathlib.Path, limit: float | None = None) -> float:
-    """The largest error of all outputs, relative to each output's scale; raises Wrong beyond `limit`
-    (default: by dtype)."""
+def error_of(path: pathlib.Path, expected_path: pathlib.Path, limit: float | None = None,
+             scale: float | None = None) -> float:
+    """The largest error of all outputs, relative to `scale` (default: each output's largest number);
+    raises Wrong beyond `limit` (default: by dtype)."""
     import torch
     from safetensors.torch import load_file
 
@@ -96,10 +97,10 @@ def error_of(path: pathlib.Path, expected_path: pathlib.Path, limit: float | Non
             raise Wrong(f"output {i}: NaN or infinity in other places")
         if not finite.any():
             continue
-        scale = float(y[finite].abs().max()) or 1.0
-        error = float((x[finite] - y[finite]).abs().max()) / scale
+        unit = scale or float(y[finite].abs().max()) or 1.0
+        error = float((x[finite] - y[finite]).abs().max()) / unit
         if not error <= tolerance:
-            raise Wrong(f"output {i}: error {error:.3g} of its scale {scale:.3g}, limit {tolerance:g}")
+            raise Wrong(f"output {i}: error {error:.3g} of its scale {unit:.3g}, limit {tolerance:g}")
         worst = max(worst, error)
     return worst
 

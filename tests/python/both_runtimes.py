@@ -10,12 +10,13 @@ from oracle import Oracle
 
 class BothRuntimes:
     """Files of inputs and answers lie in `folder`. `imports` are modules that stock's process wants;
-    `limit` is the error that counts as right (default: by dtype)."""
+    `limit` is the error that counts as right (default: by dtype), `scale` what it is relative to
+    (default: an answer's largest number)."""
 
     def __init__(self, oracle: Oracle, sconce: pathlib.Path, folder: pathlib.Path, calls: list[tuple],
-                 imports: list[str] = [], limit: float | None = None) -> None:
+                 imports: list[str] = [], limit: float | None = None, scale: float | None = None) -> None:
         self.oracle, self.sconce, self.folder = oracle, sconce, folder
-        self.imports, self.limit = imports, limit
+        self.imports, self.limit, self.scale = imports, limit, scale
         self.inputs = [self.write(f"in.{number}", call) for number, call in enumerate(calls)]
 
     def write(self, name: str, call: tuple):
@@ -38,7 +39,8 @@ class BothRuntimes:
 
     def judge(self, kind: str) -> None:
         for number in range(len(self.inputs)):
-            compare.error_of(self.folder / f"{kind}.{number}", self.folder / f"expected.{number}", self.limit)
+            compare.error_of(self.folder / f"{kind}.{number}", self.folder / f"expected.{number}", self.limit,
+                             self.scale)
 
     def check_for_stock(self, stock: pathlib.Path) -> str:
         """Stock's file compiled anew for stock's runtime answers as it did; what was said last, of

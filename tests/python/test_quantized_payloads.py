@@ -1,6 +1,7 @@
 """Stock's quantised files (PT2E and torchao through its XNNPACK partitioner) compiled anew: the answer is
-that of stock's runtime for the file as stock made it, within two steps of 8 bits (XNNPACK's vector
-kernels multiply with fewer bits than its reference); the file for XNNPACK is one payload again."""
+that of stock's runtime for the file as stock made it, within two steps of 8 bits; the file for XNNPACK
+is one payload again. Ours are torch's answers where steps are the model's own; those of XNNPACK's vector
+kernels, which multiply with fewer bits than its reference, are a step away in some layers."""
 
 import warnings
 
@@ -24,6 +25,16 @@ def stocks_file(exported, dynamic: bool) -> bytes:
                                        ).to_executorch().buffer
 
 
+def range_of_answers(exported) -> float | None:
+    """What the model's last integers can say, 127 steps, whatever a call's answer uses of it; None for
+    models that end in numbers."""
+    graph = list(exported.graph.nodes)
+    last = graph[-1].args[0][0]
+    if "dequantize_per_tensor.default" not in str(last.target):
+        return None
+    return last.args[1] / STEP
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_stocks_quantised_file_compiled_anew_answers_as_stock_does(name, sconce, oracle, tmp_path):
     torch.manual_seed(0)
@@ -31,7 +42,8 @@ def test_stocks_quantised_file_compiled_anew_answers_as_stock_does(name, sconce,
     stock = tmp_path / "stock.pte"
     stock.write_bytes(stocks_file(exported, "dynamic" in name))
     calls = [tuple(torch.randn_like(x) * scale for x in example) for scale in (1, 0.5, 3)]
-    both = BothRuntimes(oracle, sconce, tmp_path, calls, limit=2 * STEP)
+    # Two steps, whatever a float makes of them.
+    both = BothRuntimes(oracle, sconce, tmp_path, calls, limit=2.01 * STEP, scale=range_of_answers(exported))
     both.on_stock(stock, "expected")
     assert "compiled anew" in both.on_ours(stock, "--verbose")
     both.judge("ours")

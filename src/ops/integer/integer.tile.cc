@@ -333,6 +333,7 @@ std::optional<Convolution> read(const TileLowering& l, const Node& node) {
   return read_convolution(l, node, kIntegerConvolution, DType::i8, DType::i8);
 }
 
+template <std::optional<Convolution> (*read)(const TileLowering& l, const Node& node)>
 std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
   auto c = read(l, node);
   if (!c) return std::nullopt;
@@ -380,12 +381,6 @@ std::optional<Convolution> read_of_numbers(const TileLowering& l, const Node& no
   // By depth weights are few, and faster as numbers.
   if (!c || c->is_depthwise()) return std::nullopt;
   return c;
-}
-
-std::optional<TileIndex> weight_convolution_axes(TileLowering& l, const Node& node) {
-  auto c = read_of_numbers(l, node);
-  if (!c) return std::nullopt;
-  return convolution_loops(l, *c, l.shape(node.results[0]));
 }
 
 // x, weight, weight_scales, bias, stride, ...: sums of x * q, times the scale of the column.
@@ -512,12 +507,12 @@ TILE(int8_dynamic_linear) = {"int8::dynamic_linear", dynamic_linear, linear_axes
 TILE(int8_weight_linear) = {"int8::weight_linear", weight_linear, linear_axes};
 TILE(int8_convolution) = {.op = "int8::convolution",
                           .lower = convolution,
-                          .axes = convolution_axes,
+                          .axes = convolution_axes<read>,
                           .channels_last = true,
                           .around = [](const Node& node) { return number_argument(node, 2); }};
 TILE(int8_weight_convolution) = {.op = "int8::weight_convolution",
                                  .lower = weight_convolution,
-                                 .axes = weight_convolution_axes,
+                                 .axes = convolution_axes<read_of_numbers>,
                                  .channels_last = true,
                                  .around = [](const Node&) -> std::optional<double> { return 0; }};
 TILE(int8_add) = {"int8::add", binary<'+'>};
