@@ -1,5 +1,5 @@
 // Operators between dequantize and quantize become operators on integers (int8::): convolutions,
-// linears, sums, products, means and limits; what only moves elements moves the integers.
+// linears, products of matrices, sums, products, means and limits; what only moves elements moves the integers.
 //
 // The root of a pattern is the quantize_per_tensor of a result, or, for linears whose input is
 // quantised by its own range on each call, the linear. A dequantize is cheap and may have other
@@ -308,6 +308,38 @@ bool fold_binary(Matcher& m, NodeId root, const Node& node, const Affine& to) {
   return m.replace(root, op, std::move(arguments));
 }
 
+// Two quantised matrices, or batches of as many.
+std::optional<std::vector<Argument>> factors_of(Matcher& m, const Node& node) {
+  auto a = quantized(m, Matcher::value(node, 0)), b = quantized(m, Matcher::value(node, 1));
+  if (!a || !b) return std::nullopt;
+  const auto &left = m.type(a->value).sizes, &right = m.type(b->value).sizes;
+  if (left.size() < 2 || left.size() != right.size() ||
+      !std::equal(left.begin(), left.end() - 2, right.begin()))
+    return std::nullopt;
+  std::vector<Argument> arguments;
+  append(arguments, *a);
+  append(arguments, *b);
+  return arguments;
+}
+const std::initializer_list<std::string_view> kProducts = {"aten::matmul", "aten::bmm", "aten::mm"};
+
+bool fold_matmul(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+  auto arguments = factors_of(m, node);
+  if (!arguments) return false;
+  append(*arguments, to);
+  return m.replace(root, "int8::matmul", std::move(*arguments));
+}
+
+// Products that stay numbers.
+bool fold_matmul_to_numbers(Matcher& m, NodeId root) {
+  const Node node = m.node(root);
+  if (std::find(kProducts.begin(), kProducts.end(), node.op) == kProducts.end()) return false;
+  auto arguments = factors_of(m, node);
+  if (!arguments) return false;
+  arguments->insert(arguments->end(), {None{}, int64_t(0), int64_t(-128), int64_t(127)});
+  return m.replace(root, "int8::matmul", std::move(*arguments));
+}
+
 bool fold_mean(Matcher& m, NodeId root, const Node& node, const Affine& to) {
   auto x = quantized(m, Matcher::value(node, 0));
   if (!x) return false;
@@ -466,7 +498,7 @@ bool fold_quantize(Matcher& m, NodeId root) {
     return false;
   };
   return try_one({"aten::conv1d", "aten::conv2d", "aten::convolution"}, fold_convolution) ||
-         try_one({"aten::linear"}, fold_linear) ||
+         try_one({"aten::linear"}, fold_linear) || try_one(kProducts, fold_matmul) ||
          try_one({"aten::add.Tensor", "aten::sub.Tensor", "aten::mul.Tensor"}, fold_binary) ||
          try_one({"aten::mean.dim", "aten::adaptive_avg_pool2d", "aten::_adaptive_avg_pool2d"},
                  fold_mean) ||
@@ -596,9 +628,11 @@ Result<void> fold_quantization(Program& program, Graph& graph, const PassContext
   for_each_root(matcher, [](Matcher& m, NodeId id) {
     if (!fold_quantize(m, id)) fold_numbers(m, id, true);
   });
-  // What is left has weights of integers, and nothing else.
+  // What is left makes numbers: of integers, or with nothing but weights of integers.
   Matcher again(program, graph, context);
-  for_each_root(again, [](Matcher& m, NodeId id) { fold_numbers(m, id, false); });
+  for_each_root(again, [](Matcher& m, NodeId id) {
+    if (!fold_matmul_to_numbers(m, id)) fold_numbers(m, id, false);
+  });
   return {};
 }
 

@@ -105,32 +105,80 @@ method forward(%q: i8[4, 6]) {
   EXPECT_EQ(folded(text("0.2")), "dequantize_per_tensor permute quantize_per_tensor");
 }
 
-// The beginning of a convolution of %x by windows %f.
-constexpr const char* kWindows = R"(
+// A convolution of %x by windows %f, told by the rest of the text.
+std::string windows_and(const char* rest) {
+  std::string text = R"(
 constant @w: i8[2, 1, 3, 3] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 8, 7, 6, 5, 4, 3, 2, 1}
 constant @s: f32[2] = {0.5, 0.25}
 method forward(%x: f32[2, 1, 4, 4]) {
   %w = constant @w
   %s = constant @s
   %f: f32[2, 1, 3, 3] = quantized_decomposed::dequantize_per_channel(%w, %s, none, 0, -127, 127, 1, none))";
+  text += rest;
+  return text;
+}
 
 TEST(FoldQuantization, quantises_a_convolutions_images_by_their_own_range) {
-  std::string text = std::string(kWindows) + R"(
+  std::string text = windows_and(R"(
   %a: f64[1], %z: i64[1] = quantized_decomposed::choose_qparams.tensor(%x, -128, 127, 1e-5, 1)
   %q: i8[2, 1, 4, 4] = quantized_decomposed::quantize_per_tensor.tensor(%x, %a, %z, -128, 127, 1)
   %d: f32[2, 1, 4, 4] = quantized_decomposed::dequantize_per_tensor.tensor(%q, %a, %z, -128, 127, 1, none)
   %y: f32[2, 2, 4, 4] = aten::convolution(%d, %f, none, [1, 1], [1, 1], [1, 1], false, [0, 0], 1)
   return %y
-})";
+})");
   EXPECT_EQ(folded(text), "dynamic_convolution");
 }
 
 TEST(FoldQuantization, takes_the_weights_of_a_convolution_of_numbers) {
-  std::string text = std::string(kWindows) + R"(
+  std::string text = windows_and(R"(
   %y: f32[2, 2, 4, 4] = aten::convolution(%x, %f, none, [1, 1], [1, 1], [1, 1], false, [0, 0], 1)
   return %y
-})";
+})");
   EXPECT_EQ(folded(text), "weight_convolution");
+}
+
+// Two quantised matrices by each other, and what becomes of the product.
+std::string product(const std::string& sizes, const std::string& end) {
+  return "method forward(%a: i8[2, 3, 4], %b: i8[" + sizes + R"(]) {
+  %x: f32[2, 3, 4] = quantized_decomposed::dequantize_per_tensor(%a, 0.1, 3, -128, 127, 1, none)
+  %y: f32[)" + sizes + R"(] = quantized_decomposed::dequantize_per_tensor(%b, 0.2, 0, -128, 127, 1, none)
+  %z: f32[2, 3, 5] = aten::matmul(%x, %y))" + end;
+}
+constexpr const char* kRounded = R"(
+  %r: f32[2, 3, 5] = aten::relu(%z)
+  %q: i8[2, 3, 5] = quantized_decomposed::quantize_per_tensor(%r, 0.5, -7, -128, 127, 1)
+  return %q
+})";
+constexpr const char* kNotRounded = R"(
+  %r: f32[2, 3, 5] = aten::relu(%z)
+  return %r
+})";
+
+TEST(FoldQuantization, multiplies_two_activations) {
+  EXPECT_EQ(folded(product("2, 4, 5", kRounded)), "matmul");
+  auto program = parse_completed(product("2, 4, 5", kRounded));
+  Graph& graph = program->methods[0].graph;
+  apply(fold_quantization, *program, graph, with_integers());
+  apply(remove_dead_code, *program, graph, with_integers());
+  ASSERT_EQ(graph.order.size(), 1u);
+  const Node& node = graph.nodes[size_t(graph.order[0])];
+  EXPECT_EQ(node.op, "int8::matmul");
+  EXPECT_EQ(std::get<int64_t>(node.arguments[8]), -7);  // relu
+}
+
+TEST(FoldQuantization, products_that_nothing_rounds_are_numbers_of_integers) {
+  EXPECT_EQ(folded(product("2, 4, 5", kNotRounded)), "matmul relu");
+  auto program = parse_completed(product("2, 4, 5", kNotRounded));
+  Graph& graph = program->methods[0].graph;
+  apply(fold_quantization, *program, graph, with_integers());
+  std::string ops;
+  for (NodeId id : graph.order) ops += graph.nodes[size_t(id)].op + " ";
+  EXPECT_NE(ops.find("int8::matmul"), std::string::npos) << ops;
+}
+
+TEST(FoldQuantization, products_with_batches_of_other_sizes_stay_numbers) {
+  EXPECT_EQ(folded(product("4, 5", kNotRounded)),
+            "dequantize_per_tensor dequantize_per_tensor matmul relu");
 }
 
 TEST(FoldQuantization, does_nothing_where_the_target_keeps_the_graph) {

@@ -628,6 +628,28 @@ TEST(LowerForCpu, linears_of_integers) {
   }
 }
 
+TEST(LowerForCpu, products_of_integers) {
+  for (int64_t depth : {1, 13, 64})
+    for (int64_t columns : {1, 16, 53})
+      for (const char* zeros : {"0 0", "7 0", "0 -5", "-128 127"}) {
+        std::string a_zero(zeros), b_zero = a_zero.substr(a_zero.find(' ') + 1);
+        a_zero.resize(a_zero.find(' '));
+        // Columns that lie one after another, as keys of attention do, and rows of them.
+        LoweredRegion region = compare_with_eval(fmt::format(
+            R"(
+    method forward(%a: i8[3, 37, {0}] as a, %b: i8[3, {1}, {0}] as b, %c: i8[3, {1}, {0}] as c) {{
+      %t: i8[3, {0}, {1}] = aten::permute(%b, [0, 2, 1])
+      %p: i8[3, 37, {1}] = int8::matmul(%a, 0.02, {2}, %t, 0.04, {3}, 0.1, -3, -90, 127)
+      %q: i8[3, 37, {0}] = int8::matmul(%p, 0.1, {3}, %c, 0.04, {2}, 0.5, 0, -128, 127)
+      %n: f32[3, 37, {1}] = int8::matmul(%a, 0.02, {3}, %t, 0.04, {2}, none, 0, -128, 127)
+      %r: f32[3, 37, {1}] = aten::relu(%n)
+      return %p, %q, %r
+    }})",
+            depth, columns, a_zero, b_zero));
+        ASSERT_EQ(region.program.steps.size(), 3u);
+      }
+}
+
 TEST(LowerForCpu, linears_of_numbers_whose_rows_become_bytes) {
   for (int64_t inputs : {1, 19, 96})
     for (const char* scales : {"f32[1]", "f32[21]"})

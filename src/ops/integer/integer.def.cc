@@ -65,6 +65,13 @@ Results convolution_of_numbers(Build& build, const Node& node) {
   return quantized(build, y, node, 12);
 }
 
+Results matmul_of_numbers(Build& build, const Node& node) {
+  std::vector<Argument> factors{Build::v(dequantized(build, node, 0)),
+                                Build::v(dequantized(build, node, 3))};
+  if (is_none(node, 6)) return build.call("aten::matmul", std::move(factors));
+  return quantized(build, build.call1("aten::matmul", std::move(factors)), node, 6);
+}
+
 template <Text op>
 Results pair_of_numbers(Build& build, const Node& node) {
   ValueId y = build.call1(
@@ -176,6 +183,14 @@ OP(int8_mul) = {
         "float scale, int zero, int min, int max) -> Tensor",
     .out = "int8::mul.out",
     .decompose = pair_of_numbers<"aten::mul.Tensor">};
+// Matrices in the last two dimensions, which have batches of the same sizes; without a scale the
+// result is numbers.
+OP(int8_matmul) = {
+    .schema =
+        "int8::matmul(Tensor a, float a_scale, int a_zero, Tensor b, float b_scale, int b_zero, "
+        "float? scale, int zero, int min, int max) -> Tensor",
+    .out = "int8::matmul.out",
+    .decompose = matmul_of_numbers};
 OP(int8_mean) = {
     .schema =
         "int8::mean(Tensor x, float x_scale, int x_zero, int[]? dim, bool keepdim, float "

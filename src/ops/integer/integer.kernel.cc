@@ -63,6 +63,58 @@ float scale_at(const Tensor& scales, int64_t i) {
 }
 int8_t element(const Tensor& tensor, int64_t at) { return tensor.as<int8_t>()[at]; }
 
+// --- matmul
+// a, a_scale, a_zero, b, b_scale, b_zero, scale, zero, min, max
+
+Status matmul_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  const char* what = "int8::matmul";
+  const Tensor &a = args.tensor(0), &b = args.tensor(3);
+  SCONCE_TRY_STATUS(want_i8(what, a, diagnostic));
+  SCONCE_TRY_STATUS(want_i8(what, b, diagnostic));
+  bool fits = a.rank >= 2 && a.rank == b.rank && a.sizes[a.rank - 1] == b.sizes[b.rank - 2];
+  for (int d = 0; fits && d + 2 < a.rank; d++) fits = a.sizes[d] == b.sizes[d];
+  if (!fits)
+    return SCONCE_FAIL(Code::invalid_argument, diagnostic,
+                       "int8::matmul: matrices of ranks %d and %d do not fit", a.rank, b.rank);
+  SCONCE_TRY_STATUS(check_scale(what, args, 1, diagnostic));
+  SCONCE_TRY_STATUS(check_scale(what, args, 4, diagnostic));
+  const bool to_numbers = !args.has(6);
+  if (!to_numbers) SCONCE_TRY_STATUS(check_result(what, args, 6, diagnostic));
+  set_like(outs[0], a);
+  outs[0].sizes[a.rank - 1] = b.sizes[b.rank - 1];
+  if (to_numbers) outs[0].dtype = DType::f32;
+  return kOk;
+}
+
+Status run_matmul(const Args& args, KernelContext& context) {
+  const Tensor &a = args.tensor(0), &b = args.tensor(3);
+  Tensor& out = args.out();
+  if (!is_contiguous(a) || !is_contiguous(b) || !is_contiguous(out))
+    return SCONCE_FAIL(Code::unsupported, context.diagnostic,
+                       "int8::matmul: a tensor that is not in order in memory");
+  const int64_t rows = a.sizes[a.rank - 2], depth = a.sizes[a.rank - 1],
+                columns = b.sizes[b.rank - 1], count = element_count(out);
+  const int32_t a_zero = int32_t(args.integer(2)), b_zero = int32_t(args.integer(5));
+  const float scale = float(args.floating(1)) * float(args.floating(4));
+  const bool to_numbers = !args.has(6);
+  const Requantize requantize = result_of(args, 6);
+  const float ratio = to_numbers ? scale : scale / float(args.floating(6));
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t row = i / columns, batch = row / rows;
+    const int8_t* left = a.as<int8_t>() + row * depth;
+    const int8_t* right = b.as<int8_t>() + batch * depth * columns + i % columns;
+    uint32_t sum = 0;
+    for (int64_t k = 0; k < depth; k++)
+      sum += uint32_t((left[k] - a_zero) * (right[k * columns] - b_zero));
+    const float number = float(int32_t(sum)) * ratio;
+    if (to_numbers)
+      out.as<float>()[i] = number;
+    else
+      out.as<int8_t>()[i] = requantize(number);
+  }
+  return kOk;
+}
+
 // --- linear
 // x, x_scale, x_zero, weight, weight_scales, bias, scale, zero, min, max
 
@@ -557,6 +609,7 @@ KERNEL(int8_convolution) = {"int8::convolution.out", "tfittTlllblifiii>t",
 KERNEL(int8_add) = {"int8::add.out", "tfitfifiii>t", binary_shape, run_binary<'+'>};
 KERNEL(int8_sub) = {"int8::sub.out", "tfitfifiii>t", binary_shape, run_binary<'-'>};
 KERNEL(int8_mul) = {"int8::mul.out", "tfitfifiii>t", binary_shape, run_binary<'*'>};
+KERNEL(int8_matmul) = {"int8::matmul.out", "tfitfiFiii>t", matmul_shape, run_matmul};
 KERNEL(int8_mean) = {"int8::mean.out", "tfiLbfiii>t", mean_shape, run_mean};
 KERNEL(int8_clamp) = {"int8::clamp.out", "tfiFFfi>t", clamp_shape, run_clamp};
 KERNEL(int8_dynamic_linear) = {"int8::dynamic_linear.out", "tttTi>t", dynamic_shape, run_dynamic,

@@ -5,6 +5,7 @@
 
 #include "ops/conv/convolution_tile.h"
 #include "ops/integer/arguments.h"
+#include "ops/linear/product_tile.h"
 
 namespace sconce {
 namespace {
@@ -155,6 +156,33 @@ Value linear(TileLowering& l, const Node& node, const TileIndex& at) {
   tile::ValueId sum = l.build.dot(initial_sum(l, *w, from->zero, at.back()), *rows,
                                   l.build.load(*panels, {tile::along(k), at.back()}), {k});
   return finished(l, *w, sum, *from, *to, at.back());
+}
+
+// a, a_scale, a_zero, b, b_scale, b_zero, scale, zero, min, max
+Value matmul(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId *a = tensor_argument(node, 0), *b = tensor_argument(node, 3);
+  auto of_a = affine_at(node, 1), of_b = affine_at(node, 4);
+  const int rank = int(at.size());
+  if (!a || !b || !is_i8(l, *a) || !is_i8(l, *b) || !of_a || !of_b ||
+      !are_batches_of_products(l, *a, *b, rank))
+    return std::nullopt;
+  tile::AxisId k = l.span(l.shape(*a, rank - 1));
+  TileIndex of_rows = at, of_columns = at;
+  of_rows[size_t(rank) - 1] = of_columns[size_t(rank) - 2] = tile::along(k);
+  auto less_zero = [&](Value bytes, const Affine& of) {
+    if (!bytes || of.zero == 0) return bytes;
+    return Value(l.build.sub(*bytes, l.build.constant(of.zero, DType::i32)));
+  };
+  auto rows = less_zero(l.at(*a, of_rows), *of_a), columns = less_zero(l.at(*b, of_columns), *of_b);
+  if (!rows || !columns) return std::nullopt;
+  tile::ValueId sum = l.build.dot(l.build.constant(0, DType::i32), *rows, *columns, {k});
+  tile::ValueId products = l.build.cast(sum, DType::f32);
+  const float scale = of_a->scale * of_b->scale;
+  if (std::holds_alternative<None>(node.arguments[6]))
+    return l.build.mul(products, number(l, double(scale)));
+  auto to = result_at(node, 6);
+  if (!to) return std::nullopt;
+  return requantized(l, l.build.mul(products, number(l, double(scale / to->affine.scale))), *to);
 }
 
 // --- linears of numbers, whose rows become bytes by their own ranges
@@ -321,12 +349,6 @@ Value weight_linear(TileLowering& l, const Node& node, const TileIndex& at) {
   tile::ValueId sum =
       l.build.dot(number(l, 0), part, l.build.load(*scales, {tile::along(g), column}), {g});
   return with_bias(l, *w, sum, column);
-}
-
-std::optional<TileIndex> linear_axes(TileLowering& l, const Node& node) {
-  TileIndex at;
-  for (SymInt size : l.shape(node.results[0])) at.push_back(l.parallel(size));
-  return at;
 }
 
 std::optional<Convolution> read(const TileLowering& l, const Node& node) {
@@ -502,9 +524,9 @@ Value clamp(TileLowering& l, const Node& node, const TileIndex& at) {
 
 }  // namespace
 
-TILE(int8_linear) = {"int8::linear", linear, linear_axes};
-TILE(int8_dynamic_linear) = {"int8::dynamic_linear", dynamic_linear, linear_axes};
-TILE(int8_weight_linear) = {"int8::weight_linear", weight_linear, linear_axes};
+TILE(int8_linear) = {"int8::linear", linear, rows_and_columns};
+TILE(int8_dynamic_linear) = {"int8::dynamic_linear", dynamic_linear, rows_and_columns};
+TILE(int8_weight_linear) = {"int8::weight_linear", weight_linear, rows_and_columns};
 TILE(int8_convolution) = {.op = "int8::convolution",
                           .lower = convolution,
                           .axes = convolution_axes<read>,
@@ -518,7 +540,8 @@ TILE(int8_weight_convolution) = {.op = "int8::weight_convolution",
 TILE(int8_add) = {"int8::add", binary<'+'>};
 TILE(int8_sub) = {"int8::sub", binary<'-'>};
 TILE(int8_mul) = {"int8::mul", binary<'*'>};
-TILE(int8_mean) = {"int8::mean", mean, linear_axes};
+TILE(int8_matmul) = {"int8::matmul", matmul, batched_axes};
+TILE(int8_mean) = {"int8::mean", mean, rows_and_columns};
 TILE(int8_clamp) = {"int8::clamp", clamp};
 
 }  // namespace sconce

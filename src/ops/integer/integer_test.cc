@@ -25,6 +25,35 @@ TEST(int8_linear, names_a_zero_point_that_no_integer_of_8_bits_is) {
   EXPECT_NE(call.text().find("128"), std::string::npos) << call.text();
 }
 
+TEST(int8_matmul, multiplies_what_the_integers_stand_for_batch_by_batch) {
+  for (bool to_numbers : {false, true}) {
+    KernelCall call("int8::matmul.out");
+    call.tensor(DType::i8, {2, 1, 2}, I8{3, -5, 127, 1}).floating(0.5).integer(1);
+    call.tensor(DType::i8, {2, 2, 2}, I8{4, 0, -2, 1, 1, -128, 2, 3}).floating(0.25).integer(-1);
+    to_numbers ? call.none() : call.floating(0.5);
+    call.integer(10).integer(-100).integer(127);
+    ASSERT_EQ(call.run(), Code::ok) << call.text();
+    // (2 * 5 - 6 * -1, 2 * 1 - 6 * 2), (126 * 2, 126 * -127), each times 0.125; or 0.25, plus 10.
+    if (to_numbers)
+      EXPECT_EQ(call.result<float>(), (std::vector<float>{2, -1.25, 31.5, -2000.25}));
+    else
+      EXPECT_EQ(call.result<int8_t>(), (I8{14, 8, 73, -100}));
+  }
+}
+
+void refuses_factor(std::initializer_list<int32_t> sizes, size_t count) {
+  KernelCall call("int8::matmul.out");
+  call.tensor(DType::i8, {1, 1, 2}, I8{1, 2}).floating(1).integer(0);
+  call.tensor(DType::i8, sizes, I8(count, 1)).floating(1).integer(0);
+  call.floating(1).integer(0).integer(-128).integer(127);
+  EXPECT_EQ(call.run(), Code::invalid_argument);
+}
+TEST(int8_matmul, refuses_batches_depths_and_ranks_that_differ) {
+  refuses_factor({2, 2, 1}, 4);
+  refuses_factor({1, 3, 1}, 3);
+  refuses_factor({2, 1}, 2);
+}
+
 TEST(int8_convolution, has_the_zero_point_around_the_image) {
   KernelCall call("int8::convolution.out");
   call.tensor(DType::i8, {1, 1, 1, 2}, I8{5, 7}).floating(1).integer(5);

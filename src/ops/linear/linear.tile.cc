@@ -1,14 +1,8 @@
 // Matrix products in the tile language.
-#include "ops/tile.h"
+#include "ops/linear/product_tile.h"
 
 namespace sconce {
 namespace {
-
-std::optional<TileIndex> rows_and_columns(TileLowering& l, const Node& node) {
-  TileIndex at;
-  for (SymInt size : l.shape(node.results[0])) at.push_back(l.parallel(size));
-  return at;
-}
 
 // x[..., k] w[n, k] + b[n]
 std::optional<tile::ValueId> linear(TileLowering& l, const Node& node, const TileIndex& at) {
@@ -34,25 +28,13 @@ std::optional<tile::ValueId> linear(TileLowering& l, const Node& node, const Til
   return l.build.dot(*initial, *rows, *columns, {k});
 }
 
-// Products of matrices in the last two dimensions; those before them are batches.
-std::optional<TileIndex> batched_axes(TileLowering& l, const Node& node) {
-  TileIndex at;
-  const auto& sizes = l.shape(node.results[0]);
-  for (size_t d = 0; d < sizes.size(); d++)
-    at.push_back(d + 2 < sizes.size() ? l.each(sizes[d]) : l.parallel(sizes[d]));
-  return at;
-}
-
 std::optional<tile::ValueId> product(TileLowering& l, const Node& node, const TileIndex& at,
                                      size_t first, std::optional<tile::ValueId> initial) {
   const ValueId *a = tensor_argument(node, first), *b = tensor_argument(node, first + 1);
+  const int rank = int(at.size());
   if (!a || !b || !initial || l.type(*a).dtype != DType::f32 || l.type(*b).dtype != DType::f32 ||
-      l.rank(*a) != int(at.size()) || l.rank(*b) != int(at.size()) || at.size() < 2)
+      !are_batches_of_products(l, *a, *b, rank))
     return std::nullopt;
-  int rank = int(at.size());
-  for (int d = 0; d + 2 < rank; d++)
-    if (l.shape(*a, d) != l.shape(*b, d)) return std::nullopt;
-  if (l.shape(*a, rank - 1) != l.shape(*b, rank - 2)) return std::nullopt;
   tile::AxisId k = l.span(l.shape(*a, rank - 1));
   TileIndex left = at, right = at;
   left.back() = tile::along(k);

@@ -184,6 +184,43 @@ TEST(Pack, panels_of_rows_columns_and_any_strides) {
         }
 }
 
+TEST(Pack, panels_of_bytes_with_the_sums_of_columns) {
+  std::mt19937 random(9);
+  for (const KernelTable* table : tables())
+    for (int64_t segments : {1, 2})
+      for (int64_t length : {1, 4, 18, 35})
+        for (int64_t n : {1, 15, 16, 17, 50})
+          for (int kind = 0; kind < 4; kind++) {
+            // Rows of columns, rows of steps that are whole quads apart or are not, anything.
+            const int64_t k = segments * length;
+            const int64_t k_stride = kind == 0 ? n + 1 : kind == 3 ? 2 : 1;
+            const int64_t n_stride = kind == 0   ? 1
+                                     : kind == 1 ? (k + 3) / 4 * 4
+                                     : kind == 2 ? k + 3
+                                                 : 2 * k + 1;
+            std::vector<int8_t> b(size_t(k * k_stride + n * n_stride));
+            for (int8_t& x : b) x = int8_t(random());
+            const int64_t quads = (length + 3) / 4, panel = (segments * quads + 1) * 64 + 8;
+            std::vector<int8_t> got(size_t((n + 15) / 16 * panel), 99), want = got;
+            table->pack_i8({segments, length, n, b.data(), k_stride, n_stride, got.data(), panel});
+            for (int64_t j = 0; j < (n + 15) / 16 * 16; j++) {
+              int8_t* column = want.data() + j / 16 * panel;
+              int32_t sum = 0;
+              for (int64_t s = 0; s < segments; s++)
+                for (int64_t i = 0; i < quads * 4; i++) {
+                  const bool is_there = j < n && i < length;
+                  const int8_t value =
+                      is_there ? b[size_t((s * length + i) * k_stride + j * n_stride)] : int8_t(0);
+                  column[(s * quads + i / 4) * 64 + j % 16 * 4 + i % 4] = value;
+                  sum += value;
+                }
+              memcpy(column + segments * quads * 64 + j % 16 * 4, &sum, 4);
+            }
+            ASSERT_EQ(got, want) << isa_name(table->isa) << " " << segments << " x " << length
+                                 << " steps, " << n << " columns, kind " << kind;
+          }
+}
+
 TEST(Gather, copies_rows_by_index) {
   for (const KernelTable* table : tables()) {
     const uint8_t rows[] = "aaabbbcccddd";

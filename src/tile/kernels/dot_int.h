@@ -325,9 +325,11 @@ void dot_i8_flipped(const DotI8& d) {
       sum = load_bytes(sums + v / kPerPanel * d.panel_stride + v % kPerPanel * W * 4);
     if (kFlip) start = Simd::isub(start, Simd::imul(sum, Simd::seti(kMoved)));
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++)
+    for (int r = 0; r < R; r++) {
       acc[r][v] =
           d.zero ? Simd::isub(start, Simd::imul(sum, Simd::seti(d.zero[r * d.zero_step]))) : start;
+      if (d.row_bias) acc[r][v] = Simd::iadd(acc[r][v], Simd::seti(d.row_bias[r]));
+    }
   }
   auto step = [&](const int8_t* const(&panel)[P], int64_t g, int later,
                   auto element) SCONCE_LAMBDA {

@@ -34,9 +34,10 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
   std::vector<const int8_t*> rows;
   for (int64_t s = 0; s < x.segments; s++)
     for (int r = 0; r < x.rows; r++) rows.push_back(a.data() + r * k + s * x.length);
-  std::vector<int32_t> zero, bias;
+  std::vector<int32_t> zero, bias, row_bias;
   std::vector<float> scale, row_scale, bias_f32;
   for (int r = 0; r < x.rows; r++) {
+    row_bias.push_back(seed % 3 == 0 ? 0 : int32_t(random() % 3000) - 1500);
     zero.push_back(int32_t(random() % 40) - 20);
     row_scale.push_back(0.5f + float(r));
   }
@@ -59,6 +60,7 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
   d.zero = zero.data();
   d.zero_step = 1;
   d.bias = bias.data();
+  if (seed % 3 != 0) d.row_bias = row_bias.data();
   d.finish = x.finish;
   d.scale = scale.data();
   d.scale_step = 1;
@@ -88,7 +90,7 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
         }
         continue;
       }
-      int64_t sum = bias[size_t(n)];
+      int64_t sum = bias[size_t(n)] + row_bias[size_t(r)];
       for (int64_t i = 0; i < k; i++) {
         int8_t raw = a[size_t(r * k + i)];
         int64_t value = x.a_signed ? raw : uint8_t(raw);

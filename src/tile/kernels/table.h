@@ -286,8 +286,8 @@ struct AgainI8 {
 
 enum class DotI8Finish : uint8_t { i32, f32, i8, u8 };
 
-// total[r][n] = sum over segments and k of (A[r][k] - zero[r]) * B[k][n] + bias[n], in 32 bits that
-// wrap around; exact on every set, no step saturates. Then, by `finish`:
+// total[r][n] = sum over segments and k of (A[r][k] - zero[r]) * B[k][n] + bias[n] + row_bias[r], in
+// 32 bits that wrap around; exact on every set, no step saturates. Then, by `finish`:
 //   i32     C = total
 //   f32     x = float(total) * row_scale[r] * scale[n] (in this order), + bias_f32[n], clamped as
 //           DotF32 does by lo, hi
@@ -305,7 +305,8 @@ struct DotI8 {
   int32_t columns;      // 16 * (P - 1) < columns <= 16 * P
   const int32_t* zero;  // zero[r * zero_step]; null: 0
   int64_t zero_step;
-  const int32_t* bias;  // or null
+  const int32_t* bias;      // or null
+  const int32_t* row_bias;  // or null
   DotI8Finish finish;
   const float* scale;  // f32, i8, u8: scale[n * scale_step]
   int64_t scale_step;

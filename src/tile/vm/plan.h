@@ -124,10 +124,10 @@ struct DotPlan {
   DType panels_of = DType::f32;  // elements of the panels: f32, f16 or bf16
   bool rows_copied = false;      // the rows' operand is put into scratch in the order of the dot
   uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
+  // The load of columns that are bytes and are packed here: as numbers, or as bytes. None elsewhere.
+  int32_t bytes_load = kNone;
   // Columns packed here that the next tile may read again: those of each step of a serial axis, if
   // there is one, with a PackedColumns for each.
-  int32_t bytes_load =
-      kNone;  // of columns that are bytes, and become numbers where they are packed
   AxisId packed_axis = kNone;
   int64_t packed_steps = 0;                      // 0: packed for every tile
   uint64_t packed_bytes = 0, packed_offset = 0;  // of a step; of the PackedColumns
@@ -142,7 +142,19 @@ struct DotPlan {
   size_t run_axes = SIZE_MAX;  // bytes: how many of the depth lie in a run of panels
   uint64_t fill_offset = 0;    // bytes: a run of what lies outside
   int8_t fill = 0;
+  int32_t rows_load = kNone;  // bytes
+  // bytes: what is taken from all of them. Where that of columns is not 0, a column of ones and
+  // what each row's sum takes from its results lie behind the packed columns.
+  int32_t rows_zero = 0, columns_zero = 0;
+  uint64_t row_sums_offset = 0;
   SlidingColumns columns;  // vector and bytes_vector
+};
+
+// An operand of a dot: a load of bytes, from which a zero point may be taken.
+struct CenteredBytes {
+  int32_t load = kNone;        // instruction
+  int32_t subtraction = kNone;  // instruction, or none
+  int32_t zero = 0;
 };
 
 // e^(x - center) whose sums along rows are made with it: of the exp; the subtraction and the sum
@@ -243,12 +255,17 @@ struct Plan::State {
   bool find_panel_axes(const std::vector<AxisId>& axes, ValueId columns, size_t* run_axes) const;
   void fold_epilogue(size_t n);
   void fold_bytes(size_t n, ValueId columns);
+  static bool packs_here(const DotPlan& plan);
   const Instruction* packed_load(const Instruction& dot, const DotPlan& plan) const;
   bool can_pack_once(const Instruction& dot, const DotPlan& plan) const;
+  bool make_part(size_t n, const std::vector<int32_t>& parts);
   bool take_along(size_t n, const std::vector<int32_t>& taken);
   // plan_dot_bytes.cc
   void plan_integer_dot(size_t n);
   bool plan_rows_of_bytes(size_t n, bool swapped);
+  std::optional<CenteredBytes> centered_bytes(ValueId v) const;
+  std::optional<AxisId> file_columns(size_t n, ValueId columns, const CenteredBytes& bytes);
+  std::optional<AxisId> buffer_columns(size_t n, const CenteredBytes& bytes);
   bool plan_window_of_bytes(size_t n, bool swapped);
   bool is_bytes_bias(ValueId initial, AxisId column) const;
   bool find_fill(const Instruction& load, int8_t* fill) const;

@@ -52,14 +52,19 @@ bool Plan::State::find_panel_axes(const std::vector<AxisId>& axes, ValueId colum
 
 // Makes instructions part of a dot. False, and nothing is changed, when some do not stand at its
 // level, where the tile is the same.
-bool Plan::State::take_along(size_t n, const std::vector<int32_t>& taken) {
-  auto [least, most] = std::minmax_element(taken.begin(), taken.end());
-  for (size_t m = std::min(n, size_t(*least)); m <= size_t(*most); m++)
+bool Plan::State::make_part(size_t n, const std::vector<int32_t>& parts) {
+  auto [least, most] = std::minmax_element(parts.begin(), parts.end());
+  for (size_t m = std::min(n, size_t(*least)); m <= std::max(n, size_t(*most)); m++)
     if (kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield) return false;
-  for (int32_t m : taken) {
+  for (int32_t m : parts) {
     skipped[size_t(m)] = true;
     for (ValueId v : kernel.body[size_t(m)].results) values[size_t(v)].home = Home::folded;
   }
+  return true;
+}
+// The same with what follows a dot, whose own result is then never made.
+bool Plan::State::take_along(size_t n, const std::vector<int32_t>& taken) {
+  if (!make_part(n, taken)) return false;
   values[size_t(kernel.body[n].results[0])].home = Home::folded;
   return true;
 }
@@ -127,16 +132,18 @@ void Plan::State::fold_bytes(size_t n, ValueId columns) {
       !is_known_load(cast.operands[0], DType::i8) || !always_inside(producer(cast.operands[0])))
     return;
   const int32_t load = values[size_t(cast.operands[0])].producer;
-  for (size_t m = size_t(load); m < n; m++)
-    if (kernel.body[m].op == Op::serial || kernel.body[m].op == Op::yield) return;
-  skipped[size_t(load)] = skipped[size_t(at)] = true;
-  values[size_t(cast.operands[0])].home = values[size_t(columns)].home = Home::folded;
-  dots[n].bytes_load = load;
+  if (make_part(n, {load, at})) dots[n].bytes_load = load;
+}
+
+// True when columns become panels tile by tile, and are not those of the file.
+bool Plan::State::packs_here(const DotPlan& plan) {
+  return plan.kind == DotPlan::Kind::packed_here ||
+         (plan.kind == DotPlan::Kind::bytes && plan.bytes_load != kNone);
 }
 
 // The load of the columns that a dot packs where they lie; null when they are computed.
 const Instruction* Plan::State::packed_load(const Instruction& dot, const DotPlan& plan) const {
-  if (plan.kind != DotPlan::Kind::packed_here) return nullptr;
+  if (!packs_here(plan)) return nullptr;
   if (plan.bytes_load != kNone) return &kernel.body[size_t(plan.bytes_load)];
   ValueId columns = dot.operands[plan.swapped ? 1 : 2];
   return values[size_t(columns)].home == Home::folded ? &producer(columns) : nullptr;

@@ -1,6 +1,7 @@
 // Dots of integers: rows of bytes by packed columns, windows by depth, and what makes bytes of
 // their sums again.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "tile/vm/plan_follow.h"
@@ -158,31 +159,84 @@ bool Plan::State::find_fill(const Instruction& load, int8_t* fill) const {
   return double(*fill) == load.number;
 }
 
-// Rows of bytes by packed columns.
+// Bytes as a dot takes them: as they are loaded, or less a zero point.
+std::optional<CenteredBytes> Plan::State::centered_bytes(ValueId v) const {
+  CenteredBytes bytes;
+  const int32_t made = values[size_t(v)].producer;
+  if (made != kNone && !is_load(v) && values[size_t(v)].uses == 1) {
+    const Instruction& i = kernel.body[size_t(made)];
+    if (i.op != Op::binary || Binary(i.function) != Binary::sub) return std::nullopt;
+    const ValuePlan& zero = values[size_t(i.operands[1])];
+    if (zero.home != Home::constant || zero.dtype != DType::i32 || std::fabs(zero.number) > 256)
+      return std::nullopt;
+    bytes.subtraction = made;
+    bytes.zero = int32_t(zero.number);
+    v = i.operands[0];
+  }
+  if (!is_load(v) || values[size_t(v)].uses != 1 ||
+      kernel.buffers[size_t(producer(v).buffer)].dtype != DType::i8)
+    return std::nullopt;
+  bytes.load = values[size_t(v)].producer;
+  return bytes;
+}
+
+// The axis of columns that are panels of the file, or kNone for a single one; nothing where they
+// are not.
+std::optional<AxisId> Plan::State::file_columns(size_t n, ValueId columns,
+                                                const CenteredBytes& bytes) {
+  const Instruction& load = kernel.body[size_t(bytes.load)];
+  if (bytes.subtraction != kNone ||
+      kernel.buffers[size_t(load.buffer)].layout != Layout::panels ||
+      !find_panel_axes(kernel.body[n].axes, columns, &dots[n].run_axes))
+    return std::nullopt;
+  const Index& index = load.index.back();
+  return index.terms.empty() ? kNone : index.terms[0].axis;
+}
+
+// The axis of columns of a buffer, the only one beside that of the dot.
+std::optional<AxisId> Plan::State::buffer_columns(size_t n, const CenteredBytes& bytes) {
+  const Instruction& load = kernel.body[size_t(bytes.load)];
+  const AxisSet axes = axes_of(load.results[0]), contracted = set_of(kernel.body[n].axes);
+  if (!is_known_load(load.results[0], DType::i8) || !always_inside(load) ||
+      kernel.body[n].axes.size() != 1 || (contracted & ~axes) ||
+      std::popcount(axes & ~contracted) != 1)
+    return std::nullopt;
+  dots[n].run_axes = 1;
+  return std::countr_zero(axes & ~contracted);
+}
+
+// Rows of bytes by columns that are packed, in the file or here.
 bool Plan::State::plan_rows_of_bytes(size_t n, bool swapped) {
   const Instruction& i = kernel.body[n];
   DotPlan& plan = dots[n];
   const std::vector<AxisId>& out = values[size_t(i.results[0])].axes;
-  ValueId rows = i.operands[swapped ? 2 : 1], columns = i.operands[swapped ? 1 : 2];
-  if (!is_known_load(rows, DType::i8) || !is_load(columns) ||
-      kernel.buffers[size_t(producer(columns).buffer)].dtype != DType::i8 ||
-      kernel.buffers[size_t(producer(columns).buffer)].layout != Layout::panels ||
-      !find_panel_axes(i.axes, columns, &plan.run_axes))
-    return false;
-  const Index& index = producer(columns).index.back();
-  AxisId column = index.terms.empty() ? kNone : index.terms[0].axis;
-  if (column != kNone && ((axes_of(rows) >> column & 1) || innermost(out) != column)) return false;
-  const Instruction& load = producer(rows);
-  if (!is_bytes_bias(i.operands[0], column) || (set_of(i.axes) & ~axes_of(rows)) ||
+  const auto rows = centered_bytes(i.operands[swapped ? 2 : 1]),
+             columns = centered_bytes(i.operands[swapped ? 1 : 2]);
+  if (!rows || !columns) return false;
+  const Instruction& load = kernel.body[size_t(rows->load)];
+  const AxisSet row_axes = axes_of(load.results[0]);
+  auto column = file_columns(n, i.operands[swapped ? 1 : 2], *columns);
+  const bool here = !column;
+  if (here) column = buffer_columns(n, *columns);
+  if (!column || !is_known_load(load.results[0], DType::i8)) return false;
+  if (*column != kNone && ((row_axes >> *column & 1) || innermost(out) != *column)) return false;
+  if (!is_bytes_bias(i.operands[0], *column) || (set_of(i.axes) & ~row_axes) ||
       !find_fill(load, &plan.fill))
     return false;
+  std::vector<int32_t> parts{rows->load, columns->load};
+  for (int32_t subtraction : {rows->subtraction, columns->subtraction})
+    if (subtraction != kNone) parts.push_back(subtraction);
+  if (!make_part(n, parts)) return false;
   plan.kind = DotPlan::Kind::bytes;
   plan.swapped = swapped;
-  plan.column = column;
+  plan.column = *column;
+  plan.rows_load = rows->load;
+  plan.rows_zero = rows->zero;
+  plan.columns_zero = columns->zero;
+  if (here) plan.bytes_load = columns->load;
   for (AxisId a : out)
-    if (a != column) plan.rows.push_back(a);
+    if (a != *column) plan.rows.push_back(a);
   plan.rows_copied = !has_runs_of_bytes(i, load, plan.run_axes);
-  values[size_t(rows)].home = values[size_t(columns)].home = Home::folded;
   fold_bytes(n, true);
   return true;
 }

@@ -206,20 +206,24 @@ class Placement {
       plan.weights.by_row_offset = take_last(uint64_t(rows * (2 + sums)) * 4);
     }
     if (plan.rows_copied) plan.rows_offset = take_last(uint64_t(rows * depth) * element);
-    ValueId of_rows = kernel_.body[n].operands[plan.swapped ? 2 : 1];
+    ValueId of_rows = bytes ? kernel_.body[size_t(plan.rows_load)].results[0]
+                            : kernel_.body[n].operands[plan.swapped ? 2 : 1];
     if (!plan.rows_copied && plan.kind != DotPlan::Kind::weights &&
         plan_of(of_rows).home == Home::folded && !s_.always_inside(s_.producer(of_rows)) &&
         (bytes ? plan.run_axes > 1 : inner_length <= kShortRun))
       plan.edges_offset = take_last(uint64_t(rows * depth) * element);
-    if (plan.kind == DotPlan::Kind::packed_here) {
-      int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
+    if (Plan::State::packs_here(plan)) {
+      int64_t panels = pieces(columns, kPanelColumns);
       if (uint64_t(panels) > kScratchMax / 64 / uint64_t(std::max<int64_t>(depth, 1)))
         return too_deep();
-      plan.packed_bytes = round_up(uint64_t(panels * depth * kPanelColumns) * 4);
+      const int64_t panel = Worker::bytes_packed_here(plan, depth);
+      plan.packed_bytes = round_up(uint64_t(panels * panel));
       plan.packed_steps = steps_packed_once(n);
       uint64_t steps = uint64_t(std::max<int64_t>(plan.packed_steps, 1));
       plan.panels_offset = take_last(steps * plan.packed_bytes);
       plan.packed_offset = take_last(steps * sizeof(PackedColumns));
+      if (plan.columns_zero != 0)
+        plan.row_sums_offset = take_last(uint64_t(panel) + uint64_t(rows) * sizeof(int32_t));
     }
     plan.pointers_offset =
         take_last(uint64_t(rows) * (uint64_t(std::max<int64_t>(segments, 1)) + 2) * 8);

@@ -41,7 +41,13 @@ void Worker::dot_plain(const Instruction& i) {
 
 // Packs an operand [depth][column] into panels.
 void Worker::pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t columns,
-                  float* panels) {
+                  uint8_t* panels) {
+  if (plan.kind == DotPlan::Kind::bytes) {
+    table_.pack_i8({1, depth, columns, reinterpret_cast<const int8_t*>(b.data),
+                    b.stride[plan.depth[0]], b.stride[plan.column],
+                    reinterpret_cast<int8_t*>(panels), bytes_packed_here(plan, depth)});
+    return;
+  }
   size_t last = plan.depth.size();
   while (last > 0 && length_[plan.depth[last - 1]] == 1) last--;
   AxisId inner = last > 0 ? plan.depth[last - 1] : kNone;
@@ -51,7 +57,7 @@ void Worker::pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t colu
   call.n = columns;
   call.k_stride = inner == kNone ? 0 : b.stride[inner];
   call.n_stride = b.stride[plan.column];
-  call.out = panels;
+  call.out = reinterpret_cast<float*>(panels);
   call.panel_stride = depth * kPanelColumns;
   if (depth == 0) return;
   each(outer, [&](const int64_t* at) {
@@ -165,7 +171,7 @@ const uint8_t* Worker::columns_of(const Instruction& dot, const DotPlan& plan) {
     if (packed.data == b.data && packed.depth == depth && packed.columns == columns) return panels;
     packed = {b.data, depth, columns};
   }
-  pack(b, plan, depth, columns, reinterpret_cast<float*>(panels));
+  pack(b, plan, depth, columns, panels);
   return panels;
 }
 

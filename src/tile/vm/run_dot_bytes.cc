@@ -18,8 +18,8 @@ const int32_t* Worker::integer_bias(const Instruction& dot) {
 }
 
 // The rows' operand: where it is, or put in order first.
-Result<DotRows<int8_t>> Worker::rows_of_bytes(const Instruction& dot, const DotPlan& plan) {
-  const Instruction& load = p_.producer(dot.operands[plan.swapped ? 2 : 1]);
+Result<DotRows<int8_t>> Worker::rows_of_bytes(const DotPlan& plan) {
+  const Instruction& load = k_.body[size_t(plan.rows_load)];
   DotRows<int8_t> rows;
   rows.outside = reinterpret_cast<const int8_t*>(scratch_ + plan.fill_offset);
   rows.fill = plan.fill;
@@ -33,6 +33,31 @@ Result<DotRows<int8_t>> Worker::rows_of_bytes(const Instruction& dot, const DotP
   return rows;
 }
 
+// What the zero point of the columns takes from all results of a row: that times the sum of the
+// row, which is its product with a column of ones.
+const int32_t* Worker::taken_from_rows(const DotPlan& plan, const RowTable<int8_t>& table,
+                                       DotI8 call) {
+  if (plan.columns_zero == 0) return nullptr;
+  const int64_t depth = call.segments * call.length, panel = bytes_packed_here(plan, depth);
+  auto* ones = reinterpret_cast<int8_t*>(scratch_ + plan.row_sums_offset);
+  auto* sums = reinterpret_cast<int32_t*>(ones + panel);
+  const int8_t one = 1;
+  table_.pack_i8({1, depth, 1, &one, 0, 0, ones, panel});
+  call.b = ones;
+  call.panel_stride = panel;
+  call.columns = 1;
+  call.finish = DotI8Finish::i32;
+  call.c_stride = 1;
+  each_block(table, table_.dot_i8, 1, depth, [&](const RowBlock& b) {
+    call.rows = table.pointers + b.row;
+    call.c = sums + b.row;
+    table_.dot_i8.kernel[b.rows - 1][0](call);
+  });
+  for (int64_t r = 0; r < table.rows; r++)
+    sums[r] = int32_t(uint32_t(sums[r]) * uint32_t(-plan.columns_zero));
+  return sums;
+}
+
 // Rows of bytes by packed columns, to sums or to bytes.
 Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   const Instruction& load = p_.producer(i.operands[plan.swapped ? 1 : 2]);
@@ -40,9 +65,12 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   const int64_t columns = plan.column == kNone ? 1 : length_[plan.column];
   const int64_t depth = count_of(plan.depth);
   if (count_of(plan.rows) == 0 || columns == 0) return {};
-  const auto* panels = reinterpret_cast<const int8_t*>(panels_of(load));
-  const int64_t panel_bytes = p_.panels[size_t(load.buffer)].panel_bytes;
-  TRY(const DotRows<int8_t> rows, rows_of_bytes(i, plan));
+  const bool here = Plan::State::packs_here(plan);
+  const auto* panels =
+      reinterpret_cast<const int8_t*>(here ? columns_of(i, plan) : panels_of(load));
+  const int64_t panel_bytes =
+      here ? bytes_packed_here(plan, depth) : p_.panels[size_t(load.buffer)].panel_bytes;
+  TRY(const DotRows<int8_t> rows, rows_of_bytes(plan));
   bool to_bytes = bytes.store != kNone;
   const Ref to = to_bytes ? buffer_ref(k_.body[size_t(bytes.store)]) : ref(i.results[0]);
   Ref added;
@@ -57,6 +85,8 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   call.panel_stride = panel_bytes;
   call.segments = table.segments;
   call.length = table.length;
+  if (plan.rows_zero != 0) call.zero = &plan.rows_zero;
+  const int32_t* row_bias = taken_from_rows(plan, table, call);
   call.finish = to_bytes ? DotI8Finish::i8 : DotI8Finish::i32;
   const float* scale = scales_of(bytes, &call.scale_step);
   call.to = bytes.to;
@@ -65,6 +95,7 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
     call.b = panels + b.panel * panel_bytes;
     call.columns = b.columns;
     call.bias = bias ? bias + b.column : nullptr;
+    call.row_bias = row_bias ? row_bias + b.row : nullptr;
     call.scale = scale + b.column * call.scale_step;
     call.rows = table.pointers + b.row;
     call.c = to.data + (table.c_at(b.row) + b.column) * (to_bytes ? 1 : 4);

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 
+#include "tile/kernels/blocking.h"
 #include "tile/vm/plan.h"
 
 namespace sconce::tile {
@@ -47,6 +48,13 @@ class Worker {
   // A worker lies at Plan::State::worker_offset of its scratch, the references to its values behind
   // it.
   static uint64_t worker_bytes() { return round_up(sizeof(Worker)); }
+
+  // Of a panel of so many steps that is packed here.
+  static int64_t bytes_packed_here(const DotPlan& plan, int64_t depth) {
+    return plan.kind == DotPlan::Kind::bytes
+               ? (pieces(depth, kQuad) * kQuad + int64_t(sizeof(int32_t))) * kPanelColumns
+               : depth * kPanelColumns * int64_t(sizeof(float));
+  }
 
   Result<void> run_tile(int64_t task) {
     for (size_t g = p_.grid.size(); g-- > 0;) {
@@ -187,7 +195,7 @@ class Worker {
   void dot_plain(const Instruction& i);
   Result<void> dot_panels(const Instruction& i, const DotPlan& plan);
   void multiply(const PanelDot& dot, const DotPart& part);
-  void pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t columns, float* panels);
+  void pack(const Ref& b, const DotPlan& plan, int64_t depth, int64_t columns, uint8_t* panels);
   void pack_bytes(const int8_t* b, const PackBlock& call);
   const uint8_t* columns_of(const Instruction& dot, const DotPlan& plan);
   Result<DotRows<float>> rows_of(const Instruction& dot, const DotPlan& plan);
@@ -218,7 +226,8 @@ class Worker {
   void dot_bytes_vector(const Instruction& i, size_t n, const DotPlan& plan);
   // run_dot_bytes.cc
   Result<void> dot_bytes(const Instruction& i, const DotPlan& plan);
-  Result<DotRows<int8_t>> rows_of_bytes(const Instruction& dot, const DotPlan& plan);
+  Result<DotRows<int8_t>> rows_of_bytes(const DotPlan& plan);
+  const int32_t* taken_from_rows(const DotPlan& plan, const RowTable<int8_t>& table, DotI8 call);
   const float* scales_of(const BytesPlan& bytes, int64_t* step) const;
   const int32_t* integer_bias(const Instruction& dot);
   // run_dot_weights.cc
