@@ -40,6 +40,8 @@ Result<void> recognize_norms(Program& program, Graph& graph, const PassContext& 
 Result<void> recognize_attention(Program& program, Graph& graph, const PassContext& context);
 // Zeros around a convolution's input are the convolution's own padding.
 Result<void> fold_padding(Program& program, Graph& graph, const PassContext& context);
+// Integers of 8 bits between quantize and dequantize have a sign, on targets that compute with them.
+Result<void> make_integers_signed(Program& program, Graph& graph, const PassContext& context);
 // What is between dequantize and quantize works on integers, on targets that ask for it.
 Result<void> fold_quantization(Program& program, Graph& graph, const PassContext& context);
 // No two permutes of the same tensors cancel each other across the pointwise operators between

@@ -17,6 +17,7 @@ static constexpr Pass kPipeline[] = {
     {"cancel_permutes", cancel_permutes},
     {"fold_padding", fold_padding},
     {"fold_batch_norm", fold_batch_norm},
+    {"make_integers_signed", make_integers_signed},
     {"fold_quantization", fold_quantization},
     {"remove_dead_integers", remove_dead_code},
     {"legalize", legalize},
