@@ -1,5 +1,7 @@
 // Operators between dequantize and quantize become operators on integers (int8::): convolutions,
-// linears, products of matrices, sums, products, means and limits; what only moves elements moves the integers.
+// linears, products of matrices, sums, products, means and limits; what only moves elements moves
+// the integers. Convolutions, linears and products of matrices after dequantize alone become some
+// that give numbers.
 //
 // The root of a pattern is the quantize_per_tensor of a result, or, for linears whose input is
 // quantised by its own range on each call, the linear. A dequantize is cheap and may have other
@@ -262,35 +264,82 @@ std::optional<Convolved> convolved(Matcher& m, const Node& node) {
                    is_transposed};
 }
 
-bool fold_convolution(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+// A bias of numbers, or none; nothing when it is neither.
+std::optional<Argument> bias_of_numbers(Matcher& m, ValueId bias) {
+  if (bias == kNoValue) return Argument(None{});
+  if (!m.is_constant(bias) || m.type(bias).dtype != DType::f32) return std::nullopt;
+  return Argument(ValueRef{bias});
+}
+
+// Products become integers as `to` says, to which their bias belongs; or numbers, without it.
+std::optional<Argument> bias_of(Matcher& m, ValueId bias, const Weight& weight, double x_scale,
+                                int64_t outputs, const Affine* to) {
+  return to ? integer_bias(m, bias, weight, x_scale, outputs) : bias_of_numbers(m, bias);
+}
+void append_result(std::vector<Argument>& arguments, const Affine* to) {
+  if (to)
+    append(arguments, *to);
+  else
+    arguments.insert(arguments.end(), {None{}, int64_t(0), int64_t(-128), int64_t(127)});
+}
+
+bool fold_convolution(Matcher& m, NodeId root, const Node& node, const Affine* to) {
   auto x = quantized(m, Matcher::value(node, 0));
   auto c = x ? convolved(m, node) : std::nullopt;
   if (!c) return false;
-  auto bias = integer_bias(m, Matcher::value(node, 2), c->weight, x->scale.scale, c->outputs);
+  // Numbers by depth are faster than sums of few bytes.
+  const int64_t groups = std::get<int64_t>(c->how.back());
+  if (!to && groups > 1 && m.type(x->value).sizes[1] == SymInt(groups)) return false;
+  auto bias = bias_of(m, Matcher::value(node, 2), c->weight, x->scale.scale, c->outputs, to);
   if (!bias) return false;
   std::vector<Argument> arguments;
   append(arguments, *x);
   arguments.insert(arguments.end(),
                    {ValueRef{c->weight.value}, ValueRef{scales_constant(m, c->weight)}, *bias});
   arguments.insert(arguments.end(), c->how.begin(), c->how.end());
-  append(arguments, to);
+  append_result(arguments, to);
   return m.replace(root, "int8::convolution", std::move(arguments));
 }
 
-bool fold_linear(Matcher& m, NodeId root, const Node& node, const Affine& to) {
+bool fold_linear(Matcher& m, NodeId root, const Node& node, const Affine* to) {
   auto x = quantized(m, Matcher::value(node, 0));
   auto weight = weight_of(m, Matcher::value(node, 1));
   if (!x || !weight || weight->groups || m.type(weight->value).sizes.size() != 2) return false;
   if (weight->scales.size() > 1 && weight->axis != 0) return false;
   int64_t outputs = m.type(weight->value).sizes[0].value;
-  auto bias = integer_bias(m, Matcher::value(node, 2), *weight, x->scale.scale, outputs);
+  auto bias = bias_of(m, Matcher::value(node, 2), *weight, x->scale.scale, outputs, to);
   if (!bias) return false;
   std::vector<Argument> arguments;
   append(arguments, *x);
   arguments.insert(arguments.end(),
                    {ValueRef{weight->value}, ValueRef{scales_constant(m, *weight)}, *bias});
-  append(arguments, to);
+  append_result(arguments, to);
   return m.replace(root, "int8::linear", std::move(arguments));
+}
+
+// Two quantised matrices, or batches of as many.
+bool fold_matmul(Matcher& m, NodeId root, const Node& node, const Affine* to) {
+  auto a = quantized(m, Matcher::value(node, 0)), b = quantized(m, Matcher::value(node, 1));
+  if (!a || !b) return false;
+  const auto &left = m.type(a->value).sizes, &right = m.type(b->value).sizes;
+  if (left.size() < 2 || left.size() != right.size() ||
+      !std::equal(left.begin(), left.end() - 2, right.begin()))
+    return false;
+  std::vector<Argument> arguments;
+  append(arguments, *a);
+  append(arguments, *b);
+  append_result(arguments, to);
+  return m.replace(root, "int8::matmul", std::move(arguments));
+}
+
+const std::initializer_list<std::string_view> kProducts = {
+    "aten::conv1d", "aten::conv2d", "aten::convolution", "aten::linear",
+    "aten::matmul", "aten::bmm",    "aten::mm"};
+bool fold_product(Matcher& m, NodeId root, const Node& node, const Affine* to) {
+  if (std::find(kProducts.begin(), kProducts.end(), node.op) == kProducts.end()) return false;
+  return node.op == "aten::linear"           ? fold_linear(m, root, node, to)
+         : node.op.starts_with("aten::conv") ? fold_convolution(m, root, node, to)
+                                             : fold_matmul(m, root, node, to);
 }
 
 bool fold_binary(Matcher& m, NodeId root, const Node& node, const Affine& to) {
@@ -306,38 +355,6 @@ bool fold_binary(Matcher& m, NodeId root, const Node& node, const Affine& to) {
                    : node.op == "aten::sub.Tensor" ? "int8::sub"
                                                    : "int8::add";
   return m.replace(root, op, std::move(arguments));
-}
-
-// Two quantised matrices, or batches of as many.
-std::optional<std::vector<Argument>> factors_of(Matcher& m, const Node& node) {
-  auto a = quantized(m, Matcher::value(node, 0)), b = quantized(m, Matcher::value(node, 1));
-  if (!a || !b) return std::nullopt;
-  const auto &left = m.type(a->value).sizes, &right = m.type(b->value).sizes;
-  if (left.size() < 2 || left.size() != right.size() ||
-      !std::equal(left.begin(), left.end() - 2, right.begin()))
-    return std::nullopt;
-  std::vector<Argument> arguments;
-  append(arguments, *a);
-  append(arguments, *b);
-  return arguments;
-}
-const std::initializer_list<std::string_view> kProducts = {"aten::matmul", "aten::bmm", "aten::mm"};
-
-bool fold_matmul(Matcher& m, NodeId root, const Node& node, const Affine& to) {
-  auto arguments = factors_of(m, node);
-  if (!arguments) return false;
-  append(*arguments, to);
-  return m.replace(root, "int8::matmul", std::move(*arguments));
-}
-
-// Products that stay numbers.
-bool fold_matmul_to_numbers(Matcher& m, NodeId root) {
-  const Node node = m.node(root);
-  if (std::find(kProducts.begin(), kProducts.end(), node.op) == kProducts.end()) return false;
-  auto arguments = factors_of(m, node);
-  if (!arguments) return false;
-  arguments->insert(arguments->end(), {None{}, int64_t(0), int64_t(-128), int64_t(127)});
-  return m.replace(root, "int8::matmul", std::move(*arguments));
 }
 
 bool fold_mean(Matcher& m, NodeId root, const Node& node, const Affine& to) {
@@ -497,8 +514,10 @@ bool fold_quantize(Matcher& m, NodeId root) {
     m.rewind(mark);
     return false;
   };
-  return try_one({"aten::conv1d", "aten::conv2d", "aten::convolution"}, fold_convolution) ||
-         try_one({"aten::linear"}, fold_linear) || try_one(kProducts, fold_matmul) ||
+  auto product = [](Matcher& in, NodeId to_bytes, const Node& node, const Affine& by) {
+    return fold_product(in, to_bytes, node, &by);
+  };
+  return try_one(kProducts, product) ||
          try_one({"aten::add.Tensor", "aten::sub.Tensor", "aten::mul.Tensor"}, fold_binary) ||
          try_one({"aten::mean.dim", "aten::adaptive_avg_pool2d", "aten::_adaptive_avg_pool2d"},
                  fold_mean) ||
@@ -563,13 +582,6 @@ ValueId dynamically_quantized(Matcher& m, ValueId id) {
              : kNoValue;
 }
 
-// A bias of numbers, or none; nothing when it is neither.
-std::optional<Argument> bias_of_numbers(Matcher& m, ValueId bias) {
-  if (bias == kNoValue) return Argument(None{});
-  if (!m.is_constant(bias) || m.type(bias).dtype != DType::f32) return std::nullopt;
-  return Argument(ValueRef{bias});
-}
-
 // A scale for each of the outputs, which weights count first, instead of one for all.
 void spread_scale(const Matcher& m, Weight& weight) {
   if (weight.scales.size() != 1) return;
@@ -631,7 +643,7 @@ Result<void> fold_quantization(Program& program, Graph& graph, const PassContext
   // What is left makes numbers: of integers, or with nothing but weights of integers.
   Matcher again(program, graph, context);
   for_each_root(again, [](Matcher& m, NodeId id) {
-    if (!fold_matmul_to_numbers(m, id)) fold_numbers(m, id, false);
+    if (!fold_product(m, id, Node(m.node(id)), nullptr)) fold_numbers(m, id, false);
   });
   return {};
 }

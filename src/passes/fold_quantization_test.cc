@@ -40,6 +40,17 @@ method forward(%q: i8[4, 3]) {
   return %r
 })";
 
+// kLinear with other text in places.
+std::string linear_with(std::initializer_list<std::pair<const char*, const char*>> changes) {
+  std::string text = kLinear;
+  for (auto [from, to] : changes) {
+    const size_t at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    text = fmt::format("{}{}{}", text.substr(0, at), to, text.substr(at + strlen(from)));
+  }
+  return text;
+}
+
 TEST(FoldQuantization, makes_a_linear_of_integers_with_its_limits) {
   auto program = parse_completed(kLinear);
   Graph& graph = program->methods[0].graph;
@@ -75,17 +86,38 @@ TEST(FoldQuantization, gives_what_numbers_give_within_a_step) {
   for (size_t i = 0; i < integers.size(); i++) EXPECT_NEAR(integers[i], numbers[i], 1) << i;
 }
 
-TEST(FoldQuantization, takes_only_the_weights_of_a_linear_that_something_else_reads) {
-  std::string text = kLinear;
-  text.replace(text.find("return %r"), 9, "return %r, %y");
-  EXPECT_EQ(folded(text), "dequantize_per_tensor weight_linear relu quantize_per_tensor");
+TEST(FoldQuantization, gives_numbers_of_a_linear_that_something_else_reads) {
+  EXPECT_EQ(folded(linear_with({{"return %r", "return %r, %y"}})),
+            "linear relu quantize_per_tensor");
+}
+
+TEST(FoldQuantization, takes_only_the_weights_of_a_linear_of_numbers) {
+  std::string text =
+      linear_with({{"linear(%x", "linear(%n"}, {"%q: i8[4, 3]", "%q: i8[4, 3], %n: f32[4, 3]"}});
+  EXPECT_EQ(folded(text), "weight_linear relu quantize_per_tensor");
+}
+
+TEST(FoldQuantization, convolutions_by_depth_that_give_numbers_stay_numbers) {
+  auto text = [](const char* channels, const char* groups) {
+    return fmt::format(R"(
+constant @w: i8[2, {0}, 1, 1] = {{1, 2{2}}}
+method forward(%q: i8[1, 2, 4, 4]) {{
+  %w = constant @w
+  %x: f32[1, 2, 4, 4] = quantized_decomposed::dequantize_per_tensor(%q, 0.1, 3, -128, 127, 1, none)
+  %f: f32[2, {0}, 1, 1] = quantized_decomposed::dequantize_per_tensor(%w, 0.5, 0, -127, 127, 1, none)
+  %y: f32[1, 2, 4, 4] = aten::convolution(%x, %f, none, [1, 1], [0, 0], [1, 1], false, [0, 0], {1})
+  return %y
+}})",
+                       channels, groups, channels[0] == '2' ? ", 3, 4" : "");
+  };
+  EXPECT_EQ(folded(text("2", "1")), "convolution");
+  EXPECT_EQ(folded(text("1", "2")), "dequantize_per_tensor weight_convolution");
 }
 
 TEST(FoldQuantization, leaves_weights_with_zero_points) {
-  std::string text = kLinear;
-  text.replace(text.find("(%w, %s, none"), 13, "(%w, %s, %n");
-  text.insert(text.find("method"), "constant @n: i64[2] = {0, 1}\n");
-  text.insert(text.find("  %w = "), "  %n = constant @n\n");
+  std::string text = linear_with({{"(%w, %s, none", "(%w, %s, %n"},
+                                  {"method", "constant @n: i64[2] = {0, 1}\nmethod"},
+                                  {"  %w = ", "  %n = constant @n\n  %w = "}});
   EXPECT_EQ(folded(text),
             "dequantize_per_tensor dequantize_per_channel linear relu quantize_per_tensor");
 }
@@ -138,11 +170,13 @@ TEST(FoldQuantization, takes_the_weights_of_a_convolution_of_numbers) {
 }
 
 // Two quantised matrices by each other, and what becomes of the product.
-std::string product(const std::string& sizes, const std::string& end) {
-  return "method forward(%a: i8[2, 3, 4], %b: i8[" + sizes + R"(]) {
+std::string product(const char* sizes, const char* end) {
+  return fmt::format(R"(
+method forward(%a: i8[2, 3, 4], %b: i8[{0}]) {{
   %x: f32[2, 3, 4] = quantized_decomposed::dequantize_per_tensor(%a, 0.1, 3, -128, 127, 1, none)
-  %y: f32[)" + sizes + R"(] = quantized_decomposed::dequantize_per_tensor(%b, 0.2, 0, -128, 127, 1, none)
-  %z: f32[2, 3, 5] = aten::matmul(%x, %y))" + end;
+  %y: f32[{0}] = quantized_decomposed::dequantize_per_tensor(%b, 0.2, 0, -128, 127, 1, none)
+  %z: f32[2, 3, 5] = aten::matmul(%x, %y){1})",
+                     sizes, end);
 }
 constexpr const char* kRounded = R"(
   %r: f32[2, 3, 5] = aten::relu(%z)

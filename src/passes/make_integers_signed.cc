@@ -1,6 +1,7 @@
-// Integers of 8 bits without a sign that only stand between quantize and dequantize get one: q - 128
-// by a zero point 128 lower, the same numbers. What comes after (fold_quantization, the targets)
-// then has one kind of integers. Quantizers for x86 and OpenVINO choose unsigned activations.
+// Integers of 8 bits without a sign that only stand between quantize and dequantize get one: q -
+// 128 by a zero point 128 lower, the same numbers. What comes after (fold_quantization, the
+// targets) then has one kind of integers. Quantizers for x86 and OpenVINO choose unsigned
+// activations.
 #include <algorithm>
 
 #include "ops/def.h"
@@ -16,8 +17,7 @@ constexpr size_t kDtype = 5;  // argument of quantize and dequantize
 
 class Signing {
  public:
-  Signing(const Program& program, Graph& graph)
-      : program_(program), graph_(graph), users_(graph) {}
+  Signing(const Program& program, Graph& graph) : program_(program), graph_(graph), users_(graph) {}
 
   void run() {
     for (NodeId id : graph_.order) {

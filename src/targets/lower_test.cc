@@ -628,6 +628,27 @@ TEST(LowerForCpu, linears_of_integers) {
   }
 }
 
+TEST(LowerForCpu, linears_of_integers_that_give_numbers) {
+  for (const char* scales : {"f32[1]", "f32[21]"})
+    for (const char* bias : {"%b", "none"}) {
+      LoweredRegion region = compare_with_eval(fmt::format(R"(
+    constant @w: i8[21, 13] = omitted 0000000000000001
+    constant @s: {} = omitted 0000000000000002
+    constant @b: f32[21] = omitted 0000000000000003
+    method forward(%x: i8[2, 5, 13] as x) {{
+      %w = constant @w
+      %s = constant @s
+      %b = constant @b
+      %y: f32[2, 5, 21] = int8::linear(%x, 0.02, 7, %w, %s, {}, none, 0, -128, 127)
+      %r: f32[2, 5, 21] = aten::relu(%y)
+      %z: f32[2, 5, 21] = aten::sigmoid(%r)
+      return %z
+    }})",
+                                                           scales, bias));
+      ASSERT_EQ(region.program.steps.size(), 1u);
+    }
+}
+
 TEST(LowerForCpu, products_of_integers) {
   for (int64_t depth : {1, 13, 64})
     for (int64_t columns : {1, 16, 53})
@@ -723,13 +744,12 @@ TEST(LowerForCpu, convolutions_of_numbers_by_weights_of_8_bits) {
     int64_t in, out, window, groups, stride, padding, dilation;
     const char *scales, *bias;
   };
-  for (const Case& c : {Case{3, 21, 7, 1, 2, 3, 1, "f32[21]", "%b"},
-                        Case{20, 6, 1, 1, 1, 0, 1, "f32[1]", "none"},
-                        Case{6, 8, 3, 1, 1, 2, 2, "f32[8]", "%b"},
-                        Case{8, 12, 3, 2, 1, 1, 1, "f32[12]", "%b"}}) {
+  for (const Case& c :
+       {Case{3, 21, 7, 1, 2, 3, 1, "f32[21]", "%b"}, Case{20, 6, 1, 1, 1, 0, 1, "f32[1]", "none"},
+        Case{6, 8, 3, 1, 1, 2, 2, "f32[8]", "%b"}, Case{8, 12, 3, 2, 1, 1, 1, "f32[12]", "%b"}}) {
     int64_t size = (9 + 2 * c.padding - c.dilation * (c.window - 1) - 1) / c.stride + 1;
-    LoweredRegion region = compare_with_eval(
-        fmt::format(R"(
+    LoweredRegion region =
+        compare_with_eval(fmt::format(R"(
     constant @w: i8[{0}, {1}, {2}, {2}] = omitted 0000000000000001
     constant @s: {9} = omitted 0000000000000002
     constant @b: f32[{0}] = omitted 0000000000000003
@@ -741,9 +761,9 @@ TEST(LowerForCpu, convolutions_of_numbers_by_weights_of_8_bits) {
       %z: f32[2, {0}, {4}, {4}] = aten::relu(%y)
       return %z
     }})",
-                    c.out, c.in / c.groups, c.window, c.in, size, c.stride, c.padding, c.dilation,
-                    c.groups, c.scales, c.bias),
-        1e-4);  // sums of thousands come out as ones
+                                      c.out, c.in / c.groups, c.window, c.in, size, c.stride,
+                                      c.padding, c.dilation, c.groups, c.scales, c.bias),
+                          1e-4);  // sums of thousands come out as ones
     // Weights stay bytes.
     uint64_t bytes = 0;
     for (const TileConstant& constant : region.constants)
@@ -777,6 +797,19 @@ TEST(LowerForCpu, convolutions_of_integers_of_every_kind) {
         c.out, c.in / c.groups, c.window, c.in, size, c.stride, c.padding, c.dilation, c.groups));
     // Channels of the input are made innermost; the sum is taken along.
     EXPECT_EQ(region.program.steps.size(), 2u);
+    compare_with_eval(fmt::format(
+        R"(
+    constant @w: i8[{0}, {1}, {2}, {2}] = omitted 0000000000000001
+    constant @s: f32[{0}] = omitted 0000000000000002
+    constant @b: f32[{0}] = omitted 0000000000000003
+    method forward(%x: i8[2, {3}, 9, 9] as x) {{
+      %w = constant @w
+      %s = constant @s
+      %b = constant @b
+      %y: f32[2, {0}, {4}, {4}] = int8::convolution(%x, 0.02, 7, %w, %s, %b, [{5}, {5}], [{6}, {6}], [{7}, {7}], false, [0, 0], {8}, none, 0, -128, 127)
+      return %y
+    }})",
+        c.out, c.in / c.groups, c.window, c.in, size, c.stride, c.padding, c.dilation, c.groups));
   }
 }
 

@@ -28,14 +28,16 @@ ValueId dequantized_weight(Build& build, ValueId weight, ValueId scales, int64_t
   numbers = build.view(numbers, {sizes[0], groups, SymInt(sizes[1].value / groups.value)});
   return build.view(build.mul(numbers, unsqueeze(build, scales, 2)), sizes);
 }
-Argument dequantized_bias(Build& build, const Node& node, size_t i, double x_scale,
-                          ValueId scales) {
-  if (is_none(node, int(i))) return None{};
+// The bias of sums that become integers, by the result's scale at `to`, is one of integers.
+Argument dequantized_bias(Build& build, const Node& node, size_t i, double x_scale, ValueId scales,
+                          size_t to) {
+  if (is_none(node, int(i)) || is_none(node, int(to))) return node.arguments[i];
   ValueId scale = build.mul(scales, x_scale);
   return Build::v(build.mul(build.cast(value(node, int(i)), DType::f32), scale));
 }
-// scale, zero, min, max at `i`.
+// scale, zero, min, max at `i`; without a scale numbers stay numbers.
 Results quantized(Build& build, ValueId x, const Node& node, size_t i) {
+  if (is_none(node, int(i))) return std::vector<ValueId>{x};
   return build.call("quantized_decomposed::quantize_per_tensor",
                     {Build::v(x), node.arguments[i], node.arguments[i + 1], node.arguments[i + 2],
                      node.arguments[i + 3], kI8});
@@ -48,7 +50,7 @@ Results linear_of_numbers(Build& build, const Node& node) {
   ValueId y =
       build.call1("aten::linear", {Build::v(dequantized(build, node, 0)),
                                    Build::v(dequantized_weight(build, value(node, 3), scales, 0)),
-                                   dequantized_bias(build, node, 5, *x_scale, scales)});
+                                   dequantized_bias(build, node, 5, *x_scale, scales, 6)});
   return quantized(build, y, node, 6);
 }
 
@@ -60,16 +62,16 @@ Results convolution_of_numbers(Build& build, const Node& node) {
       "aten::convolution",
       {Build::v(dequantized(build, node, 0)),
        Build::v(dequantized_weight(build, value(node, 3), scales, *transposed != 0 ? 1 : 0)),
-       dequantized_bias(build, node, 5, *x_scale, scales), node.arguments[6], node.arguments[7],
-       node.arguments[8], node.arguments[9], node.arguments[10], node.arguments[11]});
+       dequantized_bias(build, node, 5, *x_scale, scales, 12), node.arguments[6],
+       node.arguments[7], node.arguments[8], node.arguments[9], node.arguments[10],
+       node.arguments[11]});
   return quantized(build, y, node, 12);
 }
 
 Results matmul_of_numbers(Build& build, const Node& node) {
-  std::vector<Argument> factors{Build::v(dequantized(build, node, 0)),
-                                Build::v(dequantized(build, node, 3))};
-  if (is_none(node, 6)) return build.call("aten::matmul", std::move(factors));
-  return quantized(build, build.call1("aten::matmul", std::move(factors)), node, 6);
+  ValueId y = build.call1("aten::matmul", {Build::v(dequantized(build, node, 0)),
+                                           Build::v(dequantized(build, node, 3))});
+  return quantized(build, y, node, 6);
 }
 
 template <Text op>
@@ -151,17 +153,19 @@ Results weight_linear_of_numbers(Build& build, const Node& node) {
 
 }  // namespace
 
+// Results of products without a scale are numbers, and so is the bias then; else it is integers by
+// the product of the scales of x and of the weight.
 OP(int8_linear) = {
     .schema =
         "int8::linear(Tensor x, float x_scale, int x_zero, Tensor weight, Tensor "
-        "weight_scales, Tensor? bias, float scale, int zero, int min, int max) -> Tensor",
+        "weight_scales, Tensor? bias, float? scale, int zero, int min, int max) -> Tensor",
     .out = "int8::linear.out",
     .decompose = linear_of_numbers};
 OP(int8_convolution) = {
     .schema =
         "int8::convolution(Tensor x, float x_scale, int x_zero, Tensor weight, Tensor "
         "weight_scales, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation, "
-        "bool transposed, SymInt[] output_padding, SymInt groups, float scale, int zero, int "
+        "bool transposed, SymInt[] output_padding, SymInt groups, float? scale, int zero, int "
         "min, int max) -> Tensor",
     .out = "int8::convolution.out",
     .decompose = convolution_of_numbers};
@@ -183,8 +187,7 @@ OP(int8_mul) = {
         "float scale, int zero, int min, int max) -> Tensor",
     .out = "int8::mul.out",
     .decompose = pair_of_numbers<"aten::mul.Tensor">};
-// Matrices in the last two dimensions, which have batches of the same sizes; without a scale the
-// result is numbers.
+// Matrices in the last two dimensions, which have batches of the same sizes.
 OP(int8_matmul) = {
     .schema =
         "int8::matmul(Tensor a, float a_scale, int a_zero, Tensor b, float b_scale, int b_zero, "

@@ -58,6 +58,38 @@ Status check_weight(const char* what, const Args& args, int64_t outputs, const T
   return kOk;
 }
 
+// What becomes of sums of products by the scale, zero, min and max at `i`: integers, or, without a
+// scale, numbers to which a bias is added.
+class ProductResult {
+ public:
+  ProductResult(const Args& args, int i)
+      : to_numbers_(!args.has(i)),
+        scale_(to_numbers_ ? 1 : float(args.floating(i))),
+        requantize_(result_of(args, i)) {}
+
+  static Status check(const char* what, const Args& args, int i, Diagnostic* diagnostic) {
+    return args.has(i) ? check_result(what, args, i, diagnostic) : kOk;
+  }
+  static DType dtype(const Args& args, int i) { return args.has(i) ? DType::i8 : DType::f32; }
+  static DType bias_dtype(const Args& args, int i) { return args.has(i) ? DType::i32 : DType::f32; }
+
+  // `unit`: what one stands for in the sum of products; `o`: which of the outputs it is.
+  void put(const Tensor& out, int64_t at, uint32_t sum, float unit, const Tensor* bias,
+           int64_t o) const {
+    if (to_numbers_) {
+      out.as<float>()[at] = float(int32_t(sum)) * unit + (bias ? bias->as<float>()[o] : 0.0f);
+      return;
+    }
+    if (bias) sum += uint32_t(bias->as<int32_t>()[o]);
+    out.as<int8_t>()[at] = requantize_(float(int32_t(sum)) * (unit / scale_));
+  }
+
+ private:
+  bool to_numbers_;
+  float scale_;
+  Requantize requantize_;
+};
+
 float scale_at(const Tensor& scales, int64_t i) {
   return scales.as<float>()[element_count(scales) == 1 ? 0 : i];
 }
@@ -78,11 +110,10 @@ Status matmul_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic
                        "int8::matmul: matrices of ranks %d and %d do not fit", a.rank, b.rank);
   SCONCE_TRY_STATUS(check_scale(what, args, 1, diagnostic));
   SCONCE_TRY_STATUS(check_scale(what, args, 4, diagnostic));
-  const bool to_numbers = !args.has(6);
-  if (!to_numbers) SCONCE_TRY_STATUS(check_result(what, args, 6, diagnostic));
+  SCONCE_TRY_STATUS(ProductResult::check(what, args, 6, diagnostic));
   set_like(outs[0], a);
   outs[0].sizes[a.rank - 1] = b.sizes[b.rank - 1];
-  if (to_numbers) outs[0].dtype = DType::f32;
+  outs[0].dtype = ProductResult::dtype(args, 6);
   return kOk;
 }
 
@@ -95,10 +126,8 @@ Status run_matmul(const Args& args, KernelContext& context) {
   const int64_t rows = a.sizes[a.rank - 2], depth = a.sizes[a.rank - 1],
                 columns = b.sizes[b.rank - 1], count = element_count(out);
   const int32_t a_zero = int32_t(args.integer(2)), b_zero = int32_t(args.integer(5));
-  const float scale = float(args.floating(1)) * float(args.floating(4));
-  const bool to_numbers = !args.has(6);
-  const Requantize requantize = result_of(args, 6);
-  const float ratio = to_numbers ? scale : scale / float(args.floating(6));
+  const float unit = float(args.floating(1)) * float(args.floating(4));
+  const ProductResult result(args, 6);
   for (int64_t i = 0; i < count; i++) {
     const int64_t row = i / columns, batch = row / rows;
     const int8_t* left = a.as<int8_t>() + row * depth;
@@ -106,11 +135,7 @@ Status run_matmul(const Args& args, KernelContext& context) {
     uint32_t sum = 0;
     for (int64_t k = 0; k < depth; k++)
       sum += uint32_t((left[k] - a_zero) * (right[k * columns] - b_zero));
-    const float number = float(int32_t(sum)) * ratio;
-    if (to_numbers)
-      out.as<float>()[i] = number;
-    else
-      out.as<int8_t>()[i] = requantize(number);
+    result.put(out, i, sum, unit, nullptr, 0);
   }
   return kOk;
 }
@@ -128,11 +153,12 @@ Status linear_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic
                        "int8::linear: input of rank %d and weight of rank %d do not fit", x.rank,
                        weight.rank);
   SCONCE_TRY_STATUS(check_scale(what, args, 1, diagnostic));
-  SCONCE_TRY_STATUS(check_result(what, args, 6, diagnostic));
+  SCONCE_TRY_STATUS(ProductResult::check(what, args, 6, diagnostic));
   SCONCE_TRY_STATUS(check_weight(what, args, weight.sizes[0], args.tensor(4), args.find_tensor(5),
-                                 DType::i32, diagnostic));
+                                 ProductResult::bias_dtype(args, 6), diagnostic));
   set_like(outs[0], x);
   outs[0].sizes[x.rank - 1] = weight.sizes[0];
+  outs[0].dtype = ProductResult::dtype(args, 6);
   return kOk;
 }
 
@@ -146,15 +172,14 @@ Status run_linear(const Args& args, KernelContext& context) {
   int64_t inputs = weight.sizes[1], outputs = weight.sizes[0];
   int64_t rows = inputs ? element_count(x) / inputs : element_count(out) / (outputs ? outputs : 1);
   int32_t x_zero = int32_t(args.integer(2));
-  float x_scale = float(args.floating(1)), out_scale = float(args.floating(6));
-  Requantize requantize = result_of(args, 6);
+  float x_scale = float(args.floating(1));
+  const ProductResult result(args, 6);
   for (int64_t r = 0; r < rows; r++)
     for (int64_t o = 0; o < outputs; o++) {
-      uint32_t sum = bias ? uint32_t(bias->as<int32_t>()[o]) : 0;
+      uint32_t sum = 0;
       const int8_t *a = x.as<int8_t>() + r * inputs, *b = weight.as<int8_t>() + o * inputs;
       for (int64_t i = 0; i < inputs; i++) sum += uint32_t((a[i] - x_zero) * b[i]);
-      float ratio = x_scale * scale_at(scales, o) / out_scale;
-      out.as<int8_t>()[r * outputs + o] = requantize(float(int32_t(sum)) * ratio);
+      result.put(out, r * outputs + o, sum, x_scale * scale_at(scales, o), bias, o);
     }
   return kOk;
 }
@@ -175,9 +200,9 @@ Status read_window(const Args& args, Window* window, Diagnostic* diagnostic) {
   SCONCE_TRY_STATUS(make_window(Args{Span<const Value* const>(values, 16), 16}, kIntegerConvolution,
                                 window, diagnostic));
   SCONCE_TRY_STATUS(check_scale(what, args, 1, diagnostic));
-  SCONCE_TRY_STATUS(check_result(what, args, 12, diagnostic));
+  SCONCE_TRY_STATUS(ProductResult::check(what, args, 12, diagnostic));
   return check_weight(what, args, window->out_channels, args.tensor(4), args.find_tensor(5),
-                      DType::i32, diagnostic);
+                      ProductResult::bias_dtype(args, 12), diagnostic);
 }
 
 template <Status (*read)(const Args&, Window*, Diagnostic*)>
@@ -185,6 +210,7 @@ Status convolution_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagn
   Window w;
   SCONCE_TRY_STATUS(read(args, &w, diagnostic));
   set_like(outs[0], args.tensor(0));
+  if (read == read_window) outs[0].dtype = ProductResult::dtype(args, 12);
   outs[0].sizes[1] = w.out_channels;
   for (int i = 0; i < w.spatial; i++) outs[0].sizes[2 + i] = w.out[3 - w.spatial + i];
   return kOk;
@@ -259,17 +285,15 @@ Status run_convolution(const Args& args, KernelContext& context) {
   Tensor& out = args.out();
   ImageStrides xs = image_strides(x);
   int32_t x_zero = int32_t(args.integer(2));
-  float x_scale = float(args.floating(1)), out_scale = float(args.floating(12));
-  Requantize requantize = result_of(args, 12);
+  float x_scale = float(args.floating(1));
+  const ProductResult result(args, 12);
   convolve(
       w, xs, weight, image_strides(out),
       [&](int64_t n) {
         return Image{x.as<int8_t>() + n * xs.batch, x_zero};
       },
       [&](int64_t o, int64_t to, uint32_t sum) {
-        if (bias) sum += uint32_t(bias->as<int32_t>()[o]);
-        float ratio = x_scale * scale_at(scales, o) / out_scale;
-        out.as<int8_t>()[to] = requantize(float(int32_t(sum)) * ratio);
+        result.put(out, to, sum, x_scale * scale_at(scales, o), bias, o);
       });
   return kOk;
 }
@@ -603,8 +627,8 @@ Status run_weights(const Args& args, KernelContext& context) {
 
 }  // namespace
 
-KERNEL(int8_linear) = {"int8::linear.out", "tfittTfiii>t", linear_shape, run_linear};
-KERNEL(int8_convolution) = {"int8::convolution.out", "tfittTlllblifiii>t",
+KERNEL(int8_linear) = {"int8::linear.out", "tfittTFiii>t", linear_shape, run_linear};
+KERNEL(int8_convolution) = {"int8::convolution.out", "tfittTlllbliFiii>t",
                             convolution_shape<read_window>, run_convolution};
 KERNEL(int8_add) = {"int8::add.out", "tfitfifiii>t", binary_shape, run_binary<'+'>};
 KERNEL(int8_sub) = {"int8::sub.out", "tfitfifiii>t", binary_shape, run_binary<'-'>};

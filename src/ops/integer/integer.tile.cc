@@ -36,6 +36,10 @@ struct Result8 {
   Affine affine;
   int32_t min = -128, max = 127;
 };
+// Results of products without a scale are numbers.
+bool is_to_numbers(const Node& node, size_t i) {
+  return std::holds_alternative<None>(node.arguments[i]);
+}
 std::optional<Result8> result_at(const Node& node, size_t i) {
   auto affine = affine_at(node, i);
   auto min = number_argument(node, i + 2), max = number_argument(node, i + 3);
@@ -63,13 +67,16 @@ Value centered(TileLowering& l, Value q, const Affine& of) {
 
 // --- sums of products
 
-// Weights of `outputs` columns, their scales and an integer bias: all of them constants.
+// Weights of `outputs` columns, their scales and a bias: all of them constants. What becomes of the
+// sums: 8 bits, to which an integer bias belongs, or numbers.
 struct Weights {
   ValueId weight, scales;
   const ValueId* bias;
   int64_t outputs;
+  std::optional<Result8> to;
 };
-std::optional<Weights> weights_of(const TileLowering& l, const Node& node) {
+// `result`: which argument is the scale of the result.
+std::optional<Weights> weights_of(const TileLowering& l, const Node& node, size_t result) {
   const ValueId *weight = tensor_argument(node, 3), *scales = tensor_argument(node, 4),
                 *bias = tensor_argument(node, 5);
   if (!weight || !scales || !is_i8(l, *weight) || l.rank(*weight) < 2 ||
@@ -78,10 +85,14 @@ std::optional<Weights> weights_of(const TileLowering& l, const Node& node) {
     return std::nullopt;
   int64_t outputs = l.size(*weight, 0);
   if (l.size(*scales, 0) != 1 && l.size(*scales, 0) != outputs) return std::nullopt;
-  if (bias && (!l.constant_index(*bias) || l.type(*bias).dtype != DType::i32 ||
-               l.rank(*bias) != 1 || l.size(*bias, 0) != outputs))
+  const bool to_numbers = is_to_numbers(node, result);
+  const DType wanted = to_numbers ? DType::f32 : DType::i32;
+  if (bias && (!l.constant_index(*bias) || l.type(*bias).dtype != wanted || l.rank(*bias) != 1 ||
+               l.size(*bias, 0) != outputs))
     return std::nullopt;
-  return Weights{*weight, *scales, bias, outputs};
+  auto to = to_numbers ? std::nullopt : result_at(node, result);
+  if (!to && !to_numbers) return std::nullopt;
+  return Weights{*weight, *scales, bias, outputs, to};
 }
 
 template <class T>
@@ -97,34 +108,37 @@ std::vector<uint8_t> bytes_of(const std::vector<T>& list) {
   return bytes;
 }
 
-// What sums of raw bytes begin with: the bias, less what the zero point of x adds to each column.
+// What sums of raw bytes begin with: an integer bias, less what the zero point of x adds to each
+// column.
 tile::ValueId initial_sum(TileLowering& l, const Weights& w, int32_t x_zero,
                           const tile::Index& column) {
-  if (!w.bias && x_zero == 0) return l.build.constant(0, DType::i32);
+  const ValueId* of_integers = w.to ? w.bias : nullptr;
+  if (!of_integers && x_zero == 0) return l.build.constant(0, DType::i32);
   auto make = [&] {
     Bytes weight = l.constant_bytes(w.weight);
-    Bytes bias = w.bias ? l.constant_bytes(*w.bias) : Bytes();
+    Bytes bias = of_integers ? l.constant_bytes(*of_integers) : Bytes();
     int64_t each = w.outputs ? int64_t(weight.size()) / w.outputs : 0;
     std::vector<uint32_t> sums;
     for (int64_t o = 0; o < w.outputs; o++) {
       uint32_t sum = 0;
       for (int64_t k = 0; k < each; k++) sum += uint32_t(int8_t(weight[size_t(o * each + k)]));
-      sums.push_back((w.bias ? element<uint32_t>(bias, o) : 0) - uint32_t(x_zero) * sum);
+      sums.push_back((of_integers ? element<uint32_t>(bias, o) : 0) - uint32_t(x_zero) * sum);
     }
     return bytes_of(sums);
   };
   std::string name =
       fmt::format("sums of constant {} for zero {} onto {}", *l.constant_index(w.weight), x_zero,
-                  w.bias ? *l.constant_index(*w.bias) : -1);
+                  of_integers ? *l.constant_index(*of_integers) : -1);
   return l.build.load(l.made(name, DType::i32, w.outputs, make), {column});
 }
 
-// Exact sums in units of x_scale * weight_scale become bytes.
-tile::ValueId finished(TileLowering& l, const Weights& w, tile::ValueId sum, const Affine& x,
-                       const Result8& to, const tile::Index& column) {
+// Exact sums in units of x_scale * weight_scale become bytes, or numbers.
+Value finished(TileLowering& l, const Weights& w, tile::ValueId sum, const Affine& x,
+               const tile::Index& column) {
   bool same = l.size(w.scales, 0) == 1;
+  const float by = w.to ? w.to->affine.scale : 1;
   auto ratio = [&, scales = l.constant_bytes(w.scales)](int64_t i) {
-    return x.scale * element<float>(scales, i) / to.affine.scale;
+    return x.scale * element<float>(scales, i) / by;
   };
   auto make = [&] {
     std::vector<float> ratios;
@@ -132,19 +146,23 @@ tile::ValueId finished(TileLowering& l, const Weights& w, tile::ValueId sum, con
     return bytes_of(ratios);
   };
   std::string name = fmt::format("scales of constant {} times {:a} by {:a}",
-                                 *l.constant_index(w.scales), x.scale, to.affine.scale);
+                                 *l.constant_index(w.scales), x.scale, by);
   tile::ValueId scale = same ? number(l, double(ratio(0)))
                              : l.build.load(l.made(name, DType::f32, w.outputs, make), {column});
-  return requantized(l, l.build.mul(l.build.cast(sum, DType::f32), scale), to);
+  tile::ValueId y = l.build.mul(l.build.cast(sum, DType::f32), scale);
+  if (w.to) return requantized(l, y, *w.to);
+  if (!w.bias) return y;
+  auto bias = l.at(*w.bias, {column});
+  if (!bias) return std::nullopt;
+  return l.build.add(y, *bias);
 }
 
 // x, x_scale, x_zero, weight, weight_scales, bias, scale, zero, min, max
 Value linear(TileLowering& l, const Node& node, const TileIndex& at) {
   const ValueId* x = tensor_argument(node, 0);
   auto from = affine_at(node, 1);
-  auto to = result_at(node, 6);
-  auto w = weights_of(l, node);
-  if (!x || !is_i8(l, *x) || !from || !to || !w || l.rank(w->weight) != 2 || l.rank(*x) < 1 ||
+  auto w = weights_of(l, node, 6);
+  if (!x || !is_i8(l, *x) || !from || !w || l.rank(w->weight) != 2 || l.rank(*x) < 1 ||
       l.size(w->weight, 1) < 1)
     return std::nullopt;
   tile::AxisId k = l.build.span(tile::known(l.size(w->weight, 1)));
@@ -155,7 +173,7 @@ Value linear(TileLowering& l, const Node& node, const TileIndex& at) {
   if (!rows || !panels) return std::nullopt;
   tile::ValueId sum = l.build.dot(initial_sum(l, *w, from->zero, at.back()), *rows,
                                   l.build.load(*panels, {tile::along(k), at.back()}), {k});
-  return finished(l, *w, sum, *from, *to, at.back());
+  return finished(l, *w, sum, *from, at.back());
 }
 
 // a, a_scale, a_zero, b, b_scale, b_zero, scale, zero, min, max
@@ -178,8 +196,7 @@ Value matmul(TileLowering& l, const Node& node, const TileIndex& at) {
   tile::ValueId sum = l.build.dot(l.build.constant(0, DType::i32), *rows, *columns, {k});
   tile::ValueId products = l.build.cast(sum, DType::f32);
   const float scale = of_a->scale * of_b->scale;
-  if (std::holds_alternative<None>(node.arguments[6]))
-    return l.build.mul(products, number(l, double(scale)));
+  if (is_to_numbers(node, 6)) return l.build.mul(products, number(l, double(scale)));
   auto to = result_at(node, 6);
   if (!to) return std::nullopt;
   return requantized(l, l.build.mul(products, number(l, double(scale / to->affine.scale))), *to);
@@ -366,9 +383,8 @@ std::optional<TileIndex> convolution_axes(TileLowering& l, const Node& node) {
 Value convolution(TileLowering& l, const Node& node, const TileIndex& at) {
   auto c = read(l, node);
   auto from = affine_at(node, 1);
-  auto to = result_at(node, 12);
-  auto w = weights_of(l, node);
-  if (!c || !from || !to || !w || at.size() != size_t(c->dims) + 2) return std::nullopt;
+  auto w = weights_of(l, node, 12);
+  if (!c || !from || !w || at.size() != size_t(c->dims) + 2) return std::nullopt;
   auto reads = convolution_reads(l, *c, at);
   if (!reads || reads->over.empty()) return std::nullopt;
   // The zero point lies around the image; initial_sum() takes it out again.
@@ -395,7 +411,7 @@ Value convolution(TileLowering& l, const Node& node, const TileIndex& at) {
   if (!weights) return std::nullopt;
   tile::ValueId sum = l.build.dot(initial_sum(l, *w, from->zero, at[1]), *x,
                                   l.build.load(*weights, index), reads->over);
-  return finished(l, *w, sum, *from, *to, at[1]);
+  return finished(l, *w, sum, *from, at[1]);
 }
 
 std::optional<Convolution> read_of_numbers(const TileLowering& l, const Node& node) {

@@ -42,9 +42,8 @@ std::optional<tile::ValueId> product(TileLowering& l, const Node& node, const Ti
   auto rows = l.at(*a, left);
   if (!rows) return std::nullopt;
   std::optional<tile::ValueId> columns;
-  if (auto packed = rank == 2 && is_static(l.type(*b))
-                        ? l.panels(*b, l.sizes(*b), {0, 1}, 0)
-                        : std::nullopt)
+  if (auto packed =
+          rank == 2 && is_static(l.type(*b)) ? l.panels(*b, l.sizes(*b), {0, 1}, 0) : std::nullopt)
     columns = l.build.load(*packed, right);
   else
     columns = l.at(*b, right);

@@ -54,11 +54,13 @@ struct PackedColumns {
   int64_t depth = 0, columns = 0;
 };
 
-// How an exact sum of a dot becomes 8 bits, when all that follows does just that.
+// How an exact sum of a dot becomes 8 bits, when all that follows does just that, or a number.
 struct BytesPlan {
-  int32_t store = kNone;  // instruction; none: sums stay sums
+  int32_t store = kNone;  // instruction; none: sums stay sums, or become numbers
+  bool to_numbers = false;
   int32_t scale = kNone;  // the load of scales by column; none: `scale_number` for all
   float scale_number = 1;
+  int32_t bias = kNone;  // of numbers: the load of one for each column, or none
   LimitI8 to = {};
   bool is_again = false;  // become others by `again`
   int32_t added = kNone;  // the load of what is added then
@@ -124,7 +126,8 @@ struct DotPlan {
   DType panels_of = DType::f32;  // elements of the panels: f32, f16 or bf16
   bool rows_copied = false;      // the rows' operand is put into scratch in the order of the dot
   uint64_t rows_offset = 0, panels_offset = 0, pointers_offset = 0;
-  // The load of columns that are bytes and are packed here: as numbers, or as bytes. None elsewhere.
+  // The load of columns that are bytes and are packed here: as numbers, or as bytes. None
+  // elsewhere.
   int32_t bytes_load = kNone;
   // Columns packed here that the next tile may read again: those of each step of a serial axis, if
   // there is one, with a PackedColumns for each.
@@ -152,7 +155,7 @@ struct DotPlan {
 
 // An operand of a dot: a load of bytes, from which a zero point may be taken.
 struct CenteredBytes {
-  int32_t load = kNone;        // instruction
+  int32_t load = kNone;         // instruction
   int32_t subtraction = kNone;  // instruction, or none
   int32_t zero = 0;
 };
@@ -272,6 +275,7 @@ struct Plan::State {
   bool has_runs_of_bytes(const Instruction& dot, const Instruction& load, size_t run_axes) const;
   bool has_even_taps(const Instruction& dot, const Instruction& weights) const;
   bool fold_bytes(size_t n, bool may_add);
+  void fold_numbers(size_t n);
   // plan_dot_weights.cc
   bool plan_weights(size_t n);
   bool lies_in_rows(ValueId v, const std::vector<AxisId>& depth) const;

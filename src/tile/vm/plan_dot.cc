@@ -255,8 +255,9 @@ void Plan::State::share_columns(size_t n, const Instruction& window, AxisId widt
 // Takes a clamp, what is added to the sums and a function of them along.
 void Plan::State::fold_epilogue(size_t n) {
   DotPlan& plan = dots[n];
-  if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::bytes ||
-      plan.kind == DotPlan::Kind::bytes_vector)
+  const bool bytes = plan.kind == DotPlan::Kind::bytes;
+  if (plan.kind == DotPlan::Kind::plain || plan.kind == DotPlan::Kind::bytes_vector ||
+      (bytes && !plan.bytes.to_numbers))
     return;
   bool clamped = false;
   for (size_t m = n + 1; m < kernel.body.size(); m++) {
@@ -286,10 +287,10 @@ void Plan::State::fold_epilogue(size_t n) {
         plan.hi = float(value.number);
         clamped = true;
       } else if (f == Binary::add && plan.kind != DotPlan::Kind::vector &&
-                 plan.kind != DotPlan::Kind::weights && !clamped && plan.residual == kNone &&
-                 value.home != Home::constant && value.producer < int32_t(n) &&
-                 axes_of(other) == axes_of(plan.result) && plan.column != kNone &&
-                 innermost(value.axes) == plan.column) {
+                 plan.kind != DotPlan::Kind::weights && !bytes && !clamped &&
+                 plan.residual == kNone && value.home != Home::constant &&
+                 value.producer < int32_t(n) && axes_of(other) == axes_of(plan.result) &&
+                 plan.column != kNone && innermost(value.axes) == plan.column) {
         plan.residual = other;
         values[size_t(other)].last_use = std::max(values[size_t(other)].last_use, int32_t(m));
       } else {

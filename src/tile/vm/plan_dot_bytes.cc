@@ -124,6 +124,27 @@ class BytesMatch : public Following {
   const size_t n_;
 };
 
+// Looks for what makes numbers of the sums of a dot: a scale, perhaps a bias.
+class NumbersMatch : public Following {
+ public:
+  NumbersMatch(const Plan::State& state, size_t n)
+      : Following(state, state.kernel.body[n].results[0], state.dots[n].column),
+        axes_(state.axes_of(at_)) {}
+
+  bool match() {
+    if (column_ == kNone || !cast_to(DType::f32) || !times_scale(&found.scale, &found.scale_number))
+      return false;
+    plus_bias(&found.bias);
+    return are_numbers_of(axes_);
+  }
+  ValueId result() const { return at_; }
+
+  BytesPlan found{.to_numbers = true};
+
+ private:
+  const AxisSet axes_;
+};
+
 }  // namespace
 
 // Takes along what makes bytes of the sums of a dot. False, and nothing is changed, when something
@@ -133,6 +154,17 @@ bool Plan::State::fold_bytes(size_t n, bool may_add) {
   if (!match.match(may_add) || !take_along(n, match.taken)) return false;
   dots[n].bytes = match.found;
   return true;
+}
+
+// Takes along what makes numbers of the sums of a dot, if that is what becomes of them.
+void Plan::State::fold_numbers(size_t n) {
+  NumbersMatch match(*this, n);
+  if (!match.match() || !take_along(n, match.taken)) return;
+  dots[n].bytes = match.found;
+  dots[n].result = match.result();
+  ValuePlan& result = values[size_t(match.result())];
+  result.home = Home::scratch;
+  result.producer = int32_t(n);
 }
 
 // The block kernels of integers take bytes where they lie; other dots are for the plain loops.
@@ -185,8 +217,7 @@ std::optional<CenteredBytes> Plan::State::centered_bytes(ValueId v) const {
 std::optional<AxisId> Plan::State::file_columns(size_t n, ValueId columns,
                                                 const CenteredBytes& bytes) {
   const Instruction& load = kernel.body[size_t(bytes.load)];
-  if (bytes.subtraction != kNone ||
-      kernel.buffers[size_t(load.buffer)].layout != Layout::panels ||
+  if (bytes.subtraction != kNone || kernel.buffers[size_t(load.buffer)].layout != Layout::panels ||
       !find_panel_axes(kernel.body[n].axes, columns, &dots[n].run_axes))
     return std::nullopt;
   const Index& index = load.index.back();
@@ -237,7 +268,7 @@ bool Plan::State::plan_rows_of_bytes(size_t n, bool swapped) {
   for (AxisId a : out)
     if (a != *column) plan.rows.push_back(a);
   plan.rows_copied = !has_runs_of_bytes(i, load, plan.run_axes);
-  fold_bytes(n, true);
+  if (!fold_bytes(n, true)) fold_numbers(n);
   return true;
 }
 

@@ -239,17 +239,8 @@ class WeightsMatch : public Following {
 
   // A bias by column, perhaps; what comes out has all rows, and whole columns innermost.
   bool ends() {
-    if (const Instruction* sum = user(Binary::add)) {
-      ValueId bias = other_operand(*sum);
-      if (is_by_column(bias) && sum->operands[0] == at_) {
-        found.bias = s_.values[size_t(bias)].producer;
-        take_load(bias);
-        go_on();
-      }
-    }
-    return s_.values[size_t(at_)].dtype == DType::f32 &&
-           s_.axes_of(at_) == (row_set() | column_set()) &&
-           s_.innermost(s_.values[size_t(at_)].axes) == column_;
+    plus_bias(&found.bias);
+    return are_numbers_of(row_set() | column_set());
   }
 
   const size_t n_;

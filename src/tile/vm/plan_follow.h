@@ -86,6 +86,20 @@ class Following {
     return true;
   }
 
+  // Plus one number for each column, of which `load` is the instruction; perhaps.
+  void plus_bias(int32_t* load) {
+    const Instruction* sum = user(Binary::add);
+    if (!sum || sum->operands[0] != at_ || !is_by_column(sum->operands[1])) return;
+    *load = s_.values[size_t(sum->operands[1])].producer;
+    take_load(sum->operands[1]);
+    go_on();
+  }
+  // Where we are: numbers of these axes, whole columns innermost.
+  bool are_numbers_of(AxisSet axes) const {
+    return s_.values[size_t(at_)].dtype == DType::f32 && s_.axes_of(at_) == axes &&
+           s_.innermost(s_.values[size_t(at_)].axes) == column_;
+  }
+
   const Plan::State& s_;
   const AxisId column_;
   ValueId at_;

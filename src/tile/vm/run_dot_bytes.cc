@@ -72,7 +72,7 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
       here ? bytes_packed_here(plan, depth) : p_.panels[size_t(load.buffer)].panel_bytes;
   TRY(const DotRows<int8_t> rows, rows_of_bytes(plan));
   bool to_bytes = bytes.store != kNone;
-  const Ref to = to_bytes ? buffer_ref(k_.body[size_t(bytes.store)]) : ref(i.results[0]);
+  const Ref to = to_bytes ? buffer_ref(k_.body[size_t(bytes.store)]) : ref(plan.result);
   Ref added;
   if (bytes.added != kNone) added = buffer_ref(k_.body[size_t(bytes.added)]);
   const RowTable<int8_t> table = row_table(plan, rows, to, added);
@@ -87,7 +87,11 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   call.length = table.length;
   if (plan.rows_zero != 0) call.zero = &plan.rows_zero;
   const int32_t* row_bias = taken_from_rows(plan, table, call);
-  call.finish = to_bytes ? DotI8Finish::i8 : DotI8Finish::i32;
+  call.finish = to_bytes ? DotI8Finish::i8 : bytes.to_numbers ? DotI8Finish::f32 : DotI8Finish::i32;
+  const float* bias_f32 =
+      bytes.bias == kNone ? nullptr : floats(buffer_ref(k_.body[size_t(bytes.bias)]));
+  call.lo = plan.lo;
+  call.hi = plan.hi;
   const float* scale = scales_of(bytes, &call.scale_step);
   call.to = bytes.to;
   call.again = bytes.is_again ? &again : nullptr;
@@ -95,6 +99,7 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
     call.b = panels + b.panel * panel_bytes;
     call.columns = b.columns;
     call.bias = bias ? bias + b.column : nullptr;
+    call.bias_f32 = bias_f32 ? bias_f32 + b.column : nullptr;
     call.row_bias = row_bias ? row_bias + b.row : nullptr;
     call.scale = scale + b.column * call.scale_step;
     call.rows = table.pointers + b.row;
