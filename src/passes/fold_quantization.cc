@@ -317,9 +317,33 @@ bool fold_linear(Matcher& m, NodeId root, const Node& node, const Affine* to) {
   return m.replace(root, "int8::linear", std::move(arguments));
 }
 
+// Operators that move elements.
+const std::initializer_list<std::string_view> kMoves = {
+    "aten::view",      "aten::reshape",       "aten::flatten.using_ints",
+    "aten::permute",   "aten::transpose.int", "aten::t",
+    "aten::squeeze",   "aten::squeeze.dim",   "aten::squeeze.dims",
+    "aten::unsqueeze", "aten::slice.Tensor",  "aten::select.int",
+    "aten::expand",    "aten::contiguous",    "aten::clone"};
+
+// The same for numbers that were moved since: then the integers move instead.
+std::optional<Quantized> quantized_and_moved(Matcher& m, ValueId id) {
+  if (auto x = quantized(m, id)) return x;
+  if (id == kNoValue || !m.runs_moves_of_integers() || !m.graph().is_node(id)) return std::nullopt;
+  const Node move = m.graph().producer(id);
+  if (std::find(kMoves.begin(), kMoves.end(), move.op) == kMoves.end()) return std::nullopt;
+  auto x = quantized_and_moved(m, Matcher::value(move, 0));
+  if (!x) return std::nullopt;
+  std::vector<Argument> arguments = move.arguments;
+  arguments[0] = ValueRef{x->value};
+  Type type = m.graph().type(id);
+  type.tensor.dtype = DType::i8;
+  return Quantized{m.add(move.op, std::move(arguments), type, move), x->scale};
+}
+
 // Two quantised matrices, or batches of as many.
 bool fold_matmul(Matcher& m, NodeId root, const Node& node, const Affine* to) {
-  auto a = quantized(m, Matcher::value(node, 0)), b = quantized(m, Matcher::value(node, 1));
+  auto a = quantized_and_moved(m, Matcher::value(node, 0)),
+       b = a ? quantized_and_moved(m, Matcher::value(node, 1)) : std::nullopt;
   if (!a || !b) return false;
   const auto &left = m.type(a->value).sizes, &right = m.type(b->value).sizes;
   if (left.size() < 2 || left.size() != right.size() ||
@@ -378,14 +402,7 @@ bool fold_mean(Matcher& m, NodeId root, const Node& node, const Affine& to) {
   return m.replace(root, "int8::mean", std::move(arguments));
 }
 
-// Operators that move elements: the integers move, when their scale stays.
-const std::initializer_list<std::string_view> kMoves = {
-    "aten::view",      "aten::reshape",       "aten::flatten.using_ints",
-    "aten::permute",   "aten::transpose.int", "aten::t",
-    "aten::squeeze",   "aten::squeeze.dim",   "aten::squeeze.dims",
-    "aten::unsqueeze", "aten::slice.Tensor",  "aten::select.int",
-    "aten::expand",    "aten::contiguous",    "aten::clone"};
-
+// The integers move, when their scale stays.
 bool fold_move(Matcher& m, NodeId root, const Node& node, const Affine& to) {
   auto x = quantized(m, Matcher::value(node, 0));
   if (!x || x->scale != to.scale || to.min != -128 || to.max != 127) return false;
