@@ -13,6 +13,7 @@
 
 #include "passes/match.h"
 #include "passes/passes.h"
+#include "passes/rewrite.h"
 
 namespace sconce {
 namespace {
@@ -317,20 +318,12 @@ bool fold_linear(Matcher& m, NodeId root, const Node& node, const Affine* to) {
   return m.replace(root, "int8::linear", std::move(arguments));
 }
 
-// Operators that move elements.
-const std::initializer_list<std::string_view> kMoves = {
-    "aten::view",      "aten::reshape",       "aten::flatten.using_ints",
-    "aten::permute",   "aten::transpose.int", "aten::t",
-    "aten::squeeze",   "aten::squeeze.dim",   "aten::squeeze.dims",
-    "aten::unsqueeze", "aten::slice.Tensor",  "aten::select.int",
-    "aten::expand",    "aten::contiguous",    "aten::clone"};
-
 // The same for numbers that were moved since: then the integers move instead.
 std::optional<Quantized> quantized_and_moved(Matcher& m, ValueId id) {
   if (auto x = quantized(m, id)) return x;
   if (id == kNoValue || !m.runs_moves_of_integers() || !m.graph().is_node(id)) return std::nullopt;
   const Node move = m.graph().producer(id);
-  if (std::find(kMoves.begin(), kMoves.end(), move.op) == kMoves.end()) return std::nullopt;
+  if (!only_moves(move.op)) return std::nullopt;
   auto x = quantized_and_moved(m, Matcher::value(move, 0));
   if (!x) return std::nullopt;
   std::vector<Argument> arguments = move.arguments;

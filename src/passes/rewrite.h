@@ -1,7 +1,10 @@
 // Rewrite: replaces values all over a graph in one sweep. What several passes share.
 #pragma once
 
+#include <algorithm>
+#include <initializer_list>
 #include <optional>
+#include <string_view>
 
 #include "ir/graph.h"
 
@@ -42,6 +45,16 @@ class Replacements {
 // A number in an argument: the number itself, or a constant of one element.
 std::optional<double> known_number(const Program& program, const Graph& graph,
                                    const Argument& argument);
+// Operators that move elements and change none: of integers as of the numbers that these stand for.
+inline const std::initializer_list<std::string_view> kMoves = {
+    "aten::view",      "aten::reshape",       "aten::flatten.using_ints",
+    "aten::permute",   "aten::transpose.int", "aten::t",
+    "aten::squeeze",   "aten::squeeze.dim",   "aten::squeeze.dims",
+    "aten::unsqueeze", "aten::slice.Tensor",  "aten::select.int",
+    "aten::expand",    "aten::contiguous",    "aten::clone"};
+inline bool only_moves(std::string_view op) {
+  return std::find(kMoves.begin(), kMoves.end(), op) != kMoves.end();
+}
 // The permutation that a permute, transpose or t does; empty when the node is none of them.
 std::vector<int64_t> permutation(const Graph& graph, const Node& node);
 inline bool is_identity(const std::vector<int64_t>& dims) {

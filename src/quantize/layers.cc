@@ -43,7 +43,8 @@ std::string describe(const Program& program, const Graph& graph, Layer& layer) {
   const Node& node = graph.nodes[size_t(layer.node)];
   const TensorType& weight = graph.type(layer.weight).tensor;
   if (weight.dtype != DType::f32)
-    return fmt::format("its weights are {}; f32, f16 and bf16 can be quantised", dtype_name(weight.dtype));
+    return fmt::format("its weights are {}; f32, f16 and bf16 can be quantised",
+                       dtype_name(weight.dtype));
   size_t rank = weight.sizes.size();
   if (rank < 2) return fmt::format("its weights have rank {}", rank);
   if (layer.kind == Layer::Kind::convolution) {
@@ -186,16 +187,6 @@ std::vector<float> weight_rows(const Program& program, const Graph& graph, const
 
 namespace {
 
-// Operators that only move elements, as fold_quantization knows them.
-bool moves(const std::string& op) {
-  static const std::set<std::string> ops = {
-      "aten::view",      "aten::reshape",       "aten::flatten.using_ints",
-      "aten::permute",   "aten::transpose.int", "aten::t",
-      "aten::squeeze",   "aten::squeeze.dim",   "aten::squeeze.dims",
-      "aten::unsqueeze", "aten::slice.Tensor",  "aten::select.int",
-      "aten::expand",    "aten::contiguous",    "aten::clone"};
-  return ops.count(op) != 0;
-}
 bool limits(const std::string& op) {
   return op == "aten::relu" || op == "aten::relu6" || op == "aten::hardtanh" || op == "aten::clamp";
 }
@@ -267,7 +258,7 @@ class Finder {
     }
     if (n.op == "aten::mean.dim") return std::holds_alternative<None>(n.arguments[3]);
     if (limits(n.op)) return true;
-    return n.op == "aten::mul.Tensor" || n.op == "aten::cat" || moves(n.op);
+    return n.op == "aten::mul.Tensor" || n.op == "aten::cat" || only_moves(n.op);
   }
   // The value that is quantised after a node: its result, or that of the limit which alone reads
   // it.
@@ -275,7 +266,7 @@ class Finder {
     const Node& n = node(id);
     ValueId result = n.results[0];
     const auto& users = users_[size_t(result)];
-    if (moves(n.op) || limits(n.op) || n.op == "aten::cat" || leaves_[size_t(result)] ||
+    if (only_moves(n.op) || limits(n.op) || n.op == "aten::cat" || leaves_[size_t(result)] ||
         users.size() != 1 || !limits(node(users[0]).op))
       return result;
     return node(users[0]).results[0];
@@ -326,7 +317,7 @@ class Finder {
         for (ValueId part : operands(id))
           if (ValueId from = root(part), to = root(n.results[0]); from != to)
             region_.range[size_t(from)] = to;
-      } else if (moves(n.op) || n.op == "aten::max_pool2d_with_indices") {
+      } else if (only_moves(n.op) || n.op == "aten::max_pool2d_with_indices") {
         ValueId from = root(operands(id)[0]), to = root(end(id));
         if (from != to) region_.range[size_t(to)] = from;
       }

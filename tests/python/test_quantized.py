@@ -42,6 +42,20 @@ class Picture(nn.Module):
         return self.last(F.adaptive_avg_pool2d(z, 1).flatten(1))
 
 
+class Heads(nn.Module):
+    """Attention written out: products of two activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all = nn.Linear(32, 96)
+        self.out = nn.Linear(32, 32)
+
+    def forward(self, x):
+        q, k, v = self.all(x).view(1, 21, 3, 2, 16).permute(2, 0, 3, 1, 4)
+        weights = (torch.matmul(q, k.transpose(-2, -1)) * 0.25).softmax(-1)
+        return x + self.out(torch.matmul(weights, v).transpose(1, 2).reshape(1, 21, 32))
+
+
 def layers() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 10))
 
@@ -54,6 +68,20 @@ def with_pt2e(model, inputs, **options):
     graph = torch.export.export(model, inputs).module()
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(**options))
     graph = prepare_pt2e(graph, quantizer)
+    graph(*inputs)
+    return torch.export.export(convert_pt2e(graph), inputs)
+
+
+def for_x86(model, inputs, is_dynamic):
+    """Unsigned activations; what comes out of a layer is quantised where the next one wants it."""
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    config = x86.get_default_x86_inductor_quantization_config(is_dynamic=is_dynamic)
+    quantizer = x86.X86InductorQuantizer().set_global(config)
+    if not is_dynamic:
+        quantizer.set_function_type_qconfig(torch.matmul, config)
+    graph = prepare_pt2e(torch.export.export(model, inputs).module(), quantizer)
     graph(*inputs)
     return torch.export.export(convert_pt2e(graph), inputs)
 
@@ -94,6 +122,16 @@ def picture(**options):
     return lambda: (with_pt2e(Picture().eval(), x, **options), x)
 
 
+def picture_for_x86():
+    x = example(1, 3, 16, 16)
+    return for_x86(Picture().eval(), x, is_dynamic=False), x
+
+
+def heads():
+    x = example(1, 21, 32)
+    return for_x86(Heads().eval(), x, is_dynamic=False), x
+
+
 def rows(quantize):
     x = example(3, 64)
     return lambda: (quantize(layers().eval(), x), x)
@@ -110,6 +148,10 @@ CASES = {
     # XNNPACK keeps the scales of groups as bf16.
     "dynamic_int4_groups": (rows(lambda m, x: with_torchao(m, x, dynamic_int4(
         granularity("PerGroup", 32)))), 1, STEP),
+    # XNNPACK has no products of two activations, and none of integers that give numbers.
+    "x86_heads": (heads, 2, 2 * STEP),
+    "x86_picture": (picture_for_x86, 4, 2 * STEP),
+    "x86_dynamic": (rows(lambda m, x: for_x86(m, x, is_dynamic=True)), 1, 3 * STEP),
     "weights_int8": (rows(lambda m, x: with_torchao(m, x, weights_only(
         torch.int8, granularity("PerAxis", 0)))), 1, STEP),
     "weights_int4_groups": (rows(lambda m, x: with_torchao(m, x, weights_only(
