@@ -20,6 +20,12 @@ namespace sconce {
 // One index per dimension of a tensor.
 using TileIndex = std::vector<tile::Index>;
 
+// Integers that are only read, written and moved: computed with as i32, or as numbers, of which
+// every one of them is one.
+inline bool is_narrow(DType dtype) {
+  return dtype == DType::i8 || dtype == DType::u8 || dtype == DType::i16;
+}
+
 // What a rule works with: the kernel being built and the tensors of the graph. Their sizes are
 // numbers, or expressions that a call tells: shape() gives either, size() and sizes() give numbers,
 // and a rule that asks those for one that is not known does not take the node.

@@ -925,6 +925,23 @@ TEST(LowerForCpu, numbers_of_bytes_that_more_than_attention_reads_are_in_memory)
   EXPECT_EQ(region.program.steps.size(), 3u);
 }
 
+TEST(LowerForCpu, integers_without_a_sign_and_of_16_bits_come_from_numbers_and_go_to_them) {
+  LoweredRegion region = compare_with_eval(R"(
+    method forward(%x: f32[3, 5, 37] as x, %u: u8[3, 37, 5] as u, %v: i16[3, 5, 37] as v) {
+      %p: u8[3, 5, 37] = quantized_decomposed::quantize_per_tensor(%x, 0.02, 100, 3, 255, 0)
+      %q: i16[3, 5, 37] = quantized_decomposed::quantize_per_tensor(%x, 0.0001, -7, -32767, 32767, 2)
+      %a: f32[3, 5, 37] = quantized_decomposed::dequantize_per_tensor(%q, 0.0001, -7, -32767, 32767, 2, none)
+      %b: f32[3, 5, 37] = quantized_decomposed::dequantize_per_tensor(%v, 0.5, 3, -32768, 32767, 2, none)
+      %t: u8[3, 5, 37] = aten::permute(%u, [0, 2, 1])
+      %f: f32[3, 5, 37] = aten::_to_copy(%t, 6)
+      %c: u8[3, 10, 37] = aten::cat({%t, %p}, 1)
+      %y: f32[3, 5, 37] = aten::add.Tensor(%a, %b)
+      %z: f32[3, 5, 37] = aten::mul.Tensor(%y, %f)
+      return %z, %q, %c
+    })");
+  EXPECT_EQ(region.outputs.size(), 3u);
+}
+
 TEST(LowerForCpu, rows_become_bytes_by_their_own_scale) {
   compare_with_eval(R"(
     constant @zeros: i64[3, 5, 1] = zeros

@@ -313,7 +313,7 @@ Value converted(TileLowering& l, const Node& node, size_t i, const TileIndex& at
   DType from = l.type(*x).dtype, to = result_dtype(l, node);
   auto known = [](DType dtype) { return is_computed(dtype) || dtype == DType::b8; };
   // A float out of range has no value that torch promises; saturating is as good as any.
-  bool widens = from == DType::i8 && to == DType::f32;
+  bool widens = is_narrow(from) && is_computed(to);
   if (!widens && (!known(from) || !known(to))) return std::nullopt;
   Value loaded = i == 0 ? l.at(*x, at) : l.broadcast(*x, at);
   if (!loaded || from == to) return loaded;

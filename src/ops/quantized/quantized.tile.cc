@@ -25,7 +25,7 @@ Value quantize(TileLowering& l, const Node& node, const TileIndex& at) {
   auto scale = number_argument(node, 1), zero = number_argument(node, 2),
        min = number_argument(node, 3), max = number_argument(node, 4);
   if (!x || !scale || *scale == 0 || !zero || !min || !max || l.type(*x).dtype != DType::f32 ||
-      l.type(node.results[0]).dtype != DType::i8)
+      !is_narrow(l.type(node.results[0]).dtype))
     return std::nullopt;
   Value value = l.at(*x, at);
   if (!value) return std::nullopt;
@@ -38,7 +38,7 @@ Value quantize(TileLowering& l, const Node& node, const TileIndex& at) {
 Value dequantize(TileLowering& l, const Node& node, const TileIndex& at) {
   const ValueId* q = tensor_argument(node, 0);
   auto scale = number_argument(node, 1), zero = number_argument(node, 2);
-  if (!q || !scale || !zero || l.type(*q).dtype != DType::i8 ||
+  if (!q || !scale || !zero || !is_narrow(l.type(*q).dtype) ||
       l.type(node.results[0]).dtype != DType::f32)
     return std::nullopt;
   Value value = l.at(*q, at);

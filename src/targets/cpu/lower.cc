@@ -132,14 +132,17 @@ const TileRule* update_rule(const Node& node) {
   return rule && rule->update ? rule : nullptr;
 }
 
-// Integers of 8 bits are read and written by operators on them, where numbers come from and go to,
-// and where elements only move. Others would compute with more bits than they have.
+// Integers of 8 and 16 bits are read and written by operators on them, where numbers come from and
+// go to, and where elements only move. Others would compute with more bits than they have.
 bool takes(const Graph& graph, const Node& node, DType dtype) {
-  if (dtype != DType::i8) return is_stored(dtype);
-  if (node.op == "aten::_to_copy") return graph.type(node.results[0]).tensor.dtype == DType::f32;
-  return node.op.starts_with("quantized_decomposed::") || node.op.starts_with("int8::") ||
-         is_concatenation(node) || is_view(graph, node) || update_rule(node) ||
-         node.op == "aten::max_pool2d_with_indices" || node.op == "aten::constant_pad_nd";
+  if (!is_narrow(dtype)) return is_stored(dtype);
+  if (node.op == "aten::_to_copy") return !is_narrow(graph.type(node.results[0]).tensor.dtype);
+  if (node.op.starts_with("quantized_decomposed::") || is_concatenation(node) ||
+      is_view(graph, node))
+    return true;
+  return dtype == DType::i8 &&
+         (node.op.starts_with("int8::") || update_rule(node) ||
+          node.op == "aten::max_pool2d_with_indices" || node.op == "aten::constant_pad_nd");
 }
 
 // What a node puts around its operand: how many elements before each dimension, and which number.

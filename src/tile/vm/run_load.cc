@@ -210,6 +210,10 @@ Result<void> Worker::load_into(const Instruction& i, const Ref& out,
       copy(axes, out, buffer_ref(i), computed_bytes(dtype));
     return {};
   }
+  const bool extends = buffer.layout == Layout::strided && dtype == DType::i32 && !same;
+  if (extends && !p_.is_gather(i) && is_inside(i) &&
+      convert(axes, out, dtype, buffer_ref(i), buffer.dtype))
+    return {};
   if (buffer.layout == Layout::panels && reads_panel_column(i, p_.innermost(axes), out))
     return load_panel_columns(i, out, axes);
   if ((same || widens) && lies_in_runs(i, out, axes)) return load_runs(i, out, axes, dtype);
