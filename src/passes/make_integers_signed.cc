@@ -2,7 +2,11 @@
 // 128 by a zero point 128 lower, the same numbers. What comes after (fold_quantization, the
 // targets) then has one kind of integers. Quantizers for x86 and OpenVINO choose unsigned
 // activations.
+//
+// torchao adds 128 to bytes that a processor multiplies faster without a sign, and takes 128 times
+// the sums of columns from the products: these are products of the bytes as they were.
 #include <algorithm>
+#include <cstring>
 
 #include "ops/def.h"
 #include "passes/passes.h"
@@ -26,6 +30,8 @@ class Signing {
         sign_known(id);
       else if (op == "quantized_decomposed::choose_qparams.tensor")
         sign_chosen(id);
+      else if (op == "aten::sub.Tensor")
+        sign_product(id);
     }
   }
 
@@ -108,6 +114,63 @@ class Signing {
                    ? std::get_if<ValueRef>(&quantize.arguments[2])
                    : nullptr;
     return by && by->id == zero;
+  }
+
+  // What makes a value, when it is this operator.
+  const Node* made_by(ValueId id, const char* op) const {
+    if (id == kNoValue || !graph_.is_node(id)) return nullptr;
+    const Node& made = graph_.producer(id);
+    return made.op == op ? &made : nullptr;
+  }
+  static ValueId tensor(const Node& from, size_t argument) {
+    auto* value = std::get_if<ValueRef>(&from.arguments[argument]);
+    return value ? value->id : kNoValue;
+  }
+  DType dtype(ValueId id) const { return graph_.type(id).tensor.dtype; }
+  const ConstantData* constant(ValueId id) const {
+    if (id == kNoValue || graph_.values[size_t(id)].origin != Origin::constant) return nullptr;
+    return &program_.constants[size_t(graph_.values[size_t(id)].index)];
+  }
+
+  // _int_mm(u8(i32(q) + 128), w) - 128 * sums of w's columns
+  void sign_product(NodeId id) {
+    Node& difference = node(id);
+    if (number(id, 2) != 1.0) return;
+    const ValueId product = tensor(difference, 0);
+    const Node* mm = made_by(product, "aten::_int_mm");
+    const ConstantData* taken = constant(tensor(difference, 1));
+    const Node* narrowed = mm ? made_by(tensor(*mm, 0), "aten::_to_copy") : nullptr;
+    const Node* moved = narrowed ? made_by(tensor(*narrowed, 0), "aten::add.Tensor") : nullptr;
+    const Node* widened = moved ? made_by(tensor(*moved, 0), "aten::_to_copy") : nullptr;
+    const ConstantData* weight = mm ? constant(tensor(*mm, 1)) : nullptr;
+    if (!widened || !weight || !taken || dtype(narrowed->results[0]) != DType::u8 ||
+        dtype(moved->results[0]) != DType::i32 || dtype(tensor(*widened, 0)) != DType::i8 ||
+        known_number(program_, graph_, moved->arguments[1]) != double(kMoved) ||
+        known_number(program_, graph_, moved->arguments[2]) != 1.0 ||
+        !are_moved_sums(*weight, *taken))
+      return;
+    const std::vector<Argument> factors{ValueRef{tensor(*widened, 0)}, mm->arguments[1]};
+    difference.op = "aten::_int_mm";
+    difference.arguments = factors;
+  }
+  // 128 times the sums of the columns of a matrix of i8.
+  static bool are_moved_sums(const ConstantData& matrix, const ConstantData& sums) {
+    if (matrix.type.dtype != DType::i8 || matrix.type.sizes.size() != 2 ||
+        sums.type.dtype != DType::i32)
+      return false;
+    const size_t rows = size_t(matrix.type.sizes[0].value),
+                 columns = size_t(matrix.type.sizes[1].value);
+    if (sums.bytes.size() != columns * sizeof(int32_t) || sums.type.sizes.empty() ||
+        sums.type.sizes.back() != matrix.type.sizes[1])
+      return false;
+    for (size_t c = 0; c < columns; c++) {
+      int64_t sum = 0;
+      for (size_t r = 0; r < rows; r++) sum += int8_t(matrix.bytes[r * columns + c]);
+      int32_t given;
+      memcpy(&given, sums.bytes.data() + c * sizeof(given), sizeof(given));
+      if (given != sum * kMoved) return false;
+    }
+    return true;
   }
 
   const Program& program_;

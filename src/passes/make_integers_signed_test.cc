@@ -79,6 +79,31 @@ method forward(%x: f32[4]) {
                   "choose_qparams.tensor(%x, 0, 255, 1e-05, 0)"));
 }
 
+// Bytes by a weight as torchao has it for processors that multiply bytes without a sign.
+std::string moved_product(const char* sums) {
+  return fmt::format(R"(
+constant @w: i8[3, 2] = {{1, -2, 3, 4, -5, 6}}
+constant @s: i32[1, 2] = {{{}}}
+method forward(%q: i8[4, 3]) {{
+  %w = constant @w
+  %s = constant @s
+  %i: i32[4, 3] = aten::_to_copy(%q, 3)
+  %m: i32[4, 3] = aten::add.Tensor(%i, 128, 1)
+  %u: u8[4, 3] = aten::_to_copy(%m, 0)
+  %p: i32[4, 2] = aten::_int_mm(%u, %w)
+  %y: i32[4, 2] = aten::sub.Tensor(%p, %s, 1)
+  return %y
+}})",
+                     sums);
+}
+
+TEST(MakeIntegersSigned, multiplies_bytes_as_they_were) {
+  EXPECT_TRUE(
+      has(signed_text(moved_product("-128, 1024")), "%y: i32[4, 2] = aten::_int_mm(%q, %w)"));
+  // Other numbers are taken from the products here.
+  EXPECT_TRUE(has(signed_text(moved_product("-128, 1025")), "aten::sub.Tensor(%p, %s, 1)"));
+}
+
 TEST(MakeIntegersSigned, does_nothing_where_the_target_keeps_the_graph) {
   EXPECT_TRUE(has(signed_text(kKnown, QuantizedGraphs::as_they_are), "129"));
 }

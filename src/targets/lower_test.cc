@@ -942,6 +942,46 @@ TEST(LowerForCpu, integers_without_a_sign_and_of_16_bits_come_from_numbers_and_g
   EXPECT_EQ(region.outputs.size(), 3u);
 }
 
+TEST(LowerForCpu, integers_and_numbers_become_narrow_integers) {
+  for (const char* to : {"u8, 0", "i8, 1", "i16, 2"}) {
+    std::string type(to), code = type.substr(type.find(' ') + 1);
+    type.resize(type.find(','));
+    compare_with_eval(fmt::format(
+        R"(
+    method forward(%x: i32[3, 37] as x, %f: f32[3, 37] as f, %b: i8[3, 37] as b) {{
+      %k: i32[3, 37] = aten::mul.Tensor(%x, 12345)
+      %p: {0}[3, 37] = aten::_to_copy(%k, {1})
+      %g: f32[3, 37] = aten::mul.Tensor(%f, 20.0)
+      %q: {0}[3, 37] = aten::_to_copy(%g, {1})
+      %r: {0}[3, 37] = aten::_to_copy(%b, {1})
+      %s: f32[3, 37] = aten::_to_copy(%r, 6)
+      return %p, %q, %r, %s
+    }})",
+        type, code));
+  }
+}
+
+TEST(LowerForCpu, products_of_bytes_are_sums_of_32_bits) {
+  for (const char* type : {"i8", "u8"})
+    compare_with_eval(fmt::format(R"(
+    constant @w: i8[45, 21] = omitted 0000000000000001
+    constant @s: f32[21] = omitted 0000000000000002
+    constant @b: f32[21] = omitted 0000000000000003
+    method forward(%x: {}[37, 45] as x, %y: i8[45, 19] as y, %r: f32[37, 1] as r) {{
+      %w = constant @w
+      %s = constant @s
+      %b = constant @b
+      %p: i32[37, 21] = aten::_int_mm(%x, %w)
+      %f: f32[37, 21] = aten::_to_copy(%p, 6)
+      %a: f32[37, 21] = aten::mul.Tensor(%f, %r)
+      %c: f32[37, 21] = aten::mul.Tensor(%a, %s)
+      %d: f32[37, 21] = aten::add.Tensor(%c, %b)
+      %q: i32[37, 19] = aten::_int_mm(%x, %y)
+      return %d, %q
+    }})",
+                                  type));
+}
+
 TEST(LowerForCpu, rows_become_bytes_by_their_own_scale) {
   compare_with_eval(R"(
     constant @zeros: i64[3, 5, 1] = zeros

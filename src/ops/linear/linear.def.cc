@@ -65,6 +65,12 @@ Results addbmm(Build& build, const Node& node) {
                                     node.arguments[4]});
 }
 
+// Sums of 32 bits, which wrap.
+Results int_mm(Build& build, const Node& node) {
+  return build.call("aten::mm", {Build::v(build.cast(value(node, 0), DType::i32)),
+                                 Build::v(build.cast(value(node, 1), DType::i32))});
+}
+
 ValueId multiply_vector(Build& build, ValueId matrix, ValueId vector) {
   ValueId product = build.call1("aten::mm", {Build::v(matrix), Build::v(unsqueeze(build, vector, 1))});
   return squeeze(build, product, 1);
@@ -343,6 +349,8 @@ OP(grouped_mm_fallback) = {.schema = "transformers::grouped_mm_fallback(Tensor i
 OP(_grouped_mm) = {.schema = "aten::_grouped_mm(Tensor self, Tensor mat2, Tensor? offs=None, Tensor? bias=None, ScalarType? out_dtype=None) -> Tensor",
                    .decompose = grouped_mm_aten};
 OP(mm) = {.schema = "aten::mm(Tensor self, Tensor mat2) -> Tensor", .out = "aten::mm.out"};
+OP(_int_mm) = {.schema = "aten::_int_mm(Tensor self, Tensor mat2) -> Tensor", .out = "aten::_int_mm.out",
+               .decompose = int_mm};
 OP(bmm) = {.schema = "aten::bmm(Tensor self, Tensor mat2) -> Tensor", .out = "aten::bmm.out"};
 OP(addmm) = {.schema = "aten::addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
              .out = "aten::addmm.out"};

@@ -62,9 +62,27 @@ std::optional<tile::ValueId> addmm(TileLowering& l, const Node& node, const Tile
   return product(l, node, at, 1, l.broadcast(*bias, at));
 }
 
+// Bytes by bytes: exact sums of 32 bits.
+std::optional<tile::ValueId> int_mm(TileLowering& l, const Node& node, const TileIndex& at) {
+  const ValueId *a = tensor_argument(node, 0), *b = tensor_argument(node, 1);
+  if (!a || !b || !is_narrow(l.type(*a).dtype) || !is_narrow(l.type(*b).dtype) || at.size() != 2 ||
+      !are_batches_of_products(l, *a, *b, 2))
+    return std::nullopt;
+  tile::AxisId k = l.span(l.shape(*a, 1));
+  TileIndex of_columns{tile::along(k), at[1]};
+  auto rows = l.at(*a, {at[0], tile::along(k)});
+  auto packed = l.type(*b).dtype == DType::i8 && is_static(l.type(*b))
+                    ? l.panels(*b, l.sizes(*b), {0, 1}, 0)
+                    : std::nullopt;
+  auto columns = packed ? std::optional(l.build.load(*packed, of_columns)) : l.at(*b, of_columns);
+  if (!rows || !columns) return std::nullopt;
+  return l.build.dot(l.build.constant(0, DType::i32), *rows, *columns, {k});
+}
+
 }  // namespace
 
 TILE(linear) = {"aten::linear", linear, rows_and_columns};
+TILE(int_mm) = {"aten::_int_mm", int_mm, batched_axes};
 TILE(mm) = {"aten::mm", matmul, batched_axes};
 TILE(bmm) = {"aten::bmm", matmul, batched_axes};
 TILE(matmul) = {"aten::matmul", matmul, batched_axes};

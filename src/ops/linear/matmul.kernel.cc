@@ -340,8 +340,10 @@ Status check_expands(const char* what, const Tensor& tensor, const OutMeta& to,
 }
 
 // Product of matrices of rank 2, or batches of rank 3. a, b: positions of the operands; `added`: of
-// the tensor that is added, -1 for none (then alpha and beta do not exist either).
-struct ProductForm { const char* what; int rank, a, b, added; };
+// the tensor that is added, -1 for none (then alpha and beta do not exist either). `of_bytes`: of
+// bytes of any sign, to sums of 32 bits.
+struct ProductForm { const char* what; int rank, a, b, added; bool of_bytes = false; };
+constexpr ProductForm kIntMm = {"_int_mm", 2, 0, 1, -1, true};
 constexpr ProductForm kMm = {"mm", 2, 0, 1, -1};
 constexpr ProductForm kBmm = {"bmm", 3, 0, 1, -1};
 constexpr ProductForm kAddmm = {"addmm", 2, 1, 2, 0};
@@ -352,8 +354,15 @@ Status product_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
   const Tensor &a = args.tensor(form.a), &b = args.tensor(form.b);
   SCONCE_TRY_STATUS(check_rank(form.what, "first matrix", a, form.rank, diagnostic));
   SCONCE_TRY_STATUS(check_rank(form.what, "second matrix", b, form.rank, diagnostic));
-  SCONCE_TRY_STATUS(check_same_dtype(form.what, a, b, diagnostic));
-  SCONCE_TRY_STATUS(check_arithmetic_dtype(form.what, a.dtype, diagnostic));
+  if constexpr (form.of_bytes) {
+    for (const Tensor* x : {&a, &b})
+      if (x->dtype != DType::i8 && x->dtype != DType::u8)
+        return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%s of %s: i8 or u8 is wanted",
+                           form.what, dtype_name(x->dtype));
+  } else {
+    SCONCE_TRY_STATUS(check_same_dtype(form.what, a, b, diagnostic));
+    SCONCE_TRY_STATUS(check_arithmetic_dtype(form.what, a.dtype, diagnostic));
+  }
   constexpr int row = form.rank - 2, column = form.rank - 1;
   if (a.sizes[column] != b.sizes[row])
     return SCONCE_FAIL(Code::invalid_argument, diagnostic,
@@ -363,7 +372,7 @@ Status product_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
     return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%s: batches of %d and %d", form.what,
                        int(a.sizes[0]), int(b.sizes[0]));
   OutMeta& out = outs[0];
-  out.dtype = a.dtype;
+  out.dtype = form.of_bytes ? DType::i32 : a.dtype;
   out.rank = form.rank;
   out.sizes[0] = a.sizes[0];
   out.sizes[row] = a.sizes[row];
@@ -379,7 +388,8 @@ Status product_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
 template <const ProductForm& form>
 uint64_t product_scratch(const Args& args) {
   const Tensor &a = args.tensor(form.a), &b = args.tensor(form.b);
-  return gemm_scratch_bytes(compute_of(a.dtype), a.sizes[form.rank - 2], b.sizes[form.rank - 1],
+  return gemm_scratch_bytes(compute_of(form.of_bytes ? DType::i32 : a.dtype),
+                            a.sizes[form.rank - 2], b.sizes[form.rank - 1],
                             a.sizes[form.rank - 1]);
 }
 
@@ -387,7 +397,7 @@ template <const ProductForm& form>
 Status product_run(const Args& args, KernelContext& context) {
   const Tensor &a = args.tensor(form.a), &b = args.tensor(form.b);
   Tensor& out = args.out();
-  SCONCE_TRY_STATUS(check_out_dtype(out, a.dtype, context.diagnostic));
+  SCONCE_TRY_STATUS(check_out_dtype(out, form.of_bytes ? DType::i32 : a.dtype, context.diagnostic));
   constexpr int row = form.rank - 2, column = form.rank - 1;
   Strides as = strides_of(a), bs = strides_of(b), os = strides_of(out), added_strides{};
   if constexpr (form.added >= 0)
@@ -411,7 +421,7 @@ Status product_run(const Args& args, KernelContext& context) {
       g.beta = factor_argument(args, 3);
       g.alpha = factor_argument(args, 4);
     }
-    gemm(g, compute_of(a.dtype), context.scratch.data());
+    gemm(g, compute_of(out.dtype), context.scratch.data());
   }
   return kOk;
 }
@@ -502,6 +512,8 @@ Status linear_run(const Args& args, KernelContext& context) {
 }  // namespace
 
 KERNEL(mm) = {"aten::mm.out", "tt>t", product_shape<kMm>, product_run<kMm>, product_scratch<kMm>};
+KERNEL(_int_mm) = {"aten::_int_mm.out", "tt>t", product_shape<kIntMm>, product_run<kIntMm>,
+                   product_scratch<kIntMm>};
 KERNEL(bmm) = {"aten::bmm.out", "tt>t", product_shape<kBmm>, product_run<kBmm>,
                product_scratch<kBmm>};
 KERNEL(addmm) = {"aten::addmm.out", "tttnn>t", product_shape<kAddmm>, product_run<kAddmm>,

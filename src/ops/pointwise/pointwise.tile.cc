@@ -305,6 +305,39 @@ Value masked_fill(TileLowering& l, const Node& node, const TileIndex& at) {
   return l.build.select(*mask, *fill, *x);
 }
 
+// True when a number was just limited to what a narrow integer can be.
+bool is_limited(const tile::Builder& b, tile::ValueId x, double least, double most) {
+  auto made = [&](tile::ValueId v) -> const tile::Instruction* {
+    const auto& body = b.kernel().body;
+    for (size_t n = body.size(); n-- > 0;)
+      for (tile::ValueId result : body[n].results)
+        if (result == v) return &body[n];
+    return nullptr;
+  };
+  for (Binary f : {Binary::min, Binary::max}) {
+    const tile::Instruction* limit = made(x);
+    if (!limit || limit->op != tile::Op::binary || Binary(limit->function) != f) return false;
+    const tile::Instruction* bound = made(limit->operands[1]);
+    if (!bound || bound->op != tile::Op::constant || !(bound->number >= least) ||
+        !(bound->number <= most))
+      return false;
+    x = limit->operands[0];
+  }
+  return true;
+}
+
+// A number or an integer of 32 bits as a narrow integer, which wraps.
+tile::ValueId narrowed(tile::Builder& b, tile::ValueId x, bool is_number, DType to) {
+  const int64_t all = dtype_bytes(to) == 1 ? 0xff : 0xffff, half = (all + 1) / 2;
+  const double least = to == DType::u8 ? 0 : double(-half);
+  const bool fits = is_number && is_limited(b, x, least, least + double(all));
+  if (is_number) x = b.cast(x, DType::i32);
+  if (fits) return x;
+  auto whole = [&](int64_t number) { return b.constant(double(number), DType::i32); };
+  x = b.binary(Binary::bit_and, x, whole(all));
+  return to == DType::u8 ? x : b.sub(b.binary(Binary::bit_xor, x, whole(half)), whole(half));
+}
+
 // The element of tensor argument i in the type of the result. A float out of range has no value
 // that torch promises; saturating is as good as any.
 Value converted(TileLowering& l, const Node& node, size_t i, const TileIndex& at) {
@@ -313,10 +346,12 @@ Value converted(TileLowering& l, const Node& node, size_t i, const TileIndex& at
   DType from = l.type(*x).dtype, to = result_dtype(l, node);
   auto known = [](DType dtype) { return is_computed(dtype) || dtype == DType::b8; };
   // A float out of range has no value that torch promises; saturating is as good as any.
+  bool narrows = is_narrow(to) && (is_narrow(from) || from == DType::f32 || from == DType::i32);
   bool widens = is_narrow(from) && is_computed(to);
-  if (!widens && (!known(from) || !known(to))) return std::nullopt;
+  if (!widens && !narrows && (!known(from) || !known(to))) return std::nullopt;
   Value loaded = i == 0 ? l.at(*x, at) : l.broadcast(*x, at);
   if (!loaded || from == to) return loaded;
+  if (narrows) return narrowed(l.build, *loaded, from == DType::f32, to);
   return l.build.cast(*loaded, to);
 }
 Value to_copy(TileLowering& l, const Node& node, const TileIndex& at) {

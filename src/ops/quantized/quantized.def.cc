@@ -60,7 +60,7 @@ ValueId quantized(Build& build, ValueId x, ValueId scale, ValueId zero, bool zer
                   double max, DType dtype) {
   ValueId q = build.mul(x, build.call1("aten::reciprocal", {Build::v(scale)}));
   if (!zero_first) q = build.call1("aten::round", {Build::v(q)});
-  q = build.add(q, zero);
+  q = build.add(q, build.cast(zero, build.dtype(q)));
   if (zero_first) q = build.call1("aten::round", {Build::v(q)});
   return build.cast(limited(build, q, min, max), dtype);
 }

@@ -136,9 +136,8 @@ const TileRule* update_rule(const Node& node) {
 // go to, and where elements only move. Others would compute with more bits than they have.
 bool takes(const Graph& graph, const Node& node, DType dtype) {
   if (!is_narrow(dtype)) return is_stored(dtype);
-  if (node.op == "aten::_to_copy") return !is_narrow(graph.type(node.results[0]).tensor.dtype);
-  if (node.op.starts_with("quantized_decomposed::") || is_concatenation(node) ||
-      is_view(graph, node))
+  if (node.op.starts_with("quantized_decomposed::") || node.op == "aten::_to_copy" ||
+      node.op == "aten::_int_mm" || is_concatenation(node) || is_view(graph, node))
     return true;
   return dtype == DType::i8 &&
          (node.op.starts_with("int8::") || update_rule(node) ||

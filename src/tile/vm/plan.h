@@ -60,7 +60,10 @@ struct BytesPlan {
   bool to_numbers = false;
   int32_t scale = kNone;  // the load of scales by column; none: `scale_number` for all
   float scale_number = 1;
-  int32_t bias = kNone;  // of numbers: the load of one for each column, or none
+  // Of numbers: a scale by row, the load of a bias by column; or none.
+  ValueId row_scale = kNone;
+  uint64_t row_scale_offset = 0;
+  int32_t bias = kNone;
   LimitI8 to = {};
   bool is_again = false;  // become others by `again`
   int32_t added = kNone;  // the load of what is added then

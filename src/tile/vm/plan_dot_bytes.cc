@@ -124,16 +124,19 @@ class BytesMatch : public Following {
   const size_t n_;
 };
 
-// Looks for what makes numbers of the sums of a dot: a scale, perhaps a bias.
+// Looks for what makes numbers of the sums of a dot: perhaps a scale of the row, a scale, perhaps a
+// bias.
 class NumbersMatch : public Following {
  public:
   NumbersMatch(const Plan::State& state, size_t n)
       : Following(state, state.kernel.body[n].results[0], state.dots[n].column),
+        n_(n),
         axes_(state.axes_of(at_)) {}
 
   bool match() {
-    if (column_ == kNone || !cast_to(DType::f32) || !times_scale(&found.scale, &found.scale_number))
-      return false;
+    if (column_ == kNone || !cast_to(DType::f32)) return false;
+    const bool by_row = times_row_scale();
+    if (!times_scale(&found.scale, &found.scale_number) && !by_row) return false;
     plus_bias(&found.bias);
     return are_numbers_of(axes_);
   }
@@ -142,6 +145,20 @@ class NumbersMatch : public Following {
   BytesPlan found{.to_numbers = true};
 
  private:
+  bool times_row_scale() {
+    const Instruction* scaled = user(Binary::mul);
+    if (!scaled) return false;
+    const ValueId scale = other_operand(*scaled);
+    const ValuePlan& value = s_.values[size_t(scale)];
+    if (value.home == Home::constant || value.home == Home::folded || value.dtype != DType::f32 ||
+        (s_.axes_of(scale) & ~(axes_ & ~column_set())) || value.producer >= int32_t(n_))
+      return false;
+    found.row_scale = scale;
+    go_on();
+    return true;
+  }
+
+  const size_t n_;
   const AxisSet axes_;
 };
 

@@ -205,6 +205,8 @@ class Placement {
       int64_t sums = plan.weights.halves ? depth / plan.weights.group : 0;
       plan.weights.by_row_offset = take_last(uint64_t(rows * (2 + sums)) * 4);
     }
+    if (plan.bytes.row_scale != kNone)
+      plan.bytes.row_scale_offset = take_last(uint64_t(rows) * sizeof(float));
     if (plan.rows_copied) plan.rows_offset = take_last(uint64_t(rows * depth) * element);
     ValueId of_rows = bytes ? kernel_.body[size_t(plan.rows_load)].results[0]
                             : kernel_.body[n].operands[plan.swapped ? 2 : 1];

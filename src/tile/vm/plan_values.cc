@@ -132,8 +132,9 @@ AxisId Plan::State::reduced_row() const {
   for (const Instruction& i : kernel.body) {
     if (i.op != Op::load && i.op != Op::store) continue;
     if (i.op == Op::load && std::abs(buffer_stride(i, row)) == 1) is_along = true;
+    // What has an element for each result says nothing about how rows lie.
     for (AxisId a = 0; size_t(a) < kernel.axes.size(); a++)
-      if (a != row && extent[size_t(a)] > 1 && i.op == Op::load &&
+      if (a != row && extent[size_t(a)] > 1 && i.op == Op::load && buffer_stride(i, row) != 0 &&
           std::abs(buffer_stride(i, a)) == 1)
         return kNone;
     if (i.op == Op::store && buffer_stride(i, row) != 0) return kNone;

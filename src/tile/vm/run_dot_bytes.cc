@@ -33,6 +33,17 @@ Result<DotRows<int8_t>> Worker::rows_of_bytes(const DotPlan& plan) {
   return rows;
 }
 
+// Scales by row, in the order of the rows; null for none.
+const float* Worker::row_scales(const DotPlan& plan) {
+  if (plan.bytes.row_scale == kNone) return nullptr;
+  const Ref& from = ref(plan.bytes.row_scale);
+  auto* scales = reinterpret_cast<float*>(scratch_ + plan.bytes.row_scale_offset);
+  int64_t r = 0;
+  each(plan.rows,
+       [&](const int64_t* at) { scales[r++] = floats(from)[offset_at(from, plan.rows, at)]; });
+  return scales;
+}
+
 // What the zero point of the columns takes from all results of a row: that times the sum of the
 // row, which is its product with a column of ones.
 const int32_t* Worker::taken_from_rows(const DotPlan& plan, const RowTable<int8_t>& table,
@@ -90,6 +101,7 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   call.finish = to_bytes ? DotI8Finish::i8 : bytes.to_numbers ? DotI8Finish::f32 : DotI8Finish::i32;
   const float* bias_f32 =
       bytes.bias == kNone ? nullptr : floats(buffer_ref(k_.body[size_t(bytes.bias)]));
+  const float* row_scale = row_scales(plan);
   call.lo = plan.lo;
   call.hi = plan.hi;
   const float* scale = scales_of(bytes, &call.scale_step);
@@ -100,6 +112,7 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
     call.columns = b.columns;
     call.bias = bias ? bias + b.column : nullptr;
     call.bias_f32 = bias_f32 ? bias_f32 + b.column : nullptr;
+    call.row_scale = row_scale ? row_scale + b.row : nullptr;
     call.row_bias = row_bias ? row_bias + b.row : nullptr;
     call.scale = scale + b.column * call.scale_step;
     call.rows = table.pointers + b.row;

@@ -227,6 +227,7 @@ class Worker {
   // run_dot_bytes.cc
   Result<void> dot_bytes(const Instruction& i, const DotPlan& plan);
   Result<DotRows<int8_t>> rows_of_bytes(const DotPlan& plan);
+  const float* row_scales(const DotPlan& plan);
   const int32_t* taken_from_rows(const DotPlan& plan, const RowTable<int8_t>& table, DotI8 call);
   const float* scales_of(const BytesPlan& bytes, int64_t* step) const;
   const int32_t* integer_bias(const Instruction& dot);
