@@ -87,14 +87,13 @@ bool is_recurrence_in_loops(const Graph& graph, const Node& node) {
   });
 }
 
-// What is computed from constants is one in the end.
-bool is_of_constants(const Graph& graph, const Node& node) {
-  bool any = false, all = true;
-  Graph::for_each_use(node, [&](ValueId used) {
-    any = true;
-    all &= graph.values[size_t(used)].origin == Origin::constant;
-  });
-  return any && all;
+// Torch's operators, and torchao's unless they make constants of constants, which is done once.
+bool may_come_apart(const Op& op, const Graph& graph, const Node& node) {
+  if (op.name.starts_with("aten::")) return true;
+  bool varies = false;
+  Graph::for_each_use(
+      node, [&](ValueId used) { varies |= graph.values[size_t(used)].origin != Origin::constant; });
+  return op.name.starts_with("torchao::") && varies;
 }
 
 // An operator without a tile rule whose parts all have one, or come apart into such: a kernel of
@@ -104,8 +103,7 @@ bool comes_apart(const Op& op, Program& program, const Graph& graph, const Node&
   constexpr int kDepthMax = 4;
   constexpr size_t kPartsMax = 64;  // as of a split; a recurrence has more by far
   if (!op.def->decompose || op.def->random || depth == kDepthMax ||
-      !(op.name.starts_with("aten::") || op.name.starts_with("torchao::")) || is_recurrence(node) ||
-      is_of_constants(graph, node))
+      !may_come_apart(op, graph, node) || is_recurrence(node))
     return false;
   // The operator alone, with operands and results of the same types.
   Graph alone;
