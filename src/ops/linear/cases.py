@@ -51,6 +51,12 @@ def cases(torch, dtype):
 
 
 def calls(torch, dtypes):
+    for sizes in ((1, 1, 1), (17, 64, 24), (3, 130, 7)):
+        rows, depth, columns = sizes
+        a = torch.randint(-128, 128, (rows, depth), dtype=torch.int8)
+        b = torch.randint(-128, 128, (depth, columns), dtype=torch.int8)
+        yield torch.ops.aten._int_mm.default, (a, b), {}
+        yield torch.ops.aten._int_mm.default, (a, b.t().contiguous().t()), {}
     for dtype in dtypes:
         if dtype != torch.bool:
             yield from cases(torch, dtype)
