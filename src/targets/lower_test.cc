@@ -628,6 +628,28 @@ TEST(LowerForCpu, linears_of_integers) {
   }
 }
 
+TEST(LowerForCpu, integers_that_become_numbers_where_they_are_made) {
+  for (int64_t outputs : {5, 21}) {
+    LoweredRegion region = compare_with_eval(fmt::format(R"(
+    constant @w: i8[{0}, 13, 3, 3] = omitted 0000000000000001
+    constant @s: f32[{0}] = omitted 0000000000000002
+    constant @b: i32[{0}] = omitted 0000000000000003
+    method forward(%x: i8[2, 13, 9, 9] as x, %r: f32[2, {0}, 9, 9] as r) {{
+      %w = constant @w
+      %s = constant @s
+      %b = constant @b
+      %y: i8[2, {0}, 9, 9] = int8::convolution(%x, 0.02, 7, %w, %s, %b, [1, 1], [1, 1], [1, 1], false, [0, 0], 1, 0.3, -3, -90, 127)
+      %f: f32[2, {0}, 9, 9] = quantized_decomposed::dequantize_per_tensor(%y, 0.3, -3, -128, 127, 1, none)
+      %a: f32[2, {0}, 9, 9] = aten::add.Tensor(%f, %r)
+      %z: f32[2, {0}, 9, 9] = aten::relu(%a)
+      return %z
+    }})",
+                                                         outputs));
+    // The input's channels are made innermost first.
+    EXPECT_EQ(region.program.steps.size(), 2u);
+  }
+}
+
 TEST(LowerForCpu, linears_of_integers_that_give_numbers) {
   for (const char* scales : {"f32[1]", "f32[21]"})
     for (const char* bias : {"%b", "none"}) {

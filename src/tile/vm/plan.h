@@ -56,9 +56,10 @@ struct PackedColumns {
 
 // How an exact sum of a dot becomes 8 bits, when all that follows does just that, or a number.
 struct BytesPlan {
-  int32_t store = kNone;  // instruction; none: sums stay sums, or become numbers
-  bool to_numbers = false;
-  int32_t scale = kNone;  // the load of scales by column; none: `scale_number` for all
+  int32_t store = kNone;    // instruction; none: sums stay sums, or else
+  bool is_kept = false;     // become bytes in scratch
+  bool to_numbers = false;  // become numbers
+  int32_t scale = kNone;    // the load of scales by column; none: `scale_number` for all
   float scale_number = 1;
   // Of numbers: a scale by row, the load of a bias by column; or none.
   ValueId row_scale = kNone;
@@ -278,7 +279,7 @@ struct Plan::State {
   bool has_runs_of_bytes(const Instruction& dot, const Instruction& load, size_t run_axes) const;
   bool has_even_taps(const Instruction& dot, const Instruction& weights) const;
   bool fold_bytes(size_t n, bool may_add);
-  void fold_numbers(size_t n);
+  void fold_result(size_t n);
   // plan_dot_weights.cc
   bool plan_weights(size_t n);
   bool lies_in_rows(ValueId v, const std::vector<AxisId>& depth) const;

@@ -17,17 +17,27 @@ class BytesMatch : public Following {
 
   // False when something else becomes of them.
   bool match(bool may_add) {
-    if (!cast_to(DType::f32) || !times_scale(&found.scale, &found.scale_number) ||
-        !limit(&found.to))
-      return false;
+    if (!rounded()) return false;
     if (stored()) return true;
     return again(may_add) && limit(&found.again.to) && stored();
   }
+  // The same when they are bytes that others read.
+  bool match_kept() {
+    found.is_kept = true;
+    return column_ != kNone && rounded() && s_.innermost(s_.values[size_t(at_)].axes) == column_ &&
+           s_.axes_of(at_) == s_.axes_of(kernel().body[n_].results[0]);
+  }
+  ValueId result() const { return at_; }
 
   BytesPlan found;
 
  private:
   static bool is_whole(double x) { return x == std::rint(x) && std::fabs(x) <= 1024; }
+
+  bool rounded() {
+    return cast_to(DType::f32) && times_scale(&found.scale, &found.scale_number) &&
+           limit(&found.to);
+  }
 
   // x > low ? x : low; at most high; rounded; a zero point added; i32.
   bool limit(LimitI8* to) {
@@ -173,15 +183,23 @@ bool Plan::State::fold_bytes(size_t n, bool may_add) {
   return true;
 }
 
-// Takes along what makes numbers of the sums of a dot, if that is what becomes of them.
-void Plan::State::fold_numbers(size_t n) {
-  NumbersMatch match(*this, n);
-  if (!match.match() || !take_along(n, match.taken)) return;
-  dots[n].bytes = match.found;
-  dots[n].result = match.result();
-  ValuePlan& result = values[size_t(match.result())];
-  result.home = Home::scratch;
-  result.producer = int32_t(n);
+// Takes along what makes numbers of the sums of a dot, or bytes that others read, if that is what
+// becomes of them.
+void Plan::State::fold_result(size_t n) {
+  auto take = [&](const auto& match, DType held) {
+    if (!take_along(n, match.taken)) return false;
+    dots[n].bytes = match.found;
+    dots[n].result = match.result();
+    ValuePlan& result = values[size_t(match.result())];
+    result.home = Home::scratch;
+    result.held = held;
+    result.producer = int32_t(n);
+    return true;
+  };
+  BytesMatch bytes(*this, n);
+  if (bytes.match_kept() && take(bytes, DType::i8)) return;
+  NumbersMatch numbers(*this, n);
+  if (numbers.match()) take(numbers, DType::f32);
 }
 
 // The block kernels of integers take bytes where they lie; other dots are for the plain loops.
@@ -285,7 +303,7 @@ bool Plan::State::plan_rows_of_bytes(size_t n, bool swapped) {
   for (AxisId a : out)
     if (a != *column) plan.rows.push_back(a);
   plan.rows_copied = !has_runs_of_bytes(i, load, plan.run_axes);
-  if (!fold_bytes(n, true)) fold_numbers(n);
+  if (!fold_bytes(n, true)) fold_result(n);
   return true;
 }
 

@@ -146,7 +146,8 @@ class Placement {
       bool is_read_again = std::any_of(i.operands.begin(), i.operands.end(),
                                        [&](ValueId y) { return y != x && s_.named(y) == x; });
       if (operand.home != Home::scratch || operand.last_use != int32_t(n) ||
-          operand.axes != value.axes || operand.dtype != value.dtype || is_carried || is_read_again)
+          operand.axes != value.axes || operand.dtype != value.dtype ||
+          operand.held != value.held || is_carried || is_read_again)
         continue;
       for (Slot& slot : slots_)
         if (slot.offset == operand.offset && slot.free_from == int32_t(n)) {

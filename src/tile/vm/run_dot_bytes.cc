@@ -82,8 +82,8 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   const int64_t panel_bytes =
       here ? bytes_packed_here(plan, depth) : p_.panels[size_t(load.buffer)].panel_bytes;
   TRY(const DotRows<int8_t> rows, rows_of_bytes(plan));
-  bool to_bytes = bytes.store != kNone;
-  const Ref to = to_bytes ? buffer_ref(k_.body[size_t(bytes.store)]) : ref(plan.result);
+  const bool to_bytes = bytes.store != kNone || bytes.is_kept;
+  const Ref to = bytes.store != kNone ? buffer_ref(k_.body[size_t(bytes.store)]) : ref(plan.result);
   Ref added;
   if (bytes.added != kNone) added = buffer_ref(k_.body[size_t(bytes.added)]);
   const RowTable<int8_t> table = row_table(plan, rows, to, added);
