@@ -1,7 +1,7 @@
 """Stock's quantised files (PT2E and torchao through its XNNPACK partitioner) compiled anew: the answer is
 that of stock's runtime for the file as stock made it, within two steps of 8 bits; the file for XNNPACK
-is one payload again. Ours are torch's answers where steps are the model's own; those of XNNPACK's vector
-kernels, which multiply with fewer bits than its reference, are a step away in some layers."""
+is one payload again. Ours are torch's answers where steps are the model's own; those of XNNPACK's kernel
+for changes of scale, which multiplies by 8 fractional bits, are a step away in places."""
 
 import warnings
 
