@@ -79,6 +79,46 @@ const char* plain_operator(Kind kind) {
   }
 }
 
+// XNNPACK makes a clamp that alone reads a product a limit of that: the integers in between, which
+// may have another scale, are never made.
+XnnGraph with_limits_joined(XnnGraph graph) {
+  std::vector<int> readers(graph.values.size(), 0);
+  std::vector<size_t> maker(graph.values.size(), graph.nodes.size());
+  for (size_t n = 0; n < graph.nodes.size(); n++) {
+    for (uint32_t value : graph.nodes[n].inputs)
+      if (value < readers.size()) readers[value]++;
+    for (uint32_t value : graph.nodes[n].outputs)
+      if (value < maker.size()) maker[value] = n;
+  }
+  std::vector<bool> is_joined(graph.nodes.size(), false);
+  for (size_t n = 0; n < graph.nodes.size(); n++) {
+    const XnnNode& clamp = graph.nodes[n];
+    if (clamp.kind != Kind::clamp || !clamp.limited || clamp.inputs.size() != 1 ||
+        clamp.outputs.size() != 1 || clamp.inputs[0] >= readers.size())
+      continue;
+    const uint32_t between = clamp.inputs[0];
+    const size_t product = maker[between];
+    const XnnValue& value = graph.values[between];
+    if (product >= n || readers[between] != 1 || value.is_output() || !is_integer(value.dtype))
+      continue;
+    XnnNode& made = graph.nodes[product];
+    if ((made.kind != Kind::conv2d && made.kind != Kind::depthwise_conv2d &&
+         made.kind != Kind::fully_connected) ||
+        made.outputs.size() != 1)
+      continue;
+    made.min = made.limited ? std::max(made.min, clamp.min) : clamp.min;
+    made.max = made.limited ? std::min(made.max, clamp.max) : clamp.max;
+    made.limited = true;
+    made.outputs = clamp.outputs;
+    is_joined[n] = true;
+  }
+  std::vector<XnnNode> nodes;
+  for (size_t n = 0; n < graph.nodes.size(); n++)
+    if (!is_joined[n]) nodes.push_back(std::move(graph.nodes[n]));
+  graph.nodes = std::move(nodes);
+  return graph;
+}
+
 class PayloadImporter {
  public:
   PayloadImporter(Build& build, const XnnGraph& payload, const PayloadData& data)
@@ -768,7 +808,8 @@ ValueId add_constant_view(Build& build, DType dtype, const std::vector<SymInt>& 
 
 Result<void> import_payload(Build& build, const XnnGraph& payload, const PayloadData& data,
                             std::vector<ValueId>* values) {
-  return PayloadImporter(build, payload, data).run(values);
+  const XnnGraph joined = with_limits_joined(payload);
+  return PayloadImporter(build, joined, data).run(values);
 }
 
 }  // namespace sconce
