@@ -385,6 +385,52 @@ TEST(ImportPayload, weights_of_4_bits_get_bytes_of_their_own) {
       << text;
 }
 
+// The linear gives integers, which a clamp reads that gives others, and numbers are made of those.
+XnnGraph limited_linear() {
+  XnnGraph graph = linear_of_nibbles({0x98, 0x07, 0xf0, 0x08}, {2, 3});
+  auto integers = [](uint32_t id, float scale) {
+    XnnValue value{id, XnnDType::qint8, {3, 2}};
+    value.quantization.kind = XnnQuantization::Kind::per_tensor;
+    value.quantization.scale = scale;
+    return value;
+  };
+  graph.values.push_back(integers(3, 0.75f));
+  graph.values.push_back(integers(4, 0.25f));
+  graph.nodes[0].outputs = {3};
+  graph.nodes[0].limited = true;
+  graph.nodes[0].min = -2;
+  graph.nodes[0].max = 5;
+  XnnNode clamp, convert;
+  clamp.kind = XnnNodeKind::clamp;
+  clamp.inputs = {3};
+  clamp.outputs = {4};
+  clamp.limited = true;
+  clamp.min = 0;
+  clamp.max = 6;
+  convert.kind = XnnNodeKind::convert;
+  convert.inputs = {4};
+  convert.outputs = {2};
+  graph.nodes.insert(graph.nodes.end(), {clamp, convert});
+  return graph;
+}
+
+TEST(ImportPayload, a_clamp_that_alone_reads_a_product_is_a_limit_of_it) {
+  std::string text = imported_payload(limited_linear());
+  EXPECT_NE(text.find("aten::clamp"), std::string::npos) << text;
+  EXPECT_NE(text.find(", 0.0, 5.0)"), std::string::npos) << text;
+  EXPECT_NE(text.find(", 0.25, 0, -128, 127, 1)"), std::string::npos) << text;
+  EXPECT_EQ(text.find("0.75"), std::string::npos) << text;
+  // Read by something else they are made.
+  XnnGraph graph = limited_linear();
+  XnnNode other = graph.nodes[2];
+  other.inputs = {3};
+  other.outputs = {5};
+  graph.values.push_back({5, XnnDType::f32, {3, 2}});
+  graph.nodes.push_back(other);
+  text = imported_payload(graph);
+  EXPECT_NE(text.find(", 0.75, 0, -128, 127, 1)"), std::string::npos) << text;
+}
+
 TEST(ImportPayload, refuses_weights_that_are_not_there) {
   std::vector<uint8_t> weights(3);
   EXPECT_EQ(imported_payload(linear_of_nibbles(weights, {2, 3})),
