@@ -387,7 +387,8 @@ TEST(ImportPayload, weights_of_4_bits_get_bytes_of_their_own) {
 
 // The linear gives integers, which a clamp reads that gives others, and numbers are made of those.
 XnnGraph limited_linear() {
-  XnnGraph graph = linear_of_nibbles({0x98, 0x07, 0xf0, 0x08}, {2, 3});
+  static const std::vector<uint8_t> weights = {0x98, 0x07, 0xf0, 0x08};
+  XnnGraph graph = linear_of_nibbles(weights, {2, 3});
   auto integers = [](uint32_t id, float scale) {
     XnnValue value{id, XnnDType::qint8, {3, 2}};
     value.quantization.kind = XnnQuantization::Kind::per_tensor;
