@@ -24,6 +24,16 @@ std::string folded(const std::string& text) {
   return ops;
 }
 
+// The only node that is left.
+Node folded_node(const std::string& text) {
+  auto program = parse_completed(text);
+  Graph& graph = program->methods[0].graph;
+  apply(fold_quantization, *program, graph, with_integers());
+  apply(remove_dead_code, *program, graph, with_integers());
+  EXPECT_EQ(graph.order.size(), 1u);
+  return graph.order.size() == 1 ? graph.nodes[size_t(graph.order[0])] : Node();
+}
+
 constexpr const char* kLinear = R"(
 constant @w: i8[2, 3] = {1, 2, 3, -4, 5, -6}
 constant @s: f32[2] = {0.5, 0.25}
@@ -52,13 +62,8 @@ std::string linear_with(std::initializer_list<std::pair<const char*, const char*
 }
 
 TEST(FoldQuantization, makes_a_linear_of_integers_with_its_limits) {
-  auto program = parse_completed(kLinear);
-  Graph& graph = program->methods[0].graph;
-  apply(fold_quantization, *program, graph, with_integers());
-  apply(remove_dead_code, *program, graph, with_integers());
-  ASSERT_EQ(graph.order.size(), 1u);
-  const Node& node = graph.nodes[size_t(graph.order[0])];
-  EXPECT_EQ(node.op, "int8::linear");
+  const Node node = folded_node(kLinear);
+  ASSERT_EQ(node.op, "int8::linear");
   EXPECT_EQ(std::get<int64_t>(node.arguments[8]), -5);  // relu: nothing below the zero point
   EXPECT_EQ(std::get<int64_t>(node.arguments[9]), 127);
 }
@@ -190,13 +195,8 @@ constexpr const char* kNotRounded = R"(
 
 TEST(FoldQuantization, multiplies_two_activations) {
   EXPECT_EQ(folded(product("2, 4, 5", kRounded)), "matmul");
-  auto program = parse_completed(product("2, 4, 5", kRounded));
-  Graph& graph = program->methods[0].graph;
-  apply(fold_quantization, *program, graph, with_integers());
-  apply(remove_dead_code, *program, graph, with_integers());
-  ASSERT_EQ(graph.order.size(), 1u);
-  const Node& node = graph.nodes[size_t(graph.order[0])];
-  EXPECT_EQ(node.op, "int8::matmul");
+  const Node node = folded_node(product("2, 4, 5", kRounded));
+  ASSERT_EQ(node.op, "int8::matmul");
   EXPECT_EQ(std::get<int64_t>(node.arguments[8]), -7);  // relu
 }
 

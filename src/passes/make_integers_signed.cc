@@ -9,8 +9,8 @@
 #include <cstring>
 
 #include "ops/def.h"
+#include "passes/match.h"
 #include "passes/passes.h"
-#include "passes/pipeline.h"
 #include "passes/rewrite.h"
 
 namespace sconce {
@@ -42,10 +42,7 @@ class Signing {
     return known_number(program_, graph_, node(id).arguments[argument]);
   }
   bool is_unsigned(NodeId id, size_t dtype) { return number(id, dtype) == double(DType::u8); }
-  ValueId operand(NodeId id, size_t argument) {
-    auto* value = std::get_if<ValueRef>(&node(id).arguments[argument]);
-    return value ? value->id : kNoValue;
-  }
+  ValueId operand(NodeId id, size_t argument) { return Matcher::value(node(id), argument); }
   bool are_known(NodeId id, size_t first, size_t last) {
     for (size_t i = first; i <= last; i++)
       if (!number(id, i)) return false;
@@ -107,13 +104,9 @@ class Signing {
     for (NodeId quantize : quantizes) sign(quantize, 3);
   }
   // True when a quantize by this zero point made the integers.
-  bool makes_numbers_of(ValueId q, ValueId zero) {
-    if (q == kNoValue || !graph_.is_node(q)) return false;
-    const Node& quantize = graph_.producer(q);
-    auto* by = quantize.op == "quantized_decomposed::quantize_per_tensor.tensor"
-                   ? std::get_if<ValueRef>(&quantize.arguments[2])
-                   : nullptr;
-    return by && by->id == zero;
+  bool makes_numbers_of(ValueId q, ValueId zero) const {
+    const Node* quantize = made_by(q, "quantized_decomposed::quantize_per_tensor.tensor");
+    return quantize && Matcher::value(*quantize, 2) == zero;
   }
 
   // What makes a value, when it is this operator.
@@ -121,10 +114,6 @@ class Signing {
     if (id == kNoValue || !graph_.is_node(id)) return nullptr;
     const Node& made = graph_.producer(id);
     return made.op == op ? &made : nullptr;
-  }
-  static ValueId tensor(const Node& from, size_t argument) {
-    auto* value = std::get_if<ValueRef>(&from.arguments[argument]);
-    return value ? value->id : kNoValue;
   }
   DType dtype(ValueId id) const { return graph_.type(id).tensor.dtype; }
   const ConstantData* constant(ValueId id) const {
@@ -136,20 +125,21 @@ class Signing {
   void sign_product(NodeId id) {
     Node& difference = node(id);
     if (number(id, 2) != 1.0) return;
-    const ValueId product = tensor(difference, 0);
+    const ValueId product = Matcher::value(difference, 0);
     const Node* mm = made_by(product, "aten::_int_mm");
-    const ConstantData* taken = constant(tensor(difference, 1));
-    const Node* narrowed = mm ? made_by(tensor(*mm, 0), "aten::_to_copy") : nullptr;
-    const Node* moved = narrowed ? made_by(tensor(*narrowed, 0), "aten::add.Tensor") : nullptr;
-    const Node* widened = moved ? made_by(tensor(*moved, 0), "aten::_to_copy") : nullptr;
-    const ConstantData* weight = mm ? constant(tensor(*mm, 1)) : nullptr;
+    const ConstantData* taken = constant(Matcher::value(difference, 1));
+    const Node* narrowed = mm ? made_by(Matcher::value(*mm, 0), "aten::_to_copy") : nullptr;
+    const Node* moved =
+        narrowed ? made_by(Matcher::value(*narrowed, 0), "aten::add.Tensor") : nullptr;
+    const Node* widened = moved ? made_by(Matcher::value(*moved, 0), "aten::_to_copy") : nullptr;
+    const ConstantData* weight = mm ? constant(Matcher::value(*mm, 1)) : nullptr;
     if (!widened || !weight || !taken || dtype(narrowed->results[0]) != DType::u8 ||
-        dtype(moved->results[0]) != DType::i32 || dtype(tensor(*widened, 0)) != DType::i8 ||
+        dtype(moved->results[0]) != DType::i32 || dtype(Matcher::value(*widened, 0)) != DType::i8 ||
         known_number(program_, graph_, moved->arguments[1]) != double(kMoved) ||
         known_number(program_, graph_, moved->arguments[2]) != 1.0 ||
         !are_moved_sums(*weight, *taken))
       return;
-    const std::vector<Argument> factors{ValueRef{tensor(*widened, 0)}, mm->arguments[1]};
+    const std::vector<Argument> factors{ValueRef{Matcher::value(*widened, 0)}, mm->arguments[1]};
     difference.op = "aten::_int_mm";
     difference.arguments = factors;
   }

@@ -27,17 +27,12 @@ import compare
 
 def differences(name: str, seed: int, oracle, sconce: pathlib.Path, folder: pathlib.Path) -> dict[str, float]:
     """By pair, the most steps of all calls."""
-    import torch
     from both_runtimes import BothRuntimes
     from safetensors.torch import load_file
-    from test_quantized import CASES, STEP
-    from test_quantized_payloads import range_of_answers, stocks_file
+    from test_quantized import STEP
+    from test_quantized_payloads import made, range_of_answers
 
-    torch.manual_seed(seed)
-    exported, example = CASES[name][0]()
-    stock = folder / "stock.pte"
-    stock.write_bytes(stocks_file(exported, "dynamic" in name))
-    calls = [tuple(torch.randn_like(x) * scale for x in example) for scale in (1, 0.5, 3)]
+    exported, stock, calls = made(name, seed, folder)
     both = BothRuntimes(oracle, sconce, folder, calls)
     both.on_stock(stock, "stock")
     both.on_ours(stock)

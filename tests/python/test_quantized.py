@@ -60,30 +60,37 @@ def layers() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 10))
 
 
-def with_pt2e(model, inputs, **options):
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-        XNNPACKQuantizer, get_symmetric_quantization_config)
+def with_quantizer(model, inputs, quantizer):
+    """A graph of PT2E whose ranges are those of the inputs."""
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    graph = torch.export.export(model, inputs).module()
-    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(**options))
+    graph = torch.export.export(model, inputs).module(check_guards=False)
     graph = prepare_pt2e(graph, quantizer)
     graph(*inputs)
     return torch.export.export(convert_pt2e(graph), inputs)
 
 
-def for_x86(model, inputs, is_dynamic):
-    """Unsigned activations; what comes out of a layer is quantised where the next one wants it."""
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+def with_pt2e(model, inputs, **options):
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer, get_symmetric_quantization_config)
 
-    config = x86.get_default_x86_inductor_quantization_config(is_dynamic=is_dynamic)
-    quantizer = x86.X86InductorQuantizer().set_global(config)
-    if not is_dynamic:
+    return with_quantizer(model, inputs,
+                          XNNPACKQuantizer().set_global(get_symmetric_quantization_config(**options)))
+
+
+def inductor(processor: str, is_dynamic: bool = False):
+    """torchao's quantizer for a kind of processors. For x86: unsigned activations; what comes out of a
+    layer is quantised where the next one wants it."""
+    import importlib
+
+    module = importlib.import_module(f"torchao.quantization.pt2e.quantizer.{processor}_inductor_quantizer")
+    config = getattr(module, f"get_default_{processor}_inductor_quantization_config")(
+        **({"is_dynamic": True} if is_dynamic else {}))
+    name = {"x86": "X86", "xpu": "XPU", "arm": "Arm"}[processor]
+    quantizer = getattr(module, f"{name}InductorQuantizer")().set_global(config)
+    if processor == "x86" and not is_dynamic:
         quantizer.set_function_type_qconfig(torch.matmul, config)
-    graph = prepare_pt2e(torch.export.export(model, inputs).module(), quantizer)
-    graph(*inputs)
-    return torch.export.export(convert_pt2e(graph), inputs)
+    return quantizer
 
 
 def with_torchao(model, inputs, config):
@@ -130,12 +137,12 @@ def picture(**options):
 
 def picture_for_x86():
     x = example(1, 3, 16, 16)
-    return for_x86(Picture().eval(), x, is_dynamic=False), x
+    return with_quantizer(Picture().eval(), x, inductor("x86")), x
 
 
 def heads():
     x = example(1, 21, 32)
-    return for_x86(Heads().eval(), x, is_dynamic=False), x
+    return with_quantizer(Heads().eval(), x, inductor("x86")), x
 
 
 def rows(quantize):
@@ -160,7 +167,8 @@ CASES = {
     # XNNPACK has no products of two activations, and none of integers that give numbers.
     "x86_heads": (heads, 2, 2 * STEP),
     "x86_picture": (picture_for_x86, 4, 2 * STEP),
-    "x86_dynamic": (rows(lambda m, x: for_x86(m, x, is_dynamic=True)), 1, 3 * STEP),
+    "x86_dynamic": (rows(lambda m, x: with_quantizer(
+        m, x, inductor("x86", is_dynamic=True))), 1, 3 * STEP),
     "weights_int8": (rows(lambda m, x: with_torchao(m, x, weights_only(
         torch.int8, granularity("PerAxis", 0)))), 1, STEP),
     "weights_int4_groups": (rows(lambda m, x: with_torchao(m, x, weights_only(

@@ -2,6 +2,7 @@
 that of stock's runtime for the file as stock made it, within one step of 8 bits; the file for XNNPACK
 is one payload again."""
 
+import pathlib
 import warnings
 
 import pytest
@@ -34,13 +35,18 @@ def range_of_answers(exported) -> float | None:
     return last.args[1] / STEP
 
 
+def made(name: str, seed: int, folder: pathlib.Path):
+    """A flow's program with random weights, stock's file of it, and calls of three sizes."""
+    torch.manual_seed(seed)
+    exported, example = CASES[name][0]()
+    stock = folder / "stock.pte"
+    stock.write_bytes(stocks_file(exported, "dynamic" in name))
+    return exported, stock, [tuple(torch.randn_like(x) * scale for x in example) for scale in (1, 0.5, 3)]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_stocks_quantised_file_compiled_anew_answers_as_stock_does(name, sconce, oracle, tmp_path):
-    torch.manual_seed(0)
-    exported, example = CASES[name][0]()
-    stock = tmp_path / "stock.pte"
-    stock.write_bytes(stocks_file(exported, "dynamic" in name))
-    calls = [tuple(torch.randn_like(x) * scale for x in example) for scale in (1, 0.5, 3)]
+    exported, stock, calls = made(name, 0, tmp_path)
     # One step, whatever a float makes of it.
     both = BothRuntimes(oracle, sconce, tmp_path, calls, limit=1.01 * STEP, scale=range_of_answers(exported))
     both.on_stock(stock, "expected")

@@ -1,11 +1,12 @@
 """Graphs of PT2E by the quantizers of torchao and of stock's backends: whatever integers they choose,
-where they put them and how wide they are, a model is one call of tile programs with torch's answer, within a step of 8 bits (sums of numbers in
-another order may round one to its neighbour).
+where they put them and how wide they are, a model is one call of tile programs with torch's answer,
+within a step of 8 bits (sums of numbers in another order may round one to its neighbour).
 
 Quantizers whose packages are not installed (tosa-tools for Arm's, nncf and openvino for OpenVINO's, SDKs of
 vendors) are skipped, with the reason.
 """
 
+import functools
 import pathlib
 import re
 import subprocess
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 
 import compare
 from export_models import save_tensors
-from test_quantized import STEP, Heads, Picture
+from test_quantized import STEP, Heads, Picture, inductor, with_quantizer
 
 pytest.importorskip("torchao")
 warnings.filterwarnings("ignore")
@@ -61,20 +62,6 @@ MODELS = {"picture": (Picture, (1, 3, 16, 16)), "heads": (Heads, (1, 21, 32)), "
           "up": (Up, (1, 4, 12, 12)), "rows": (Rows, (2, 4, 20))}
 
 
-def inductor(processor: str, **options):
-    """Of torchao, for a kind of processors; unsigned activations on x86."""
-    def make():
-        import importlib
-        module = importlib.import_module(f"torchao.quantization.pt2e.quantizer.{processor}_inductor_quantizer")
-        config = getattr(module, f"get_default_{processor}_inductor_quantization_config")(**options)
-        name = {"x86": "X86", "xpu": "XPU", "arm": "Arm"}[processor]
-        quantizer = getattr(module, f"{name}InductorQuantizer")().set_global(config)
-        if processor == "x86":
-            quantizer.set_function_type_qconfig(torch.matmul, config)
-        return quantizer
-    return make
-
-
 def vulkan():
     from executorch.backends.vulkan.quantizer import vulkan_quantizer as v
     return v.VulkanQuantizer().set_global(v.get_symmetric_quantization_config(is_dynamic=False))
@@ -105,8 +92,8 @@ def openvino():
 
 
 QUANTIZERS = {
-    "x86": inductor("x86"), "xpu": inductor("xpu"), "arm": inductor("arm"), "vulkan": vulkan,
-    "qualcomm": qualcomm, "tosa": tosa("", "get_symmetric_quantization_config"),
+    **{name: functools.partial(inductor, name) for name in ("x86", "xpu", "arm")},
+    "vulkan": vulkan, "qualcomm": qualcomm, "tosa": tosa("", "get_symmetric_quantization_config"),
     "tosa_16_bits": tosa("+int16", "get_symmetric_a16w8_quantization_config"), "cortex_m": cortex_m,
     "openvino": openvino,
 }
@@ -115,8 +102,6 @@ QUANTIZERS = {
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_one_call_gives_torchs_answer(name, model, sconce: pathlib.Path, tmp_path):
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-
     try:
         quantizer = QUANTIZERS[name]()
     except (ImportError, RuntimeError) as error:
@@ -124,11 +109,8 @@ def test_one_call_gives_torchs_answer(name, model, sconce: pathlib.Path, tmp_pat
     torch.manual_seed(0)
     make, sizes = MODELS[model]
     inputs = (torch.randn(*sizes),)
-    graph = torch.export.export(make().eval(), inputs).module(check_guards=False)
     try:
-        graph = prepare_pt2e(graph, quantizer)
-        graph(*inputs)
-        exported = torch.export.export(convert_pt2e(graph), inputs)
+        exported = with_quantizer(make().eval(), inputs, quantizer)
     except IndexError as error:  # OpenVINO's, of a bias by channel
         pytest.skip(f"{name} does not take the model: {error}")
     torch.export.save(exported, tmp_path / "model.pt2")

@@ -210,9 +210,14 @@ Status convolution_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagn
   Window w;
   SCONCE_TRY_STATUS(read(args, &w, diagnostic));
   set_like(outs[0], args.tensor(0));
-  if (read == read_window) outs[0].dtype = ProductResult::dtype(args, 12);
   outs[0].sizes[1] = w.out_channels;
   for (int i = 0; i < w.spatial; i++) outs[0].sizes[2 + i] = w.out[3 - w.spatial + i];
+  return kOk;
+}
+
+Status integer_convolution_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
+  SCONCE_TRY_STATUS(convolution_shape<read_window>(args, outs, diagnostic));
+  outs[0].dtype = ProductResult::dtype(args, 12);
   return kOk;
 }
 
@@ -629,7 +634,7 @@ Status run_weights(const Args& args, KernelContext& context) {
 
 KERNEL(int8_linear) = {"int8::linear.out", "tfittTFiii>t", linear_shape, run_linear};
 KERNEL(int8_convolution) = {"int8::convolution.out", "tfittTlllbliFiii>t",
-                            convolution_shape<read_window>, run_convolution};
+                            integer_convolution_shape, run_convolution};
 KERNEL(int8_add) = {"int8::add.out", "tfitfifiii>t", binary_shape, run_binary<'+'>};
 KERNEL(int8_sub) = {"int8::sub.out", "tfitfifiii>t", binary_shape, run_binary<'-'>};
 KERNEL(int8_mul) = {"int8::mul.out", "tfitfifiii>t", binary_shape, run_binary<'*'>};

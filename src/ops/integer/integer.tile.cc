@@ -132,6 +132,14 @@ tile::ValueId initial_sum(TileLowering& l, const Weights& w, int32_t x_zero,
   return l.build.load(l.made(name, DType::i32, w.outputs, make), {column});
 }
 
+// Numbers, to which one for each column may be added.
+Value with_bias(TileLowering& l, const ValueId* bias, tile::ValueId y, const tile::Index& column) {
+  if (!bias) return y;
+  auto number_of_column = l.at(*bias, {column});
+  if (!number_of_column) return std::nullopt;
+  return l.build.add(y, *number_of_column);
+}
+
 // Exact sums in units of x_scale * weight_scale become bytes, or numbers.
 Value finished(TileLowering& l, const Weights& w, tile::ValueId sum, const Affine& x,
                const tile::Index& column) {
@@ -150,11 +158,7 @@ Value finished(TileLowering& l, const Weights& w, tile::ValueId sum, const Affin
   tile::ValueId scale = same ? number(l, double(ratio(0)))
                              : l.build.load(l.made(name, DType::f32, w.outputs, make), {column});
   tile::ValueId y = l.build.mul(l.build.cast(sum, DType::f32), scale);
-  if (w.to) return requantized(l, y, *w.to);
-  if (!w.bias) return y;
-  auto bias = l.at(*w.bias, {column});
-  if (!bias) return std::nullopt;
-  return l.build.add(y, *bias);
+  return w.to ? requantized(l, y, *w.to) : with_bias(l, w.bias, y, column);
 }
 
 // x, x_scale, x_zero, weight, weight_scales, bias, scale, zero, min, max
@@ -289,14 +293,6 @@ int32_t sums_of_scaled(TileLowering& l, const NumbersByWeights& w) {
   return l.made(name, DType::f32, w.outputs, make);
 }
 
-Value with_bias(TileLowering& l, const NumbersByWeights& w, tile::ValueId y,
-                const tile::Index& column) {
-  if (!w.bias) return y;
-  auto bias = l.at(*w.bias, {column});
-  if (!bias) return std::nullopt;
-  return l.build.add(y, *bias);
-}
-
 // x, weight, weight_scales, bias, weight_bits. One scale a column: exact sums of (q - zero) * w.
 // Groups: those of q * w by group, each times its scale, added in order; what the zero point adds
 // is taken out at the end.
@@ -340,7 +336,7 @@ Value dynamic_linear(TileLowering& l, const Node& node, const TileIndex& at) {
     sum = l.build.fma(l.build.unary(Unary::neg, rows.zero), moved, sum);
     y = l.build.mul(rows.scale, sum);
   }
-  return with_bias(l, *w, *y, column);
+  return with_bias(l, w->bias, *y, column);
 }
 
 // x, weight, weight_scales, bias, weight_bits: sums of groups, each times its scale, added in
@@ -365,7 +361,7 @@ Value weight_linear(TileLowering& l, const Node& node, const TileIndex& at) {
   tile::ValueId part = l.build.dot(number(l, 0), *x, q, {k});
   tile::ValueId sum =
       l.build.dot(number(l, 0), part, l.build.load(*scales, {tile::along(g), column}), {g});
-  return with_bias(l, *w, sum, column);
+  return with_bias(l, w->bias, sum, column);
 }
 
 std::optional<Convolution> read(const TileLowering& l, const Node& node) {
@@ -439,10 +435,7 @@ Value weight_convolution(TileLowering& l, const Node& node, const TileIndex& at)
                             ? number(l, double(element<float>(l.constant_bytes(*scales), 0)))
                             : *l.at(*scales, {at[1]});
   tile::ValueId y = l.build.mul(sum, scale);
-  if (!c->bias) return y;
-  auto bias = l.at(*c->bias, {at[1]});
-  if (!bias) return std::nullopt;
-  return l.build.add(y, *bias);
+  return with_bias(l, c->bias, y, at[1]);
 }
 
 // --- numbers made of bytes

@@ -28,11 +28,14 @@ std::optional<tile::ValueId> linear(TileLowering& l, const Node& node, const Til
   return l.build.dot(*initial, *rows, *columns, {k});
 }
 
-std::optional<tile::ValueId> product(TileLowering& l, const Node& node, const TileIndex& at,
-                                     size_t first, std::optional<tile::ValueId> initial) {
+// `fits`: of which types both are.
+std::optional<tile::ValueId> product(
+    TileLowering& l, const Node& node, const TileIndex& at, size_t first,
+    std::optional<tile::ValueId> initial,
+    bool (*fits)(DType) = [](DType t) { return t == DType::f32; }) {
   const ValueId *a = tensor_argument(node, first), *b = tensor_argument(node, first + 1);
   const int rank = int(at.size());
-  if (!a || !b || !initial || l.type(*a).dtype != DType::f32 || l.type(*b).dtype != DType::f32 ||
+  if (!a || !b || !initial || !fits(l.type(*a).dtype) || !fits(l.type(*b).dtype) ||
       !are_batches_of_products(l, *a, *b, rank))
     return std::nullopt;
   tile::AxisId k = l.span(l.shape(*a, rank - 1));
@@ -41,9 +44,12 @@ std::optional<tile::ValueId> product(TileLowering& l, const Node& node, const Ti
   right[right.size() - 2] = tile::along(k);
   auto rows = l.at(*a, left);
   if (!rows) return std::nullopt;
+  const DType dtype = l.type(*b).dtype;
   std::optional<tile::ValueId> columns;
   if (auto packed =
-          rank == 2 && is_static(l.type(*b)) ? l.panels(*b, l.sizes(*b), {0, 1}, 0) : std::nullopt)
+          rank == 2 && is_static(l.type(*b)) && (dtype == DType::f32 || dtype == DType::i8)
+              ? l.panels(*b, l.sizes(*b), {0, 1}, 0)
+              : std::nullopt)
     columns = l.build.load(*packed, right);
   else
     columns = l.at(*b, right);
@@ -64,19 +70,7 @@ std::optional<tile::ValueId> addmm(TileLowering& l, const Node& node, const Tile
 
 // Bytes by bytes: exact sums of 32 bits.
 std::optional<tile::ValueId> int_mm(TileLowering& l, const Node& node, const TileIndex& at) {
-  const ValueId *a = tensor_argument(node, 0), *b = tensor_argument(node, 1);
-  if (!a || !b || !is_narrow(l.type(*a).dtype) || !is_narrow(l.type(*b).dtype) || at.size() != 2 ||
-      !are_batches_of_products(l, *a, *b, 2))
-    return std::nullopt;
-  tile::AxisId k = l.span(l.shape(*a, 1));
-  TileIndex of_columns{tile::along(k), at[1]};
-  auto rows = l.at(*a, {at[0], tile::along(k)});
-  auto packed = l.type(*b).dtype == DType::i8 && is_static(l.type(*b))
-                    ? l.panels(*b, l.sizes(*b), {0, 1}, 0)
-                    : std::nullopt;
-  auto columns = packed ? std::optional(l.build.load(*packed, of_columns)) : l.at(*b, of_columns);
-  if (!rows || !columns) return std::nullopt;
-  return l.build.dot(l.build.constant(0, DType::i32), *rows, *columns, {k});
+  return product(l, node, at, 0, l.build.constant(0, DType::i32), is_narrow);
 }
 
 }  // namespace

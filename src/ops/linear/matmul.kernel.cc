@@ -350,6 +350,11 @@ constexpr ProductForm kAddmm = {"addmm", 2, 1, 2, 0};
 constexpr ProductForm kBaddbmm = {"baddbmm", 3, 1, 2, 0};
 
 template <const ProductForm& form>
+DType product_dtype(const Args& args) {
+  return form.of_bytes ? DType::i32 : args.tensor(form.a).dtype;
+}
+
+template <const ProductForm& form>
 Status product_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnostic) {
   const Tensor &a = args.tensor(form.a), &b = args.tensor(form.b);
   SCONCE_TRY_STATUS(check_rank(form.what, "first matrix", a, form.rank, diagnostic));
@@ -372,7 +377,7 @@ Status product_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
     return SCONCE_FAIL(Code::invalid_argument, diagnostic, "%s: batches of %d and %d", form.what,
                        int(a.sizes[0]), int(b.sizes[0]));
   OutMeta& out = outs[0];
-  out.dtype = form.of_bytes ? DType::i32 : a.dtype;
+  out.dtype = product_dtype<form>(args);
   out.rank = form.rank;
   out.sizes[0] = a.sizes[0];
   out.sizes[row] = a.sizes[row];
@@ -388,7 +393,7 @@ Status product_shape(const Args& args, Span<OutMeta> outs, Diagnostic* diagnosti
 template <const ProductForm& form>
 uint64_t product_scratch(const Args& args) {
   const Tensor &a = args.tensor(form.a), &b = args.tensor(form.b);
-  return gemm_scratch_bytes(compute_of(form.of_bytes ? DType::i32 : a.dtype),
+  return gemm_scratch_bytes(compute_of(product_dtype<form>(args)),
                             a.sizes[form.rank - 2], b.sizes[form.rank - 1],
                             a.sizes[form.rank - 1]);
 }
@@ -397,7 +402,7 @@ template <const ProductForm& form>
 Status product_run(const Args& args, KernelContext& context) {
   const Tensor &a = args.tensor(form.a), &b = args.tensor(form.b);
   Tensor& out = args.out();
-  SCONCE_TRY_STATUS(check_out_dtype(out, form.of_bytes ? DType::i32 : a.dtype, context.diagnostic));
+  SCONCE_TRY_STATUS(check_out_dtype(out, product_dtype<form>(args), context.diagnostic));
   constexpr int row = form.rank - 2, column = form.rank - 1;
   Strides as = strides_of(a), bs = strides_of(b), os = strides_of(out), added_strides{};
   if constexpr (form.added >= 0)
