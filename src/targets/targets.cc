@@ -87,13 +87,18 @@ bool is_recurrence_in_loops(const Graph& graph, const Node& node) {
   });
 }
 
-// Torch's operators, and torchao's unless they make constants of constants, which is done once.
+// Torch's operators, and torchao's unless they make constants of constants, which is done once, or
+// compute in a half type: each step of theirs is rounded to it, while a tile program rounds once.
 bool may_come_apart(const Op& op, const Graph& graph, const Node& node) {
   if (op.name.starts_with("aten::")) return true;
-  bool varies = false;
-  Graph::for_each_use(
-      node, [&](ValueId used) { varies |= graph.values[size_t(used)].origin != Origin::constant; });
-  return op.name.starts_with("torchao::") && varies;
+  bool varies = false, half = false;
+  Graph::for_each_use(node, [&](ValueId used) {
+    const ValueInfo& info = graph.values[size_t(used)];
+    if (info.origin == Origin::constant) return;
+    varies = true;
+    half |= info.type.is_tensor() && is_half(info.type.tensor.dtype);
+  });
+  return op.name.starts_with("torchao::") && varies && !half;
 }
 
 // An operator without a tile rule whose parts all have one, or come apart into such: a kernel of
