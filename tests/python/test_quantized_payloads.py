@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from both_runtimes import BothRuntimes
-from test_quantized import CASES, STEP
+from test_quantized import CASES, STEP, with_pt2e
 
 warnings.filterwarnings("ignore")
 NAMES = ("static_per_channel", "dynamic", "dynamic_int4_channels", "dynamic_int4_groups")
@@ -53,3 +53,25 @@ def test_stocks_quantised_file_compiled_anew_answers_as_stock_does(name, sconce,
     assert "compiled anew" in both.on_ours(stock, "--verbose")
     both.judge("ours")
     assert "forward: 1 instructions" in both.check_for_stock(stock)
+
+
+class Means(torch.nn.Module):
+    """Of 16 integers: one in sixteen ends in a half."""
+
+    def forward(self, x):
+        return torch.nn.functional.adaptive_avg_pool2d(x + x, 1)
+
+
+@pytest.mark.parametrize("seed", (1, 3))
+def test_halves_of_means_are_rounded_as_stock_rounds_them(seed, sconce, oracle, tmp_path):
+    torch.manual_seed(seed)
+    x = torch.randn(1, 2000, 4, 4)
+    exported = with_pt2e(Means().eval(), (x,), is_per_channel=True)
+    last = [node for node in exported.graph.nodes if "dequantize_per_tensor" in str(node.target)][-1]
+    assert last.args[2] % 2, "the zero point is even: halves are the same anyway"
+    stock = tmp_path / "stock.pte"
+    stock.write_bytes(stocks_file(exported, False))
+    both = BothRuntimes(oracle, sconce, tmp_path, [(x,), (x / 2,)], limit=1e-6)
+    both.on_stock(stock, "expected")
+    both.on_ours(stock)
+    both.judge("ours")

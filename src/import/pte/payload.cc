@@ -133,17 +133,18 @@ class PayloadImporter {
   Result<ValueId> constant_of_numbers(const XnnValue& value, Bytes bytes, uint64_t count);
   Result<ValueId> constant_of_nibbles(const XnnValue& value, const std::vector<SymInt>& sizes);
   // The numbers of a value; `id` is the value itself or has its elements in another order, with the
-  // dimension of its channels at `axis`.
-  Result<ValueId> numbers(uint32_t index, ValueId id, int64_t axis);
+  // dimension of its channels at `axis`. `moved`, here and below: is added to a zero point.
+  Result<ValueId> numbers(uint32_t index, ValueId id, int64_t axis, int moved = 0);
   Result<ValueId> numbers(uint32_t index) {
     TRY(ValueId id, value(index));
     return numbers(index, id, payload_.values[index].quantization.channel_dim);
   }
   // A result as the integers that the payload keeps of it, limited before.
-  Result<ValueId> as_kept(const XnnNode& node, ValueId numbers);
+  Result<ValueId> as_kept(const XnnNode& node, ValueId numbers, int moved = 0);
   ValueId rounded_by_rows(ValueId x, int inner_dims);
   // What works on images: numbers channels first, from integers that were moved there; and back.
-  Result<ValueId> image(const XnnNode& node, size_t i);
+  Result<ValueId> image(const XnnNode& node, size_t i, int moved = 0);
+  int moved_for_halves(const XnnNode& mean) const;
   Result<ValueId> from_image(const XnnNode& node, ValueId first);
   Result<ValueId> value(uint32_t index) const {
     if (index == kXnnNoValue || values_[index] == kNoValue)
@@ -302,7 +303,7 @@ Result<void> PayloadImporter::add_constant(size_t index) {
   return {};
 }
 
-Result<ValueId> PayloadImporter::numbers(uint32_t index, ValueId id, int64_t axis) {
+Result<ValueId> PayloadImporter::numbers(uint32_t index, ValueId id, int64_t axis, int moved) {
   const XnnValue& value = payload_.values[index];
   const XnnQuantization& q = value.quantization;
   auto scales = [&](std::vector<int64_t> sizes) -> Result<Argument> {
@@ -322,10 +323,10 @@ Result<ValueId> PayloadImporter::numbers(uint32_t index, ValueId id, int64_t axi
     case XnnDType::qint8:
     case XnnDType::quint8: {
       bool is_signed = value.dtype == XnnDType::qint8;
-      return build_.call1(
-          "quantized_decomposed::dequantize_per_tensor",
-          {ValueRef{id}, double(q.scale), int64_t(q.zero_point), int64_t(is_signed ? -128 : 0),
-           int64_t(is_signed ? 127 : 255), int64_t(is_signed ? DType::i8 : DType::u8), None{}});
+      return build_.call1("quantized_decomposed::dequantize_per_tensor",
+                          {ValueRef{id}, double(q.scale), int64_t(q.zero_point) + moved,
+                           int64_t(is_signed ? -128 : 0), int64_t(is_signed ? 127 : 255),
+                           int64_t(is_signed ? DType::i8 : DType::u8), None{}});
     }
     case XnnDType::qcint8:
     case XnnDType::qcint4: {
@@ -374,7 +375,7 @@ ValueId PayloadImporter::rounded_by_rows(ValueId x, int inner_dims) {
   return inner_dims == 1 ? x : build_.view(x, sizes);
 }
 
-Result<ValueId> PayloadImporter::as_kept(const XnnNode& node, ValueId made) {
+Result<ValueId> PayloadImporter::as_kept(const XnnNode& node, ValueId made, int moved) {
   TRY(made, limited(node, made));
   const XnnValue& to = payload_.values[node.outputs[0]];
   if (is_integer(to.dtype)) {
@@ -385,7 +386,7 @@ Result<ValueId> PayloadImporter::as_kept(const XnnNode& node, ValueId made) {
     return build_.call1(
         "quantized_decomposed::quantize_per_tensor",
         {ValueRef{build_.cast(made, DType::f32)}, double(to.quantization.scale),
-         int64_t(to.quantization.zero_point), int64_t(is_signed ? -128 : 0),
+         int64_t(to.quantization.zero_point) + moved, int64_t(is_signed ? -128 : 0),
          int64_t(is_signed ? 127 : 255), int64_t(is_signed ? DType::i8 : DType::u8)});
   }
   if (to.dtype == XnnDType::qdint8) {
@@ -402,14 +403,28 @@ Result<ValueId> PayloadImporter::as_kept(const XnnNode& node, ValueId made) {
   return made;
 }
 
-Result<ValueId> PayloadImporter::image(const XnnNode& node, size_t i) {
+Result<ValueId> PayloadImporter::image(const XnnNode& node, size_t i, int moved) {
   uint32_t index = node.inputs[i];
   if (index == kXnnNoValue || !is_integer(payload_.values[index].dtype)) {
     TRY(ValueId x, in(node, i));
     return to_channels_first(x);
   }
   TRY(ValueId integers, value(index));
-  return numbers(index, to_channels_first(integers), 0);
+  return numbers(index, to_channels_first(integers), 0, moved);
+}
+
+// XNNPACK adds the zero point to a mean before that is rounded, halves to even ones; torch and all
+// else here after it. Where the zero point is odd, halves are the same when numbers are counted
+// from the one before it: a step more of what goes in, and, at the same scale, of what comes out.
+int PayloadImporter::moved_for_halves(const XnnNode& node) const {
+  const bool is_limited = node.limited && (node.min > -INFINITY || node.max < INFINITY);
+  if (node.inputs[0] == kXnnNoValue || is_limited) return 0;
+  const XnnValue &from = payload_.values[node.inputs[0]], &to = payload_.values[node.outputs[0]];
+  const XnnQuantization &of = from.quantization, &at = to.quantization;
+  const bool applies = is_integer(from.dtype) && is_integer(to.dtype) && of.scale == at.scale &&
+                       at.zero_point % 2 != 0;
+  const int least = to.dtype == XnnDType::qint8 ? -128 : 0;
+  return !applies ? 0 : of.zero_point > least ? -1 : 1;
 }
 
 Result<ValueId> PayloadImporter::from_image(const XnnNode& node, ValueId first) {
@@ -744,10 +759,11 @@ Result<ValueId> PayloadImporter::import_node(const XnnNode& node) {
     }
     case Kind::global_avg_pool: {  // over channels first, where the image has just been
       TRY_VOID(wants_rank(4));
-      TRY(ValueId first, image(node, 0));
+      const int moved = moved_for_halves(node);
+      TRY(ValueId first, image(node, 0, moved));
       ValueId y = build_.call1("aten::mean.dim", {ValueRef{first}, Build::ints(Dims{2, 3}), false});
       if (is_integer(payload_.values[node.outputs[0]].dtype)) {
-        TRY(y, as_kept(node, y));
+        TRY(y, as_kept(node, y, moved));
         kept_ = true;
       }
       if (node.flags & kKeepDims) y = build_.view(y, {sizes[0], 1, 1, sizes[3]});
