@@ -76,9 +76,12 @@ class TileLowering {
   // constants.
   virtual int32_t made(const std::string& name, DType dtype, int64_t size,
                        const std::function<std::vector<uint8_t>()>& make) = 0;
-  // The windows [columns, channels, 3, 3] of a convolution as Winograd's method multiplies them
-  // (ops/conv/winograd.h), packed: [points^2, channels, columns], the first dimension apart.
-  virtual std::optional<int32_t> winograd_panels(ValueId windows, int tile) = 0;
+  // Packed matrices [count, steps, columns], the first dimension apart, of the numbers [count,
+  // columns, steps] that `make` makes of a constant of f32; `how` names what it does. Nothing for
+  // other tensors.
+  virtual std::optional<int32_t> panels_made_of(
+      ValueId tensor, const std::string& how, const std::vector<int64_t>& sizes,
+      const std::function<std::vector<float>(Bytes)>& make) = 0;
 
   // True when neighbours along this dimension are neighbours in memory.
   virtual bool is_innermost(ValueId tensor, int dim) const = 0;
@@ -139,6 +142,13 @@ class TileLowering {
   mutable bool is_refused_ = false;
 };
 
+// Of a dimension: the elements of a cell are neighbours, or, where they are `apart`, at the same
+// place of as many equal parts.
+struct TileCell {
+  int64_t count = 1;
+  bool apart = false;
+};
+
 struct TileRule {
   const char* op;  // "aten::add.Tensor"
   // The element of result 0 at an index.
@@ -153,7 +163,7 @@ struct TileRule {
   // How many elements along each dimension one step of the loops gives: a cell. axes() are then
   // those of cells, and lower() is asked for each element of one; those of large cells are asked
   // for in several kernels. Null, or no numbers: one.
-  std::vector<int64_t> (*cell)(const TileLowering& l, const Node& node) = nullptr;
+  std::vector<TileCell> (*cell)(const TileLowering& l, const Node& node) = nullptr;
   // Runs along channels: its input, and what it gives, are best laid out with channels innermost.
   bool channels_last = false;
   // Reads its first operand elsewhere than at the index of the result, so that must be in memory.

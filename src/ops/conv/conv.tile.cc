@@ -1,5 +1,7 @@
 // Convolutions in the tile language: a dot over the window and the channels, in place; or, for 3 x
 // 3 windows, Winograd's method, where its fewer multiplications outweigh what it adds.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -62,12 +64,12 @@ int winograd_tile(const TileLowering& l, const Convolution& c, ValueId result) {
   return four < 0.85 * two ? 4 : 2;
 }
 
-std::vector<int64_t> convolution_cell(const TileLowering& l, const Node& node) {
-  std::vector<int64_t> cell(size_t(l.rank(node.results[0])), 1);
+std::vector<TileCell> convolution_cell(const TileLowering& l, const Node& node) {
+  std::vector<TileCell> cell(size_t(l.rank(node.results[0])));
   if (auto c = read(l, node)) {
-    if (int tile = winograd_tile(l, *c, node.results[0]); tile > 1) cell[2] = cell[3] = tile;
+    if (int tile = winograd_tile(l, *c, node.results[0]); tile > 1) cell[2] = cell[3] = {tile};
   } else if (auto t = read_transposed(l, node)) {
-    std::copy(t->stride.begin(), t->stride.end(), cell.begin() + 2);
+    for (size_t d = 0; d < t->stride.size(); d++) cell[d + 2] = {t->stride[d]};
   }
   return cell;
 }
@@ -106,7 +108,11 @@ std::optional<tile::ValueId> winograd_convolution(TileLowering& l, const Convolu
         inputs.push_back(*x);
       }
     inputs = transformed(l, method.input, inputs);
-    auto weights = l.winograd_panels(c.weight, tile);
+    auto weights = l.panels_made_of(
+        c.weight, fmt::format("for Winograd's squares of {}", tile),
+        {points * points, c.in_per_group, c.out_per_group}, [&](Bytes windows) {
+          return winograd_weights(windows, size_t(c.in_per_group * c.out_per_group), tile);
+        });
     tile::ValueId zero = l.build.constant(0);
     std::optional<tile::ValueId> bias = c.bias ? l.at(*c.bias, {at[1]}) : zero;
     if (!weights || !bias) return std::nullopt;

@@ -12,6 +12,7 @@
 
 #include <vector>
 
+#include "base/span.h"
 #include "tile/kernels/transforms.h"
 
 namespace sconce {
@@ -55,5 +56,8 @@ std::vector<T> sandwich(const tile::Transform& m, const std::vector<T>& x, Step 
   for (size_t r = 0; r < out; r++) along(&half[r * in], 1, &result[r * out], 1);
   return result;
 }
+
+// G g G^T of `count` windows g of f32, computed in f64 and rounded once: [points^2][count].
+std::vector<float> winograd_weights(Bytes windows, size_t count, int tile);
 
 }  // namespace sconce

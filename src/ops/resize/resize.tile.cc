@@ -121,10 +121,10 @@ int64_t repeats(const TileLowering& l, const Resized& dim) {
 }
 
 template <const Form& form>
-std::vector<int64_t> cell(const TileLowering& l, const Node& node) {
-  std::vector<int64_t> cell(size_t(form.spatial) + 2, 1);
+std::vector<TileCell> cell(const TileLowering& l, const Node& node) {
+  std::vector<TileCell> cell(size_t(form.spatial) + 2);
   if (auto dims = read(l, node, form))
-    for (size_t d = 0; d < dims->size(); d++) cell[d + 2] = repeats(l, (*dims)[d]);
+    for (size_t d = 0; d < dims->size(); d++) cell[d + 2] = {repeats(l, (*dims)[d])};
   return cell;
 }
 

@@ -8,7 +8,6 @@
 #include <unordered_set>
 
 #include "base/file.h"
-#include "ops/conv/winograd.h"
 #include "ops/own_kernel.h"
 #include "ops/quantized/tokens.h"
 #include "ops/tile.h"
@@ -300,15 +299,16 @@ class KernelLowering : public TileLowering {
     return made_[name] = constant_buffer(name, dtype, {size}, tile::Layout::strided, 0);
   }
 
-  std::optional<int32_t> winograd_panels(ValueId windows, int tile) override {
-    int64_t columns = size(windows, 0), channels = size(windows, 1);
-    int64_t points = winograd(tile).points();
-    const ValueInfo& info = graph.values[size_t(windows)];
-    if (is_half(graph.type(windows).tensor.dtype)) return std::nullopt;
-    return constant_made_of(
-        windows, fmt::format("constant {} for Winograd's squares of {}", info.index, tile),
-        {points * points, channels, columns}, tile::Layout::panels, 1,
-        [&](Bytes data) { return winograd_panels_f32(data, columns, channels, tile); });
+  std::optional<int32_t> panels_made_of(
+      ValueId tensor, const std::string& how, const std::vector<int64_t>& sizes,
+      const std::function<std::vector<float>(Bytes)>& make) override {
+    if (graph.type(tensor).tensor.dtype != DType::f32) return std::nullopt;
+    std::string name = fmt::format("constant {} {}", graph.values[size_t(tensor)].index, how);
+    return constant_made_of(tensor, name, sizes, tile::Layout::panels, 1, [&](Bytes data) {
+      std::vector<float> made = make(data);
+      Bytes bytes(reinterpret_cast<const uint8_t*>(made.data()), made.size() * sizeof(float));
+      return packed_panels(bytes, 4, in_order({sizes[0], sizes[2], sizes[1]}, {0, 2, 1}), 1);
+    });
   }
 
   bool is_innermost(ValueId tensor, int dim) const override {
@@ -484,7 +484,7 @@ std::optional<std::vector<MadeKernel>> make_kernels(Program& program, const Grap
     tile::Builder build("k");
     KernelLowering l(program, graph, build, places);
     TileIndex loops;
-    std::vector<int64_t> cell;
+    std::vector<TileCell> cell;
     if (anchor) {
       const TileRule* rule = find_tile_rule(anchor->op);
       auto axes = rule->axes(l, *anchor);
@@ -497,16 +497,24 @@ std::optional<std::vector<MadeKernel>> make_kernels(Program& program, const Grap
     if (loops.size() != sizes.size() || (!cell.empty() && cell.size() != sizes.size()))
       return std::nullopt;
     count = 1;
-    for (int64_t along : cell) count *= along;
+    for (const TileCell& along : cell) count *= along.count;
     for (int64_t element = first; element < std::min(count, first + kCellMax); element++) {
-      // Every element of a cell goes to a buffer of its own: a view of each so many-th one.
+      // Every element of a cell goes to a buffer of its own: a view of each so many-th one, or of a
+      // part.
       TileIndex index = loops;
       ElementView part = result;
       int64_t rest = element;
       for (size_t d = cell.size(); d-- > 0;) {
-        int64_t along = cell[d], offset = rest % along;
+        int64_t along = cell[d].count, offset = rest % along;
         rest /= along;
         if (along == 1) continue;
+        if (cell[d].apart) {
+          const int64_t size = l.number(part.sizes[d]) / along;
+          index[d].offset += offset * size;
+          part.offset = symbols.add(part.offset, symbols.multiply(offset * size, part.strides[d]));
+          part.sizes[d] = size;
+          continue;
+        }
         for (tile::Term& term : index[d].terms) term.factor *= along;
         index[d].offset += offset;
         part.offset = symbols.add(part.offset, symbols.multiply(offset, part.strides[d]));

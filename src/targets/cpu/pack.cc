@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ops/conv/winograd.h"
 #include "tensor/half.h"
 #include "tile/ir.h"
 
@@ -147,32 +146,6 @@ std::vector<uint8_t> packed_panels(Bytes data, size_t element_bytes, const Const
       }
   });
   return result;
-}
-
-std::vector<uint8_t> winograd_panels_f32(Bytes data, int64_t columns, int64_t channels, int tile) {
-  const tile::Transform& transform = winograd(tile).weight;
-  const size_t points = size_t(winograd(tile).points()), count = size_t(columns * channels);
-  std::vector<float> transformed(points * points * count);  // [points^2][columns, channels]
-  constexpr size_t kTaps = kWinogradWindow * kWinogradWindow;
-  for (size_t i = 0; i < count; i++) {
-    float window[kTaps];
-    memcpy(window, data.data() + i * sizeof(window), sizeof(window));
-    std::vector<double> points_of =
-        sandwich(transform, std::vector<double>(window, window + kTaps),
-                 [](const tile::TransformStep& step, double x, double y) {
-                   switch (step.op) {
-                     case tile::TransformOp::add: return x + y;
-                     case tile::TransformOp::sub: return x - y;
-                     case tile::TransformOp::mul: return x * step.number;
-                     case tile::TransformOp::fma: break;
-                   }
-                   return x * step.number + y;
-                 });
-    for (size_t p = 0; p < points_of.size(); p++) transformed[p * count + i] = float(points_of[p]);
-  }
-  Bytes bytes(reinterpret_cast<const uint8_t*>(transformed.data()), transformed.size() * 4);
-  return packed_panels(bytes, 4, in_order({int64_t(points * points), columns, channels}, {0, 2, 1}),
-                       1);
 }
 
 std::string prepared_name(int32_t constant, const std::vector<int64_t>& sizes,

@@ -32,9 +32,6 @@ std::vector<uint8_t> packed_panels_i8(Bytes data, const std::vector<int64_t>& si
                                       const std::vector<int>& permutation, int32_t lead, int run);
 // i8 [columns, steps] of -8 to 7 as nibbles (tile::Layout::nibbles).
 std::vector<uint8_t> packed_nibbles(Bytes data, int64_t columns, int64_t steps);
-// Windows [columns, channels, 3, 3] for Winograd's method with squares of `tile`
-// (ops/conv/winograd.h): panels of [points^2][channels, columns], computed in f64 and rounded once.
-std::vector<uint8_t> winograd_panels_f32(Bytes data, int64_t columns, int64_t channels, int tile);
 // A name that is equal when constant, sizes, order and packing are.
 std::string prepared_name(int32_t constant, const std::vector<int64_t>& sizes,
                           const std::vector<int>& permutation, int32_t lead, int run = 1);

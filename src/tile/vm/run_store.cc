@@ -1,4 +1,6 @@
 // Stores, and values that become another type.
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "tensor/half.h"
@@ -53,6 +55,7 @@ Result<void> Worker::store(const Instruction& i, size_t n) {
   }
   const Ref& from = ref(v);
   if (inside && convert(axes, to, buffer.dtype, from, value.held)) return {};
+  if (!inside && !i.strict && store_part(i, axes, to, from, value.held)) return {};
   Result<void> done;
   each(axes, [&](const int64_t* at) {
     int64_t offset = inside ? offset_at(to, axes, at) : 0;
@@ -89,6 +92,41 @@ Result<void> Worker::store(const Instruction& i, size_t n) {
     }
   });
   return done;
+}
+
+// Stores what lies inside, where only the ends of some axes do not: the tile is shorter along them
+// meanwhile. False, and nothing is done, elsewhere.
+bool Worker::store_part(const Instruction& i, const std::vector<AxisId>& axes, const Ref& to,
+                        const Ref& from, DType held) {
+  const BufferView& shape = p_.shapes[size_t(i.buffer)];
+  const DType dtype = k_.buffers[size_t(i.buffer)].dtype;
+  std::array<int64_t, kAxesMax> lengths;
+  std::copy_n(length_, kAxesMax, lengths.begin());
+  bool fits = true;
+  for (size_t d = 0; d < i.index.size(); d++) {
+    const Index& index = i.index[d];
+    const int64_t base = index_base(index), left = shape.sizes[d] - base;
+    AxisId along = kNone;
+    int64_t factor = 0;
+    for (const Term& term : index.terms) {
+      if (!has_dimension(term.axis)) continue;
+      fits &= along == kNone && term.factor > 0;
+      along = term.axis;
+      factor = term.factor;
+    }
+    if (index.value != kNone || base < 0 || (along == kNone && left < 1)) fits = false;
+    if (fits && along != kNone)
+      length_[along] =
+          std::clamp<int64_t>(left < 1 ? 0 : (left - 1) / factor + 1, 0, length_[along]);
+  }
+  if (fits && count_of(axes) > 0) {
+    if (dtype == held)
+      copy(axes, to, from, computed_bytes(held));
+    else
+      fits = convert(axes, to, dtype, from, held);
+  }
+  std::copy_n(lengths.begin(), kAxesMax, length_);
+  return fits;
 }
 
 // out = x, one of which is f32 and the other a 16-bit float, at any steps.
