@@ -128,7 +128,8 @@ class Search {
       TRY_VOID(measure(standard_, 1));
       TRY_VOID(measure(best_, 1));
     }
-    bool faster = best_.least_us < (1 - kGainMin) * standard_.least_us;
+    const bool faster = best_.schedule != standard_.schedule &&
+                        best_.least_us < (1 - kGainMin) * standard_.least_us;
     return TunedSchedule{faster ? best_.schedule : Schedule(), standard_.least_us,
                          faster ? best_.least_us : standard_.least_us, tried_ + 1};
   }
