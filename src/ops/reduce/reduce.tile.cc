@@ -118,6 +118,16 @@ Value any(TileLowering& l, const Node& node, const TileIndex& at) {
   return l.build.binary(Binary::gt, y, l.build.constant(0, DType::i32));
 }
 
+// How many elements are reduced to one, at most.
+int64_t most_places(const TileLowering& l, const Reduction& r) {
+  int64_t count = 1;
+  for (size_t d = 0; d < r.reduced.size(); d++)
+    if (r.reduced[d] &&
+        __builtin_mul_overflow(count, l.symbols.bounds(l.shape(r.x, int(d))).max, &count))
+      return INT64_MAX;
+  return count;
+}
+
 // The first place of the largest (smallest) element; NaN counts as that. With several dimensions
 // places are counted through all of them.
 template <Reduce function>
@@ -132,15 +142,22 @@ Value extreme_index(TileLowering& l, const Node& node, const TileIndex& at) {
   if (row.over.empty()) return l.build.constant(0, DType::i64);
   DType dtype = l.type(r->x).dtype;
   if (dtype == DType::b8) x = l.build.cast(*x, DType::i32);
-  tile::ValueId best = l.build.reduce(function, *x, row.over);
-  tile::ValueId is_best = l.build.binary(Binary::eq, *x, best);
-  if (dtype == DType::f32)  // where there is a NaN, `best` is one, which nothing equals
-    is_best = l.build.binary(Binary::bit_or, is_best, l.build.binary(Binary::ne, *x, *x));
-  tile::ValueId place = l.build.iota(row.over[0]);
+  // Places are numbers where these count exactly: there are block kernels for those.
+  const DType places = most_places(l, *r) <= int64_t(1) << 24 ? DType::f32 : DType::i64;
+  auto counted = [&](tile::ValueId whole) {
+    return places == DType::f32 ? l.build.cast(whole, DType::f32) : whole;
+  };
+  tile::ValueId place = counted(l.build.iota(row.over[0]));
   for (size_t k = 1; k < row.over.size(); k++)
-    place = l.build.add(l.build.mul(place, l.build.extent(row.over[k])), l.build.iota(row.over[k]));
-  tile::ValueId none = l.build.constant(0x1p53, DType::i64);
-  return l.build.reduce(Reduce::min, l.build.select(is_best, place, none), row.over);
+    place = l.build.add(l.build.mul(place, counted(l.build.extent(row.over[k]))),
+                        counted(l.build.iota(row.over[k])));
+  tile::ValueId best = l.build.reduce(function, *x, row.over);
+  tile::ValueId none = l.build.constant(0x1p53, places);
+  tile::ValueId found = l.build.select(l.build.binary(Binary::eq, *x, best), place, none);
+  if (dtype == DType::f32)  // where there is a NaN, `best` is one, which nothing equals
+    found = l.build.select(l.build.binary(Binary::ne, *x, *x), place, found);
+  tile::ValueId first = l.build.reduce(Reduce::min, found, row.over);
+  return places == DType::f32 ? l.build.cast(first, DType::i64) : first;
 }
 
 // self, dim, correction, keepdim: squared distances from the mean, added up, by count - correction.

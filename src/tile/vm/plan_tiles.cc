@@ -8,7 +8,9 @@
 namespace sconce::tile {
 namespace {
 
-constexpr int64_t kPlainTile = 4096;      // elements of a tile where nothing else decides
+constexpr int64_t kPlainTile = 4096;    // elements of a tile where nothing else decides
+constexpr int64_t kLeastRow = 64;       // of a row of results, even where a tile keeps more for it
+constexpr int64_t kRowsKept = 1 << 19;  // than that: elements that it then keeps at most
 constexpr int64_t kWindowBytes = 131072;  // where a window slides over a buffer and nothing is kept
 constexpr int64_t kDotRows = 168;         // rows of a tile with a dot, about
 constexpr int64_t kDotColumns = 192;      // its columns
@@ -67,6 +69,8 @@ class Tiling {
     if (main_ && main_->column != kNone && is_cut(main_->column))
       s_.tile[size_t(main_->column)] = columns_of_main();
     int64_t room = elements_of_tile();
+    if (!main_ && !s_.order.empty() && is_cut(s_.order.back()))
+      room = std::max(room, std::min(kLeastRow, kRowsKept / std::max<int64_t>(kept_by_index(), 1)));
     for (size_t o = s_.order.size(); o-- > 0;) {
       AxisId a = s_.order[o];
       if (!is_cut(a) || (main_ && a == main_->column)) continue;

@@ -44,7 +44,8 @@ void Worker::reduce(const Instruction& i, size_t n) {
     if (out.dtype == DType::i32) return reduce_window_of_bytes(i, n, window);
     if (out.dtype == DType::f32) return reduce_window(i, n, window);
   }
-  if (out.dtype != DType::f32 || (!reduce_rows(i) && !reduce_across_rows(i) && !reduce_gathered(i)))
+  if (out.dtype != DType::f32 ||
+      (!reduce_rows(i) && !reduce_across_rows(i) && !reduce_gathered(i) && !reduce_in_order(i)))
     reduce_plain(i);
 }
 
@@ -190,6 +191,48 @@ bool Worker::reduce_across_rows(const Instruction& i) {
     Ref part = from;
     part.data += offset_at(from, i.axes, at) * 4;
     accumulate(out, kFunctions[i.function], to, part);
+  });
+  return true;
+}
+
+// Sums and products of numbers along rows, in order: eight rows at a time, since each element waits
+// for the one before it. False for others.
+bool Worker::reduce_in_order(const Instruction& i) {
+  const ValuePlan &out = plan_of(i.results[0]), &in = plan_of(i.operands[0]);
+  const auto f = Reduce(i.function);
+  if (in.dtype != DType::f32 || i.lanes || i.axes.empty() ||
+      (f != Reduce::sum && f != Reduce::prod))
+    return false;
+  constexpr int64_t kTogether = 8;
+  const Ref &to = ref(i.results[0]), &from = ref(i.operands[0]);
+  const AxisId inner = i.axes.back();
+  const int64_t step = from.stride[inner], length = length_[inner];
+  const Span<const AxisId> outer(i.axes.data(), i.axes.size() - 1);
+  each_rows(out.axes, [&](Span<const AxisId> axes, const int64_t* at, AxisId along, int64_t rows) {
+    const float* first = floats(from) + offset_at(from, axes, at);
+    float* results = floats(to) + offset_at(to, axes, at);
+    const int64_t from_row = step_along(from, along), to_row = step_along(to, along);
+    for (int64_t row = 0; row < rows; row += kTogether) {
+      const int64_t count = std::min(kTogether, rows - row);
+      float sums[kTogether];
+      std::fill_n(sums, kTogether, identity_of(kKernels[i.function]));
+      auto add_piece = [&](auto add, auto known) {
+        each(outer, [&](const int64_t* piece) {
+          const float* x = first + row * from_row + offset_at(from, outer, piece);
+          for (int64_t k = 0; k < length; k++)
+            for (int64_t r = 0; r < (known ? kTogether : count); r++)
+              sums[r] = add(sums[r], x[r * from_row + k * step]);
+        });
+      };
+      auto add_all = [&](auto add) {
+        count == kTogether ? add_piece(add, std::true_type()) : add_piece(add, std::false_type());
+      };
+      if (f == Reduce::sum)
+        add_all([](float sum, float x) { return sum + x; });
+      else
+        add_all([](float product, float x) { return product * x; });
+      for (int64_t r = 0; r < count; r++) results[(row + r) * to_row] = sums[r];
+    }
   });
   return true;
 }
