@@ -63,6 +63,48 @@ int64_t apply_integer(Binary function, int64_t x, int64_t y, DType dtype) {
   }
 }
 
+// Each function has a loop of its own, so that the choice is made once.
+void apply_integers(Unary function, int64_t n, int64_t* x, DType dtype) {
+  auto each = [&](auto f) {
+    for (int64_t k = 0; k < n; k++) x[k] = f(x[k]);
+  };
+  switch (function) {
+    case Unary::neg: return each([&](int64_t a) { return apply_integer(Unary::neg, a, dtype); });
+    case Unary::abs: return each([&](int64_t a) { return apply_integer(Unary::abs, a, dtype); });
+    case Unary::relu: return each([&](int64_t a) { return apply_integer(Unary::relu, a, dtype); });
+    case Unary::bit_not:
+      return each([&](int64_t a) { return apply_integer(Unary::bit_not, a, dtype); });
+    default: return;
+  }
+}
+
+void apply_integers(Binary function, int64_t n, int64_t* x, const int64_t* y, DType dtype) {
+  auto each = [&](auto f) {
+    for (int64_t k = 0; k < n; k++) x[k] = f(x[k], y[k]);
+  };
+#define SCONCE_CASE(name) \
+  case Binary::name:      \
+    return each([&](int64_t a, int64_t b) { return apply_integer(Binary::name, a, b, dtype); })
+  switch (function) {
+    SCONCE_CASE(add);
+    SCONCE_CASE(sub);
+    SCONCE_CASE(mul);
+    SCONCE_CASE(min);
+    SCONCE_CASE(max);
+    SCONCE_CASE(bit_and);
+    SCONCE_CASE(bit_or);
+    SCONCE_CASE(bit_xor);
+#undef SCONCE_CASE
+    case Binary::eq: return each([](int64_t a, int64_t b) { return a == b; });
+    case Binary::ne: return each([](int64_t a, int64_t b) { return a != b; });
+    case Binary::lt: return each([](int64_t a, int64_t b) { return a < b; });
+    case Binary::le: return each([](int64_t a, int64_t b) { return a <= b; });
+    case Binary::gt: return each([](int64_t a, int64_t b) { return a > b; });
+    case Binary::ge: return each([](int64_t a, int64_t b) { return a >= b; });
+    default: return each([](int64_t, int64_t) { return 0; });
+  }
+}
+
 int64_t float_to_integer(float x, DType dtype) {
   if (dtype == DType::b8) return x != 0;
   if (x != x) return 0;

@@ -15,6 +15,9 @@ float apply(Binary function, float x, float y);
 // In `dtype`, wrapping around. b8: the bit operations are logical.
 int64_t apply_integer(Unary function, int64_t x, DType dtype);
 int64_t apply_integer(Binary function, int64_t x, int64_t y, DType dtype);
+// The same for n of them: x[k] = f(x[k]), x[k] = f(x[k], y[k]). Comparisons give 0 or 1.
+void apply_integers(Unary function, int64_t n, int64_t* x, DType dtype);
+void apply_integers(Binary function, int64_t n, int64_t* x, const int64_t* y, DType dtype);
 // Toward zero, saturating; NaN gives 0. To b8: whether it differs from 0.
 int64_t float_to_integer(float x, DType dtype);
 

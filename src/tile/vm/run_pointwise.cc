@@ -1,58 +1,95 @@
 // Pointwise instructions: a block kernel where memory lies as it wants it, else by element.
-#include <cmath>
+#include <algorithm>
 
 #include "tile/functions.h"
+#include "tile/vm/integers.h"
 #include "tile/vm/worker.h"
 
 namespace sconce::tile {
 
-// Pointwise instructions whose block kernels do not fit: element by element.
+namespace {
+
+constexpr int64_t kPiece = 256;
+// Some elements of a row: of f32, or of any integer type.
+struct Piece {
+  alignas(64) union {
+    float numbers[kPiece];
+    int64_t whole[kPiece];
+  };
+};
+
+}  // namespace
+
+// Pointwise instructions whose block kernels do not fit, of integers or in any order: pieces of
+// rows, brought together first.
 void Worker::plain_pointwise(const Instruction& i) {
-  ValueId v = i.results[0];
-  const ValuePlan& out = plan_of(v);
-  const Ref& to = ref(v);
-  auto f = [&](size_t k, const int64_t* at) {
-    return floats(
-        ref(i.operands[k]))[offset_at(ref(i.operands[k]), plan_of(i.operands[k]).axes, at)];
+  const ValuePlan& out = plan_of(i.results[0]);
+  const Ref& to = ref(i.results[0]);
+  const Ref* refs[] = {&to, &to, &to, &to};
+  for (size_t k = 0; k < i.operands.size(); k++) refs[k + 1] = &ref(i.operands[k]);
+  auto is_float = [&](size_t k) { return plan_of(i.operands[k]).dtype == DType::f32; };
+  Piece piece[3], result;
+  uint8_t flags[kPiece];
+  auto flags_of = [&](const int64_t* whole, int64_t n) {
+    for (int64_t k = 0; k < n; k++) flags[k] = whole[k] != 0;
+    return flags;
   };
-  auto n = [&](size_t k, const int64_t* at) {
-    const ValuePlan& x = plan_of(i.operands[k]);
-    return read_integer(ref(i.operands[k]), x.held, offset_at(ref(i.operands[k]), x.axes, at));
-  };
-  bool from_float = plan_of(i.operands[0]).dtype == DType::f32;
-  each(out.axes, [&](const int64_t* at) {
-    int64_t place = offset_at(to, out.axes, at);
-    if (out.dtype == DType::f32) {
-      float x = 0;
-      switch (i.op) {
-        case Op::unary: x = apply(Unary(i.function), f(0, at)); break;
-        case Op::binary: x = apply(Binary(i.function), f(0, at), f(1, at)); break;
-        case Op::fma: x = std::fma(f(0, at), f(1, at), f(2, at)); break;
-        case Op::select: x = n(0, at) ? f(1, at) : f(2, at); break;
-        default: x = from_float ? f(0, at) : float(n(0, at));
-      }
-      floats(to)[place] = x;
-      return;
-    }
-    int64_t x = 0;
-    auto function = Binary(i.function);
+  const float *a = piece[0].numbers, *b = piece[1].numbers, *c = piece[2].numbers;
+  auto make_numbers = [&](int64_t n) {
+    float* y = result.numbers;
     switch (i.op) {
-      case Op::unary: x = apply_integer(Unary(i.function), n(0, at), out.dtype); break;
-      case Op::binary:
-        if (function >= Binary::eq && function <= Binary::ge)
-          x = from_float ? compare(function, f(0, at), f(1, at))
-                         : compare(function, n(0, at), n(1, at));
-        else
-          x = apply_integer(function, n(0, at), n(1, at), out.dtype);
-        break;
-      case Op::select: x = n(0, at) ? n(1, at) : n(2, at); break;
+      case Op::unary: return table_.unary[i.function]({1, n, a, 0, 1, y, 0});
+      case Op::binary: return table_.binary[i.function]({1, n, a, 0, 1, b, 0, 1, y, 0});
+      case Op::fma: return table_.fma({1, n, a, 0, 1, b, 0, 1, c, 0, 1, y, 0});
+      case Op::select:
+        return table_.select({1, n, flags_of(piece[0].whole, n), 0, 1, b, 0, 1, c, 0, 1, y, 0});
       default:
-        x = from_float               ? float_to_integer(f(0, at), out.dtype)
-            : out.dtype == DType::b8 ? n(0, at) != 0
-                                     : n(0, at);
+        for (int64_t k = 0; k < n; k++) y[k] = is_float(0) ? a[k] : float(piece[0].whole[k]);
     }
-    write_integer(to, out.held, place, x);
-  });
+  };
+  auto make_integers = [&](int64_t n) {
+    const int64_t *x = piece[0].whole, *y = piece[1].whole, *z = piece[2].whole;
+    int64_t* made = result.whole;
+    const auto function = Binary(i.function);
+    if (!is_float(0)) std::copy_n(x, n, made);
+    switch (i.op) {
+      case Op::unary: return apply_integers(Unary(i.function), n, made, out.dtype);
+      case Op::binary:
+        if (!is_float(0)) return apply_integers(function, n, made, y, out.dtype);
+        table_.compare[int(function) - int(Binary::eq)]({1, n, a, 0, 1, b, 0, 1, flags, 0});
+        return (void)std::copy_n(flags, n, made);
+      case Op::select:
+        for (int64_t k = 0; k < n; k++) made[k] = x[k] ? y[k] : z[k];
+        return;
+      default:  // write_integers() makes what is not 0 of a b8 1
+        for (int64_t k = 0; k < n && is_float(0); k++) made[k] = float_to_integer(a[k], out.dtype);
+    }
+  };
+  blocks(out.axes, refs,
+         [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+           for (int64_t r = 0; r < rows; r++)
+             for (int64_t first = 0; first < n; first += kPiece) {
+               const int64_t count = std::min(kPiece, n - first);
+               auto place = [&](size_t k) { return o[k] + r * row[k] + first * step[k]; };
+               for (size_t k = 0; k < i.operands.size(); k++) {
+                 const Ref& from = *refs[k + 1];
+                 if (!is_float(k))
+                   read_integers(from, plan_of(i.operands[k]).held, place(k + 1), step[k + 1],
+                                 count, piece[k].whole);
+                 else
+                   for (int64_t x = 0; x < count; x++)
+                     piece[k].numbers[x] = floats(from)[place(k + 1) + x * step[k + 1]];
+               }
+               if (out.dtype != DType::f32) {
+                 make_integers(count);
+                 write_integers(to, out.held, place(0), step[0], count, result.whole);
+                 continue;
+               }
+               make_numbers(count);
+               for (int64_t x = 0; x < count; x++)
+                 floats(to)[place(0) + x * step[0]] = result.numbers[x];
+             }
+         });
 }
 
 // Numbers become bytes where these are stored.

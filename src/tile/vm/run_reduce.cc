@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "tile/functions.h"
+#include "tile/vm/integers.h"
 #include "tile/vm/run_taps.h"
 
 namespace sconce::tile {
@@ -44,8 +45,8 @@ void Worker::reduce(const Instruction& i, size_t n) {
     if (out.dtype == DType::i32) return reduce_window_of_bytes(i, n, window);
     if (out.dtype == DType::f32) return reduce_window(i, n, window);
   }
-  if (out.dtype != DType::f32 ||
-      (!reduce_rows(i) && !reduce_across_rows(i) && !reduce_gathered(i) && !reduce_in_order(i)))
+  if (out.dtype != DType::f32) return reduce_integers(i);
+  if (!reduce_rows(i) && !reduce_across_rows(i) && !reduce_gathered(i) && !reduce_in_order(i))
     reduce_plain(i);
 }
 
@@ -237,41 +238,79 @@ bool Worker::reduce_in_order(const Instruction& i) {
   return true;
 }
 
-// Element by element, of any type.
-void Worker::reduce_plain(const Instruction& i) {
-  ValueId v = i.results[0], x = i.operands[0];
-  const ValuePlan &out = plan_of(v), &in = plan_of(x);
-  const Ref &to = ref(v), &from = ref(x);
-  auto f = Reduce(i.function);
-  each(out.axes, [&](const int64_t* outer_at) {
-    int64_t at[kAxesMax];
-    memcpy(at, outer_at, sizeof(at));
-    int64_t place = offset_at(to, out.axes, at), base = 0, k = 0;
-    for (AxisId a : out.axes) base += at[a] * from.stride[a];
-    float lanes[16];
-    for (float& lane : lanes)
-      lane = f == Reduce::sum ? 0 : f == Reduce::prod ? 1 : f == Reduce::max ? -INFINITY : INFINITY;
-    int64_t whole = f == Reduce::sum    ? 0
-                    : f == Reduce::prod ? 1
-                    : f == Reduce::max  ? (in.dtype == DType::i32 ? INT32_MIN : INT64_MIN)
-                                        : (in.dtype == DType::i32 ? INT32_MAX : INT64_MAX);
-    each(i.axes, [&](const int64_t* inner) {
-      int64_t offset = base + offset_at(from, i.axes, inner);
-      if (in.dtype == DType::f32) {
-        float& lane = lanes[i.lanes ? k++ % 16 : 0];
-        lane = apply(kFunctions[i.function], lane, floats(from)[offset]);
-      } else {
-        whole = apply_integer(kFunctions[i.function], whole, read_integer(from, in.held, offset),
-                              in.dtype);
+// Integers: whole rows, or by lanes along rows, in any order, since that changes nothing.
+void Worker::reduce_integers(const Instruction& i) {
+  constexpr int64_t kPiece = 256;
+  int64_t sums[kPiece], x[kPiece];
+  const ValuePlan &out = plan_of(i.results[0]), &in = plan_of(i.operands[0]);
+  const Ref &to = ref(i.results[0]), &from = ref(i.operands[0]);
+  const auto f = Reduce(i.function);
+  const bool is_i32 = in.dtype == DType::i32;
+  const int64_t none = f == Reduce::sum    ? 0
+                       : f == Reduce::prod ? 1
+                       : f == Reduce::max  ? (is_i32 ? INT32_MIN : INT64_MIN)
+                                           : (is_i32 ? INT32_MAX : INT64_MAX);
+  auto add = [&](int64_t n, const int64_t* more) {
+    apply_integers(kFunctions[i.function], n, sums, more, in.dtype);
+  };
+  const AxisId inner = p_.innermost(in.axes);
+  if (std::find(i.axes.begin(), i.axes.end(), inner) == i.axes.end()) {
+    const Ref* refs[] = {&to, &from};
+    return blocks(
+        out.axes, refs,
+        [&](const int64_t* o, const int64_t* row, const int64_t* step, int64_t rows, int64_t n) {
+          for (int64_t r = 0; r < rows; r++)
+            for (int64_t first = 0; first < n; first += kPiece) {
+              const int64_t count = std::min(kPiece, n - first);
+              const int64_t place = o[1] + r * row[1] + first * step[1];
+              std::fill_n(sums, count, none);
+              each(i.axes, [&](const int64_t* at) {
+                read_integers(from, in.held, place + offset_at(from, i.axes, at), step[1], count,
+                              x);
+                add(count, x);
+              });
+              write_integers(to, out.held, o[0] + r * row[0] + first * step[0], step[0], count,
+                             sums);
+            }
+        });
+  }
+  const Span<const AxisId> outer(i.axes.data(), i.axes.size() - 1);
+  const AxisId along = i.axes.back();
+  each(out.axes, [&](const int64_t* at) {
+    const int64_t base = offset_at(from, out.axes, at);
+    std::fill_n(sums, kPiece, none);
+    each(outer, [&](const int64_t* piece) {
+      const int64_t place = base + offset_at(from, outer, piece), step = from.stride[along];
+      for (int64_t k = 0; k < length_[along]; k += kPiece) {
+        const int64_t count = std::min(kPiece, length_[along] - k);
+        read_integers(from, in.held, place + k * step, step, count, x);
+        add(count, x);
       }
+    });
+    for (int64_t half = kPiece / 2; half > 0; half /= 2) add(half, sums + half);
+    write_integers(to, out.held, offset_at(to, out.axes, at), 1, 1, sums);
+  });
+}
+
+// Numbers, element by element.
+void Worker::reduce_plain(const Instruction& i) {
+  const ValuePlan& out = plan_of(i.results[0]);
+  const Ref &to = ref(i.results[0]), &from = ref(i.operands[0]);
+  const float none = identity_of(kKernels[i.function]);
+  each(out.axes, [&](const int64_t* at) {
+    const int64_t base = offset_at(from, out.axes, at);
+    int64_t k = 0;
+    float lanes[16];
+    std::fill_n(lanes, 16, none);
+    each(i.axes, [&](const int64_t* inner) {
+      float& lane = lanes[i.lanes ? k++ % 16 : 0];
+      lane =
+          apply(kFunctions[i.function], lane, floats(from)[base + offset_at(from, i.axes, inner)]);
     });
     if (i.lanes)
       for (int half = 8; half > 0; half /= 2)
         for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
-    if (in.dtype == DType::f32)
-      floats(to)[place] = lanes[0];
-    else
-      write_integer(to, out.held, place, whole);
+    floats(to)[offset_at(to, out.axes, at)] = lanes[0];
   });
 }
 

@@ -182,6 +182,7 @@ class Worker {
   bool reduce_across_rows(const Instruction& i);
   bool reduce_gathered(const Instruction& i);
   bool reduce_in_order(const Instruction& i);
+  void reduce_integers(const Instruction& i);
   void reduce_plain(const Instruction& i);
   void fill(const std::vector<AxisId>& axes, const Ref& out, float x);
   void accumulate(const std::vector<AxisId>& axes, Binary f, const Ref& to, const Ref& x);
