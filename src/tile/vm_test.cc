@@ -1,6 +1,7 @@
 // The VM gives what the interpreter gives, bit for bit, for any tiles and number of threads.
 #include "tile/vm.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -1002,6 +1003,182 @@ TEST(TileVm, gathers_transposes_and_integers) {
     store y[m, n], %5
   })",
               {{5, 21}, {21}, {5, 21}});
+}
+
+TEST(TileVm, integers_and_booleans_by_pieces_of_rows) {
+  const char* text = R"(kernel integers(M, N) {
+    in x T[M, N]
+    in c b8[N]
+    in f f32[M, N]
+    out y T[M, N]
+    out z b8[M, N]
+    out u f32[M, N]
+    parallel m : M
+    parallel n : N
+    %0 = load x[m, n]
+    %1 = constant T 2
+    %2 = sub %0, %1
+    %3 = min %2, %0
+    %4 = abs %3
+    %5 = max %4, %1
+    %6 = neg %5
+    %7 = bit_xor %6, %0
+    %8 = bit_or %7, %1
+    %9 = bit_not %8
+    %10 = load c[n]
+    %11 = select %10, %9, %0
+    store y[m, n], %11
+    %12 = lt %0, %1
+    %13 = bit_and %12, %10
+    %14 = load f[m, n]
+    %15 = constant f32 0.25
+    %16 = ge %14, %15
+    %17 = bit_xor %16, %13
+    store z[m, n], %17
+    %18 = cast f32 %17
+    %19 = cast f32 %0
+    %20 = select %17, %14, %19
+    %21 = add %20, %18
+    store u[m, n], %21
+  })";
+  for (const char* type : {"i64", "i32"})
+    for (int64_t n : {int64_t(1), int64_t(21), int64_t(300)}) {
+      const std::vector<int64_t> rows{5, n};
+      std::vector<std::vector<int64_t>> sizes{rows, {n}, rows, rows, rows, rows};
+      std::string typed = replaced(text, " T", fmt::format(" {}", type));
+      expect_same(typed.c_str(), sizes);
+      expect_same(typed.c_str(), sizes, {{1, 0}, {}, {}, {}, {1, 0}, {}});
+    }
+}
+
+TEST(TileVm, integers_are_reduced_whichever_way_they_lie) {
+  const char* over_rows_and_columns = R"(kernel integers(L, M, N) {
+    in x T[L, M, N]
+    out y T[M]
+    parallel m : M
+    span l : L
+    span n : N
+    %0 = load x[l, m, n]
+    %1 = reduce sum %0 over l, n
+    store y[m], %1
+  })";
+  const char* over_rows = R"(kernel integers(L, M, N) {
+    in x T[L, M, N]
+    out y T[L, N]
+    parallel l : L
+    parallel n : N
+    span m : M
+    %0 = load x[l, m, n]
+    %1 = reduce max %0 over m
+    store y[l, n], %1
+  })";
+  const char* of_comparisons = R"(kernel integers(L, M, N) {
+    in x T[L, M, N]
+    out y i64[L, M]
+    parallel l : L
+    parallel m : M
+    span n : N
+    %0 = load x[l, m, n]
+    %1 = constant T 1
+    %2 = gt %0, %1
+    %3 = cast i64 %2
+    %4 = reduce min %3 over n
+    store y[l, m], %4
+  })";
+  for (const char* type : {"i64", "i32"})
+    for (int64_t n : {int64_t(1), int64_t(9), int64_t(530)})
+      for (const std::vector<std::vector<int>>& order :
+           {std::vector<std::vector<int>>{}, {{2, 0, 1}, {}}}) {
+        auto expect = [&](const char* text, const std::vector<int64_t>& y) {
+          expect_same(replaced(text, " T", fmt::format(" {}", type)).c_str(), {{3, 5, n}, y},
+                      order);
+        };
+        expect(over_rows_and_columns, {5});
+        expect(over_rows, {3, n});
+        expect(of_comparisons, {3, 5});
+      }
+}
+
+TEST(TileVm, sums_along_rows_are_taken_in_order) {
+  const char* text = R"(kernel rows(M, K, N) {
+    in x f32[M, K, N]
+    out y f32[M]
+    parallel m : M
+    span k : K
+    span n : N
+    %0 = load x[m, k, n]
+    %1 = mul %0, %0
+    %2 = reduce sum %1 over k, n
+    store y[m], %2
+  })";
+  for (int64_t m : {1, 7, 8, 19, 40})
+    for (int64_t n : {1, 5, 33}) {
+      expect_same(text, {{m, 3, n}, {m}});
+      expect_same(text, {{m, 3, n}, {m}}, {{2, 0, 1}, {}});
+    }
+}
+
+// The last pair of an odd number of rows is half outside.
+TEST(TileVm, stores_at_the_ends_of_axes) {
+  const char* text = R"(kernel pairs(P, M, N) {
+    in x f32[P, N]
+    out y T[M, N]
+    parallel p : P
+    parallel n : N
+    %0 = load x[p, n]
+    %1 = abs %0
+    store y[2*p + 1, n], %1
+  })";
+  for (const char* type : {"f32", "f16", "i8"})
+    for (int64_t rows : {1, 2, 8, 9}) {
+      std::string typed = replaced(text, " T", fmt::format(" {}", type));
+      if (std::string_view(type) == "i8")
+        typed = replaced(typed, "store y[2*p + 1, n], %1",
+                         "%2 = cast i32 %1\n store y[2*p + 1, n], %2");
+      expect_same(typed.c_str(), {{(rows + 1) / 2, 35}, {rows, 35}});
+      expect_same(typed.c_str(), {{(rows + 1) / 2, 35}, {rows, 35}}, {{}, {1, 0}});
+      expect_same(replaced(typed, "2*p + 1, n", "2*p + 1, n + 3").c_str(),
+                  {{(rows + 1) / 2, 35}, {rows, 35}});
+    }
+}
+
+TEST(TileVm, reductions_over_more_rows_than_a_tile_keeps) {
+  const char* text = R"(kernel variance(C, H, W) {
+    in x f32[C, H, W]
+    out y f32[C]
+    parallel c : C
+    span h : H
+    span w : W
+    %0 = load x[c, h, w]
+    %1 = reduce sum %0 over h, w
+    %2 = constant f32 0.0002
+    %3 = mul %1, %2
+    %4 = sub %0, %3
+    %5 = mul %4, %4
+    %6 = reduce sum %5 over h, w
+    store y[c], %6
+  })";
+  expect_same(text, {{70, 61, 81}, {70}}, {{1, 2, 0}, {}});
+  expect_same(text, {{3, 61, 81}, {3}});
+}
+
+TEST(TileVm, windows_of_no_taps) {
+  expect_same(R"(kernel depthwise(C, H, W, K) {
+    in x f32[C, H, W]
+    in taps f32[K, 3, C]
+    out y f32[C, H, W]
+    parallel c : C
+    parallel h : H
+    parallel w : W
+    span ky : K
+    span kx : 3
+    %0 = constant f32 2
+    %1 = load x[c, h + ky, w + kx]
+    %2 = load taps[ky, kx, c]
+    %3 = dot %0, %1, %2 over ky, kx
+    store y[c, h, w], %3
+  })",
+              {{20, 4, 5}, {0, 3, 20}, {20, 4, 5}}, {{1, 2, 0}, {}, {1, 2, 0}});
 }
 
 constexpr const char* kLinearOfBytes = R"(kernel linear(M, K, N) {

@@ -74,6 +74,8 @@ void Plan::State::plan_dot(size_t n) {
   DotPlan& plan = dots[n];
   plan.result = i.results[0];
   plan.depth = i.axes;
+  for (AxisId a : i.axes)
+    if (extent[size_t(a)] == 0) return;  // of no steps: what it begins with, which the plain way is
   if (plan_weights(n)) return;
   if (values[size_t(i.results[0])].dtype != DType::f32) return plan_integer_dot(n);
   for (bool swapped : {false, true})

@@ -297,7 +297,7 @@ class Placement {
   uint64_t bytes_of_rows(SlidingColumns& columns, const std::vector<AxisId>& out) const {
     int64_t down = 1;
     for (AxisId a : columns.down) down *= length_max(a);
-    const int64_t most = std::max<int64_t>(4096 / std::max<int64_t>(down, 1), 1);
+    const int64_t most = std::max<int64_t>(4096 / down, 1);
     columns.rows = 1;
     for (size_t d = 0; d + 2 < out.size(); d++)
       columns.rows = std::min(columns.rows * length_max(out[d]), most);
