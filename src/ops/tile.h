@@ -143,7 +143,8 @@ class TileLowering {
 };
 
 // Of a dimension: the elements of a cell are neighbours, or, where they are `apart`, at the same
-// place of as many equal parts.
+// place of as many parts. Where these are not equal, the last ones begin with what is the last of
+// the parts before them, computed again and stored once.
 struct TileCell {
   int64_t count = 1;
   bool apart = false;

@@ -59,7 +59,8 @@ Result<void> check_work(const Kernel& kernel, Span<const int64_t> dims,
         int64_t& side = reach < 0 ? low : high;
         overflow |= __builtin_add_overflow(side, reach, &side);
       }
-      if (!empty && (overflow || low < 0 || high > views[size_t(i.buffer)].sizes[d]))
+      // Cells that are not whole have an element outside, at either end.
+      if (!empty && (overflow || low < -1 || high > views[size_t(i.buffer)].sizes[d]))
         return error(Code::invalid_file, "stores to {} to {} of a dimension of size {}", low, high,
                      views[size_t(i.buffer)].sizes[d]);
     }

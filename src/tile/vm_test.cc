@@ -1137,8 +1137,9 @@ TEST(TileVm, stores_at_the_ends_of_axes) {
                          "%2 = cast i32 %1\n store y[2*p + 1, n], %2");
       expect_same(typed.c_str(), {{(rows + 1) / 2, 35}, {rows, 35}});
       expect_same(typed.c_str(), {{(rows + 1) / 2, 35}, {rows, 35}}, {{}, {1, 0}});
-      expect_same(replaced(typed, "2*p + 1, n", "2*p + 1, n + 3").c_str(),
-                  {{(rows + 1) / 2, 35}, {rows, 35}});
+      for (const char* place : {"2*p + 1, n + 3", "2*p - 1, n - 2", "p - 3, n"})
+        expect_same(replaced(typed, "2*p + 1, n", place).c_str(),
+                    {{(rows + 1) / 2, 35}, {rows, 35}});
     }
 }
 

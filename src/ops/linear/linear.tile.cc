@@ -36,7 +36,7 @@ std::optional<StrassenProduct> strassen_product(const TileLowering& l, const Nod
 
 std::optional<tile::ValueId> by_strassen(TileLowering& l, const StrassenProduct& product,
                                          const TileIndex& at) {
-  auto x = [&](int row, const tile::Index& k) {
+  auto x = [&](int64_t row, const tile::Index& k) {
     TileIndex from = at;
     from[from.size() - 2].offset = row;
     from.back() = k;
@@ -46,7 +46,7 @@ std::optional<tile::ValueId> by_strassen(TileLowering& l, const StrassenProduct&
     if (!product.bias) return l.build.constant(0);
     return l.broadcast(*product.bias, {column});
   };
-  return strassen(l, product.columns, at, x, bias);
+  return strassen(l, product.columns, l.shape(product.x, int(at.size()) - 2), at, x, bias);
 }
 
 // Rules of products by Strassen's method where that is better, and directly elsewhere.
@@ -63,7 +63,7 @@ std::optional<TileIndex> axes_or(TileLowering& l, const Node& node) {
 }
 std::vector<TileCell> product_cell(const TileLowering& l, const Node& node) {
   auto product = strassen_product(l, node);
-  return product ? strassen_cell(l.rank(product->x)) : std::vector<TileCell>();
+  return product ? strassen_cell(l.shape(node.results[0])) : std::vector<TileCell>();
 }
 template <Lower lower, Axes axes>
 constexpr TileRule rule_of(const char* op) {

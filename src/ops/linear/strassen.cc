@@ -8,6 +8,8 @@ namespace {
 
 constexpr int64_t kProducts = 7;
 
+bool is_odd(SymInt rows) { return rows.is_known() && rows.value % 2 != 0; }
+
 // The seven matrices that are multiplied by, in the order of the products, the fourth with the
 // other sign: each [columns, steps] of a quarter. Sums are made in f64 and rounded once.
 std::vector<float> weights_of(Bytes data, const StrassenColumns& b) {
@@ -35,16 +37,15 @@ std::vector<float> weights_of(Bytes data, const StrassenColumns& b) {
 
 bool is_worth_strassen(const TileLowering& l, int64_t batches, SymInt rows,
                        const StrassenColumns& b) {
-  // Pairs that are not whole would have their rows copied.
-  if (l.prefer != Prefer::speed || !l.symbols.is_multiple(rows, 2) ||
+  if (l.prefer != Prefer::speed || (!rows.is_known() && !l.symbols.is_multiple(rows, 2)) ||
       b.columns % (2 * tile::kPanelColumns) || b.steps % 2 ||
       l.graph.values[size_t(b.constant)].origin != Origin::constant ||
       l.graph.type(b.constant).tensor.dtype != DType::f32)
     return false;
   // Costs in fused multiply-adds, from times measured on AVX-512 (docs/performance.md): reading a
   // weight once, the sums of a step of a pair for each tile of columns, those of a column.
-  constexpr double kWeightCost = 2, kStepSums = 22, kColumnSums = 24, kTileColumns = 384;
-  const double pairs = double(batches) * double(l.likely(rows)) / 2, steps = double(b.steps),
+  constexpr double kWeightCost = 2, kStepSums = 22, kColumnSums = 20, kTileColumns = 384;
+  const double pairs = double(batches) * double((l.likely(rows) + 1) / 2), steps = double(b.steps),
                columns = double(b.columns), weights = steps * columns;
   const double direct = (2 * pairs + kWeightCost) * weights;
   const double fewer =
@@ -54,23 +55,25 @@ bool is_worth_strassen(const TileLowering& l, int64_t batches, SymInt rows,
 }
 
 TileIndex strassen_axes(TileLowering& l, std::vector<SymInt> sizes) {
-  for (size_t d : {sizes.size() - 2, sizes.size() - 1})
-    sizes[d] = l.symbols.floor_divide(sizes[d], 2);
+  SymInt &rows = sizes[sizes.size() - 2], &columns = sizes.back();
+  rows = is_odd(rows) ? (rows.value + 1) / 2 : l.symbols.floor_divide(rows, 2);
+  columns = l.number(columns) / 2;
   TileIndex at;
   for (SymInt size : sizes) at.push_back(l.parallel(size));
   return at;
 }
 
-std::vector<TileCell> strassen_cell(int rank) {
-  std::vector<TileCell> cell(static_cast<size_t>(rank));
-  cell[size_t(rank) - 2] = {2};
-  cell[size_t(rank) - 1] = {2, true};
+std::vector<TileCell> strassen_cell(Span<const SymInt> sizes) {
+  std::vector<TileCell> cell(sizes.size());
+  cell[sizes.size() - 2] = {2, is_odd(sizes[sizes.size() - 2])};
+  cell.back() = {2, true};
   return cell;
 }
 
 std::optional<tile::ValueId> strassen(
-    TileLowering& l, const StrassenColumns& b, const TileIndex& at,
-    const std::function<std::optional<tile::ValueId>(int row, const tile::Index& k)>& element_of_x,
+    TileLowering& l, const StrassenColumns& b, SymInt rows, const TileIndex& at,
+    const std::function<std::optional<tile::ValueId>(int64_t row, const tile::Index& k)>&
+        element_of_x,
     const std::function<std::optional<tile::ValueId>(const tile::Index& column)>& bias_of) {
   auto& build = l.build;
   const int64_t steps = b.steps / 2, columns = b.columns / 2;
@@ -88,7 +91,10 @@ std::optional<tile::ValueId> strassen(
   if (l.kept.empty()) {
     // What the four elements share, in an order in which at most two of the sums S1 to S4 are
     // needed at a time. P5 is in all of the second half, and so is its bias.
-    auto x = [&](int row, int half) { return element_of_x(row, tile::along(k, 1, half * steps)); };
+    const int64_t second_row = is_odd(rows) ? rows.value / 2 : 1;
+    auto x = [&](int row, int half) {
+      return element_of_x(row * second_row, tile::along(k, 1, half * steps));
+    };
     tile::Index second = column;
     second.offset = columns;
     auto a11 = x(0, 0), a12 = x(0, 1), a21 = x(1, 0), a22 = x(1, 1), of_second = bias_of(second);

@@ -8,10 +8,11 @@
 //   S3 = A11 - A21   T3 = B22 - B12   P3 = S4 B22    P7 = S3 T3   U4 = U2 + P5
 //   S4 = A12 - S2    T4 = T2 - B21    P4 = A22 T4
 //   C11 = P1 + P2    C12 = U4 + P3    C21 = U3 - P4    C22 = U3 + P5
-// Rows are taken in pairs of neighbours, steps and columns in halves.
+// Rows are taken in pairs: of neighbours, or where their number is known and odd, of halves that
+// share a row. Steps and columns are taken in halves.
 //
 // Sums are of other sizes than those of the direct way: errors are some times as large, by the
-// largest elements of both matrices, and what is infinite or NaN in a row reaches its neighbour.
+// largest elements of both matrices, and what is infinite or NaN in a row reaches the other one.
 #pragma once
 
 #include <functional>
@@ -34,13 +35,14 @@ bool is_worth_strassen(const TileLowering& l, int64_t batches, SymInt rows,
 
 // The loops over a result of `sizes` whose last two dimensions are rows and columns, and its cell.
 TileIndex strassen_axes(TileLowering& l, std::vector<SymInt> sizes);
-std::vector<TileCell> strassen_cell(int rank);
+std::vector<TileCell> strassen_cell(Span<const SymInt> sizes);
 
-// The element at an index of these loops, an element of a cell. `x`: of the rows, the first or the
-// second of a pair, at a step; `bias`: what is added to a column.
+// The element at an index of these loops, an element of a cell, of a result of so many rows. `x`:
+// of the rows, at so many after the first one of a pair and a step; `bias`: what is added to a
+// column.
 std::optional<tile::ValueId> strassen(
-    TileLowering& l, const StrassenColumns& columns, const TileIndex& at,
-    const std::function<std::optional<tile::ValueId>(int row, const tile::Index& k)>& x,
+    TileLowering& l, const StrassenColumns& columns, SymInt rows, const TileIndex& at,
+    const std::function<std::optional<tile::ValueId>(int64_t row, const tile::Index& k)>& x,
     const std::function<std::optional<tile::ValueId>(const tile::Index& column)>& bias);
 
 }  // namespace sconce

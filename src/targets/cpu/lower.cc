@@ -454,6 +454,18 @@ struct MadeKernel {
 };
 constexpr int64_t kCellMax = 16;  // elements of one kernel, each with a buffer or two of its own
 
+// The part of a dimension that is the `part`-th of `count` apart, all as long as the longest: where
+// it begins, where what is stored of it begins, and its end.
+struct ApartCell {
+  int64_t first, stored, end;
+};
+ApartCell apart_cell(int64_t size, int64_t count, int64_t part) {
+  const int64_t length = (size + count - 1) / count;
+  auto end = [&](int64_t p) { return std::min((p + 1) * length, size); };
+  const int64_t stored = part == 0 ? 0 : end(part - 1);
+  return {std::max<int64_t>(end(part) - length, 0), stored, end(part)};
+}
+
 // Closes the loop of an anchor's rule, and stores what it carries out where that has a place.
 bool store_carried(KernelLowering& l, const Node& anchor, Places& places) {
   const TileLowering::OpenLoop& loop = *l.loop;
@@ -501,7 +513,7 @@ std::optional<std::vector<MadeKernel>> make_kernels(Program& program, const Grap
     for (int64_t element = first; element < std::min(count, first + kCellMax); element++) {
       // Every element of a cell goes to a buffer of its own: a view of each so many-th one, or of a
       // part.
-      TileIndex index = loops;
+      TileIndex index = loops, place = loops;
       ElementView part = result;
       int64_t rest = element;
       for (size_t d = cell.size(); d-- > 0;) {
@@ -509,10 +521,11 @@ std::optional<std::vector<MadeKernel>> make_kernels(Program& program, const Grap
         rest /= along;
         if (along == 1) continue;
         if (cell[d].apart) {
-          const int64_t size = l.number(part.sizes[d]) / along;
-          index[d].offset += offset * size;
-          part.offset = symbols.add(part.offset, symbols.multiply(offset * size, part.strides[d]));
-          part.sizes[d] = size;
+          const ApartCell at = apart_cell(l.number(part.sizes[d]), along, offset);
+          index[d].offset += at.first;
+          place[d].offset -= at.stored - at.first;
+          part.offset = symbols.add(part.offset, symbols.multiply(at.stored, part.strides[d]));
+          part.sizes[d] = at.end - at.stored;
           continue;
         }
         for (tile::Term& term : index[d].terms) term.factor *= along;
@@ -529,7 +542,7 @@ std::optional<std::vector<MadeKernel>> make_kernels(Program& program, const Grap
       for (SymInt size : part.sizes) dims.push_back(l.extent(size));
       int32_t output = build.output(places.stored(value, result), dims);
       l.operands.push_back({part, {}});
-      build.store(output, loops, *computed);
+      build.store(output, place, *computed);
     }
     if (l.loop && !store_carried(l, *anchor, places)) return std::nullopt;
     if (l.is_refused()) return std::nullopt;

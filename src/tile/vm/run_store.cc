@@ -96,16 +96,17 @@ Result<void> Worker::store(const Instruction& i, size_t n) {
 
 // Stores what lies inside, where only the ends of some axes do not: the tile is shorter along them
 // meanwhile. False, and nothing is done, elsewhere.
-bool Worker::store_part(const Instruction& i, const std::vector<AxisId>& axes, const Ref& to,
-                        const Ref& from, DType held) {
+bool Worker::store_part(const Instruction& i, const std::vector<AxisId>& axes, Ref to, Ref from,
+                        DType held) {
   const BufferView& shape = p_.shapes[size_t(i.buffer)];
   const DType dtype = k_.buffers[size_t(i.buffer)].dtype;
   std::array<int64_t, kAxesMax> lengths;
   std::copy_n(length_, kAxesMax, lengths.begin());
   bool fits = true;
+  AxisSet seen = 0;  // an axis runs along one dim
   for (size_t d = 0; d < i.index.size(); d++) {
     const Index& index = i.index[d];
-    const int64_t base = index_base(index), left = shape.sizes[d] - base;
+    const int64_t base = index_base(index), size = shape.sizes[d];
     AxisId along = kNone;
     int64_t factor = 0;
     for (const Term& term : index.terms) {
@@ -114,10 +115,15 @@ bool Worker::store_part(const Instruction& i, const std::vector<AxisId>& axes, c
       along = term.axis;
       factor = term.factor;
     }
-    if (index.value != kNone || base < 0 || (along == kNone && left < 1)) fits = false;
-    if (fits && along != kNone)
-      length_[along] =
-          std::clamp<int64_t>(left < 1 ? 0 : (left - 1) / factor + 1, 0, length_[along]);
+    fits &= index.value == kNone && (along != kNone || (base >= 0 && base < size));
+    if (!fits || along == kNone) continue;
+    fits &= !(seen >> along & 1);
+    seen |= AxisSet(1) << along;
+    const int64_t begin = base < 0 ? (-base - 1) / factor + 1 : 0;
+    const int64_t end = base < size ? (size - base - 1) / factor + 1 : 0;
+    length_[along] = std::max<int64_t>(std::min(length_[along], end) - begin, 0);
+    to.data += begin * to.stride[along] * int64_t(dtype_bytes(dtype));
+    from.data += begin * from.stride[along] * int64_t(computed_bytes(held));
   }
   if (fits && count_of(axes) > 0) {
     if (dtype == held)

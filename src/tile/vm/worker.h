@@ -154,8 +154,8 @@ class Worker {
                  DType dtype);
   // run_store.cc
   Result<void> store(const Instruction& i, size_t n);
-  bool store_part(const Instruction& i, const std::vector<AxisId>& axes, const Ref& to,
-                  const Ref& from, DType held);
+  bool store_part(const Instruction& i, const std::vector<AxisId>& axes, Ref to, Ref from,
+                  DType held);
   bool convert(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x, DType from);
   void convert_halves(const std::vector<AxisId>& axes, const Ref& out, DType to, const Ref& x,
                       DType from);
