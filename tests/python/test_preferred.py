@@ -41,6 +41,17 @@ class Matrices(nn.Module):
         return torch.mm(y, self.b), torch.addmm(self.rows, y, self.c)
 
 
+class BothWays(nn.Module):
+    """One square matrix by its rows and by its columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.randn(WIDTH, WIDTH) / WIDTH**0.5)
+
+    def forward(self, x):
+        return F.linear(x, self.a), torch.mm(x, self.a)
+
+
 class Heads(nn.Module):
     """Results that are read in another order, and parts of one that lie apart."""
 
@@ -59,6 +70,7 @@ CASES = {
     "linears": (Linears, (96, WIDTH), 5, None),
     "batches": (Linears, (3, 64, WIDTH), 5, None),
     "matrices": (Matrices, (96, WIDTH), 2, None),
+    "both_ways": (BothWays, (96, WIDTH), 2, None),
     "heads": (Heads, (2, 64, WIDTH), 3, None),
     "any_even_rows": (Linears, (128, WIDTH), 5, {0: 2 * PAIRS}),
     "odd_rows": (Linears, (97, WIDTH), 5, None),

@@ -1,5 +1,7 @@
 #include "ops/linear/strassen.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <cstring>
 
@@ -77,9 +79,10 @@ std::optional<tile::ValueId> strassen(
     const std::function<std::optional<tile::ValueId>(const tile::Index& column)>& bias_of) {
   auto& build = l.build;
   const int64_t steps = b.steps / 2, columns = b.columns / 2;
-  auto weights =
-      l.panels_made_of(b.constant, "for Strassen's products", {kProducts, steps, columns},
-                       [&](Bytes data) { return weights_of(data, b); });
+  const std::string how =
+      fmt::format("by {} and {} for Strassen's products", b.step_stride, b.column_stride);
+  auto weights = l.panels_made_of(b.constant, how, {kProducts, steps, columns},
+                                  [&](Bytes data) { return weights_of(data, b); });
   if (!weights) return std::nullopt;
   const tile::AxisId k = l.shared_span(0, steps);
   tile::Index column = at.back();
