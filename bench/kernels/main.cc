@@ -181,38 +181,60 @@ void for_tiles(DotTile tile, int64_t m, int64_t n, const One& one) {
     }
 }
 
+// How a model's layers use it: unsigned rows to numbers, as linears with dynamic ranges do, and
+// signed ones to bytes, as convolutions do, also with a sum of others.
+enum class I8Case : uint8_t { numbers, bytes, added_bytes };
+
 std::vector<Row> bench_dot_i8(const KernelTable& table, const Options& options) {
   std::vector<Row> rows;
-  const int64_t shapes[][3] = {
-      {512, 512, 512}, {196, 256, 2304}, {49, 1280, 320}, {197, 2304, 768}};
-  for (auto& [m, n, k] : shapes) {
+  struct Shape {
+    int64_t m, n, k;
+    I8Case is;
+  };
+  const Shape shapes[] = {{512, 512, 512, I8Case::numbers}, {196, 256, 2304, I8Case::numbers},
+                          {49, 1280, 320, I8Case::numbers}, {197, 2304, 768, I8Case::numbers},
+                          {196, 256, 2304, I8Case::bytes},  {196, 256, 1024, I8Case::bytes},
+                          {196, 1024, 256, I8Case::bytes},  {196, 1024, 256, I8Case::added_bytes},
+                          {784, 512, 128, I8Case::bytes},   {784, 512, 128, I8Case::added_bytes},
+                          {3136, 96, 16, I8Case::bytes},    {3136, 64, 64, I8Case::bytes},
+                          {196, 256, 64, I8Case::bytes},    {196, 256, 64, I8Case::added_bytes}};
+  for (auto& [m, n, k, is] : shapes) {
     std::string name = shape_name("dot_i8", m, n, k);
     if (!wanted(options, name)) continue;
     const int64_t panel_stride = (pieces(k, 4) + 1) * 64;
     Aligned<uint8_t> a(size_t(m * k)), b(size_t(pieces(n, 16) * panel_stride));
     Aligned<float> c(size_t(m * n));
+    Aligned<int8_t> x(size_t(m * n));
     std::vector<float> scale(size_t(n), 1e-4f);
     const int8_t* pointers[kDotRowsMax];
     DotTile tile = table.dot_i8.tiles[0];
     if (options.rows) tile = {uint8_t(options.rows), uint8_t(options.panels)};
+    AgainI8 again = {nullptr, n, 3, 0.5f, 0.5f, 1, {-128, -128, 127}};
     DotI8 d = {};
     d.rows = pointers;
     d.segment_rows = kDotRowsMax;
+    d.a_signed = is != I8Case::numbers;
     d.panel_stride = panel_stride;
     d.segments = 1;
     d.length = k;
-    d.finish = DotI8Finish::f32;
+    d.finish = is == I8Case::numbers ? DotI8Finish::f32 : DotI8Finish::i8;
     d.scale_step = 1;
     d.lo = 0;
     d.hi = INFINITY;
+    d.to = {-128, -128, 127};
+    if (is == I8Case::added_bytes) d.again = &again;
     d.c_stride = n;
+    const int32_t zero = -5;
+    if (d.a_signed) d.zero = &zero;
     auto work = [&] {
       for_tiles(tile, m, n, [&](int64_t m0, int64_t r, int64_t p0, int64_t p, int32_t columns) {
         for (int64_t i = 0; i < r; i++)
           pointers[i] = reinterpret_cast<const int8_t*>(a.data) + (m0 + i) * k;
         d.b = reinterpret_cast<const int8_t*>(b.data) + p0 * panel_stride;
         d.scale = scale.data() + p0 * 16;
-        d.c = c.data + m0 * n + p0 * 16;
+        const int64_t at = m0 * n + p0 * 16;
+        again.x = x.data + at;
+        d.c = is == I8Case::numbers ? (void*)(c.data + at) : (int8_t*)c.data + at;
         d.columns = columns;
         table.dot_i8.kernel[r - 1][p - 1](d);
       });
@@ -224,7 +246,9 @@ std::vector<Row> bench_dot_i8(const KernelTable& table, const Options& options) 
         options, work, [&] { operations = table.peak_i8(20000, sink); }, &seconds, &probe_seconds);
     rows.push_back({isa_name(table.isa), name,
                     std::to_string(tile.rows) + "x" + std::to_string(tile.panels * 16) +
-                        ", to f32 with scales and relu",
+                        (is == I8Case::numbers ? ", to f32 with scales and relu"
+                         : is == I8Case::bytes ? ", signed, to bytes"
+                                               : ", signed, to bytes of a sum"),
                     2e-9 * double(m * n * k) / seconds, 1e-9 * double(operations) / probe_seconds,
                     "GOP"});
   }

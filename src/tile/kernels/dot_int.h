@@ -143,6 +143,8 @@ enum class Then : uint8_t { nothing, scaled, added };
 template <Then kThen>
 struct Rounding8 {
   F low, high, last_low, last_high;
+  // 2^23 + 128 and a byte, added as integers: the bits of their sum as a number.
+  static constexpr int32_t kByteOfNumber = 0x4b000080;
   F own_ratio, ratio, factor, other_zero;
   I zero, least;  // in halves and in bytes of the elements
   SCONCE_INLINE Rounding8(const LimitI8& to, const AgainI8* again) {
@@ -157,7 +159,7 @@ struct Rounding8 {
     own_ratio = Simd::set(again->own_ratio);
     ratio = Simd::set(again->x_ratio);
     factor = Simd::set(again->factor);
-    other_zero = Simd::set(float(again->x_zero));
+    other_zero = Simd::set(8388608 + 128 + float(again->x_zero));
   }
   // Whole numbers for bytes(); `other`: what is added.
   SCONCE_INLINE I whole(I total, F scale, I other) const {
@@ -166,7 +168,9 @@ struct Rounding8 {
       x = Simd::mul(Simd::rint(Simd::at_most(Simd::at_least(low, x), high)), own_ratio);
     if (kThen == Then::scaled) x = Simd::mul(x, factor);
     if (kThen == Then::added)
-      x = Simd::add(x, Simd::mul(Simd::sub(Simd::to_f(other), other_zero), ratio));
+      x = Simd::add(x, Simd::mul(Simd::sub(Simd::as_f(Simd::iadd(other, Simd::seti(kByteOfNumber))),
+                                           other_zero),
+                                 ratio));
     // Where what is no number becomes the least integer, bytes() sees to the lower end.
     if (!Simd::kNanToLeast) x = Simd::at_least(last_low, x);
     return Simd::to_i(Simd::at_most(x, last_high));
@@ -177,11 +181,15 @@ struct Rounding8 {
   }
 };
 
-// Sums of `rows` rows and P panels become bytes: four vectors at a time, of several rows where a
-// row has fewer.
-template <int P, Then kThen>
-SCONCE_INLINE void finish_bytes(const DotI8& d, int rows, const int32_t* totals) {
+// Sums of `rows` rows and P panels, total(row, vector), become bytes: four vectors at a time, of
+// several rows where a row has fewer. kRows: of so many, with all columns; 0: of any.
+template <int P, Then kThen, int kRows, class Total>
+SCONCE_INLINE void finish_bytes(const DotI8& d, int rows, Total total) {
   constexpr int W = Simd::kLanes, V = P * kPerPanel, kRest = V % 4;
+  const int columns = kRows ? P * kPanel : d.columns;
+  const int64_t c_stride = d.c_stride;
+  const int8_t* const added = kThen == Then::added ? d.again->x : nullptr;
+  const int64_t added_row = kThen == Then::added ? d.again->x_row : 0;
   // Bytes of the other sign are those of a zero point 128 lower, with the top bit flipped.
   LimitI8 to = d.to;
   I flip = Simd::seti(0);
@@ -193,32 +201,36 @@ SCONCE_INLINE void finish_bytes(const DotI8& d, int rows, const int32_t* totals)
   F scale[V];
 #pragma GCC unroll 16
   for (int v = 0; v < V; v++) {
-    const int n = d.columns - v * W;
+    const int n = columns - v * W;
     scale[v] = n <= 0 ? Simd::set(0) : any_step(d.scale, d.scale_step, v * W, n < W ? n : W);
   }
   auto whole = [&](int r, int v) SCONCE_LAMBDA {
     I other = Simd::seti(0);
     if (kThen == Then::added) {
-      const int n = d.columns - v * W;
-      if (n > 0) other = widen_n(d.again->x + r * d.again->x_row + v * W, n < W ? n : W);
+      const int n = columns - v * W;
+      if (n > 0) other = widen_n(added + r * added_row + v * W, n < W ? n : W);
     }
-    return rounding.whole(Simd::load_i32(totals + r * P * kPanel + v * W), scale[v], other);
+    return rounding.whole(total(r, v), scale[v], other);
   };
   auto bytes_of = [&](const I(&x)[4])
                       SCONCE_LAMBDA { return Simd::ixor(Simd::in_order(rounding.bytes(x)), flip); };
   uint8_t* const c = (uint8_t*)d.c;
-  for (int r = 0; r < rows; r++)
+  auto finish_row = [&](int r) SCONCE_LAMBDA {
 #pragma GCC unroll 4
     for (int v = 0; v + 4 <= V; v += 4) {
-      if (v * W >= d.columns) break;
+      if (v * W >= columns) break;
       const I x[4] = {whole(r, v), whole(r, v + 1), whole(r, v + 2), whole(r, v + 3)};
-      const int n = d.columns - v * W;
-      Simd::template store_part<0, 1>(c + r * d.c_stride + v * W, bytes_of(x),
-                                      n < 4 * W ? n : 4 * W);
+      const int n = columns - v * W;
+      Simd::template store_part<0, 1>(c + r * c_stride + v * W, bytes_of(x), n < 4 * W ? n : 4 * W);
     }
+  };
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; r++) finish_row(r);
+  if (!kRows)
+    for (int r = 0; r < rows; r++) finish_row(r);
   if constexpr (kRest > 0) {
     constexpr int kFirst = V - kRest, kWidth = kRest * W, kAtOnce = 4 / kRest;
-    const int n = d.columns - kFirst * W < kWidth ? d.columns - kFirst * W : kWidth;
+    const int n = columns - kFirst * W < kWidth ? columns - kFirst * W : kWidth;
     for (int r = 0; r < rows; r += kAtOnce) {
       I x[4];
 #pragma GCC unroll 4
@@ -227,26 +239,29 @@ SCONCE_INLINE void finish_bytes(const DotI8& d, int rows, const int32_t* totals)
                    ? whole(r + s / kRest, kFirst + s % kRest)
                    : x[0];
       const I bytes = bytes_of(x);
-      uint8_t* const to_row = c + r * d.c_stride + kFirst * W;
+      uint8_t* const to_row = c + r * c_stride + kFirst * W;
       // Three vectors of a row are the beginning of one part.
       Simd::template store_part<0, kAtOnce>(to_row, bytes, n);
       if constexpr (kAtOnce > 1)
-        if (r + 1 < rows) Simd::template store_part<1, kAtOnce>(to_row + d.c_stride, bytes, n);
+        if (r + 1 < rows) Simd::template store_part<1, kAtOnce>(to_row + c_stride, bytes, n);
       if constexpr (kAtOnce > 2) {
-        if (r + 2 < rows) Simd::template store_part<2, kAtOnce>(to_row + 2 * d.c_stride, bytes, n);
-        if (r + 3 < rows) Simd::template store_part<3, kAtOnce>(to_row + 3 * d.c_stride, bytes, n);
+        if (r + 2 < rows) Simd::template store_part<2, kAtOnce>(to_row + 2 * c_stride, bytes, n);
+        if (r + 3 < rows) Simd::template store_part<3, kAtOnce>(to_row + 3 * c_stride, bytes, n);
       }
     }
   }
 }
 template <int P>
 __attribute__((noinline)) void finish_as_bytes(const DotI8& d, int rows, const int32_t* totals) {
+  auto total = [&](int r, int v) SCONCE_LAMBDA {
+    return Simd::load_i32(totals + r * P * kPanel + v * Simd::kLanes);
+  };
   if (!d.again)
-    finish_bytes<P, Then::nothing>(d, rows, totals);
+    finish_bytes<P, Then::nothing, 0>(d, rows, total);
   else if (d.again->x)
-    finish_bytes<P, Then::added>(d, rows, totals);
+    finish_bytes<P, Then::added, 0>(d, rows, total);
   else
-    finish_bytes<P, Then::scaled>(d, rows, totals);
+    finish_bytes<P, Then::scaled, 0>(d, rows, total);
 }
 
 // Sums stay sums, or become numbers.
@@ -311,32 +326,58 @@ void dot_i8_flipped(const DotI8& d) {
   const int8_t* b = d.b;
   const int64_t whole = d.length / 4;
   const int rest = int(d.length % 4);
+  const int64_t panel_stride = d.panel_stride;
   const int8_t* sums = b + d.segments * (whole + (rest != 0)) * kPanel * 4;
   const I flip = Simd::seti(kFlip ? int32_t(0x80808080u) : 0);
-  I acc[R][V];
+  // One zero point of all rows is taken with that; of those by row each row takes its own.
+  const bool zero_by_row = d.zero && d.zero_step != 0;
+  const auto zero_of_all =
+      int32_t(uint32_t(kMoved) + uint32_t(d.zero && !zero_by_row ? *d.zero : 0));
+  auto sum_of = [&](int v) SCONCE_LAMBDA {
+    return load_bytes(sums + v / kPerPanel * d.panel_stride + v % kPerPanel * W * 4);
+  };
+  I start[V];
 #pragma GCC unroll 64
   for (int v = 0; v < V; v++) {
     const int column = v / kPerPanel * kPanel + v % kPerPanel * W;
-    I start = Simd::seti(0), sum = start;
+    start[v] = Simd::seti(0);
     if (d.bias && column < d.columns)
-      start = column + W <= d.columns ? Simd::load_i32(d.bias + column)
-                                      : Simd::load_i32_n(d.bias + column, d.columns - column);
-    if (kFlip || d.zero)
-      sum = load_bytes(sums + v / kPerPanel * d.panel_stride + v % kPerPanel * W * 4);
-    if (kFlip) start = Simd::isub(start, Simd::imul(sum, Simd::seti(kMoved)));
+      start[v] = column + W <= d.columns ? Simd::load_i32(d.bias + column)
+                                         : Simd::load_i32_n(d.bias + column, d.columns - column);
+  }
+  if (zero_of_all != 0)
+#pragma GCC unroll 64
+    for (int v = 0; v < V; v++)
+      start[v] = Simd::isub(start[v], Simd::imul(sum_of(v), Simd::seti(zero_of_all)));
+  I acc[R][V];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 64
+    for (int v = 0; v < V; v++) acc[r][v] = start[v];
+  if (zero_by_row)
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
-      acc[r][v] =
-          d.zero ? Simd::isub(start, Simd::imul(sum, Simd::seti(d.zero[r * d.zero_step]))) : start;
-      if (d.row_bias) acc[r][v] = Simd::iadd(acc[r][v], Simd::seti(d.row_bias[r]));
+      const I zero = Simd::seti(d.zero[r * d.zero_step]);
+#pragma GCC unroll 64
+      for (int v = 0; v < V; v++) acc[r][v] = Simd::isub(acc[r][v], Simd::imul(sum_of(v), zero));
     }
-  }
-  auto step = [&](const int8_t* const(&panel)[P], int64_t g, int later,
-                  auto element) SCONCE_LAMBDA {
+  if (d.row_bias)
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 64
+      for (int v = 0; v < V; v++) acc[r][v] = Simd::iadd(acc[r][v], Simd::seti(d.row_bias[r]));
+  const char* next = (const char*)(d.next ? d.next : d.b);
+  const int64_t next_step = d.next ? d.next_step : 0;
+  // The next four steps, which move b on.
+  auto step = [&](int later, auto element) SCONCE_LAMBDA {
+    if constexpr (R > 1 && P == kDotI8Tiles[0].panels) __builtin_prefetch(next, 0, 2);
+    next += next_step;
+    // One register for all panels: the compiler would take one for each, more than there are.
+    __asm__("" : "+r"(b));
     decltype(Unit::right(I{})) row[V];
 #pragma GCC unroll 64
     for (int v = 0; v < V; v++) {
-      I four = load_bytes(panel[v / kPerPanel] + (g * kPanel + v % kPerPanel * W) * 4);
+      I four = load_bytes(b + v / kPerPanel * panel_stride + v % kPerPanel * W * 4);
       if (later) four = (I)((Simd::U)four << later);
       row[v] = Unit::right(four);
     }
@@ -346,30 +387,36 @@ void dot_i8_flipped(const DotI8& d) {
 #pragma GCC unroll 64
       for (int v = 0; v < V; v++) acc[r][v] = Unit::dot(acc[r][v], a, row[v]);
     }
+    b += kPanel * 4;
   };
   for (int64_t s = 0; s < d.segments; s++) {
     const int8_t* a[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) a[r] = rows[r];
     rows += d.segment_rows;
-    const int8_t* panel[P];
-#pragma GCC unroll 4
-    for (int p = 0; p < P; p++) panel[p] = b + p * d.panel_stride;
-    b += (whole + (rest != 0)) * kPanel * 4;
-    for (int64_t g = 0; g < whole; g++)
-      step(panel, g, 0,
-           [&](int r) SCONCE_LAMBDA { return spread_four_bytes<kFlip>(a[r] + 4 * g, flip); });
+    for (int64_t k = 0; k < 4 * whole; k += 4)
+      step(0, [&](int r) SCONCE_LAMBDA { return spread_four_bytes<kFlip>(a[r] + k, flip); });
     // Of the last four bytes those that were taken already meet zeros.
     if (rest && whole)
-      step(panel, whole, 32 - 8 * rest, [&](int r) SCONCE_LAMBDA {
+      step(32 - 8 * rest, [&](int r) SCONCE_LAMBDA {
         return spread_four_bytes<kFlip>(a[r] + d.length - 4, flip);
       });
     else if (rest)
-      step(panel, whole, 0, [&](int r) SCONCE_LAMBDA {
-        return Simd::ixor(Simd::seti(few_bytes(a[r], rest)), flip);
-      });
+      step(0, [&](int r)
+                  SCONCE_LAMBDA { return Simd::ixor(Simd::seti(few_bytes(a[r], rest)), flip); });
   }
 
+  // The largest tile's are bytes soonest where they are, which matters where sums are short.
+  if constexpr (V % 4 == 0 && R == kDotRows[P - 1] && Simd::kRegisters >= 32) {
+    if (d.finish == DotI8Finish::i8 && d.columns == P * kPanel && (!d.again || d.again->x)) {
+      auto total = [&](int r, int v) SCONCE_LAMBDA { return acc[r][v]; };
+      if (d.again)
+        finish_bytes<P, Then::added, R>(d, R, total);
+      else
+        finish_bytes<P, Then::nothing, R>(d, R, total);
+      return;
+    }
+  }
   int32_t totals[R * P * kPanel];
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)

@@ -46,6 +46,9 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
     scale.push_back(float(random() % 100 + 1) * 1e-5f);
     bias_f32.push_back(float(n));
   }
+  // Of each row, of all, or none.
+  if (seed % 4 == 2) zero.assign(size_t(x.rows), zero[0]);
+  if (seed % 8 == 7) zero.assign(size_t(x.rows), 0);
   const int64_t stride = x.panels * 16 + 5;
   std::vector<int32_t> c(size_t(stride * x.rows), 99);
   DotI8 d = {};
@@ -57,9 +60,11 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
   d.segments = x.segments;
   d.length = x.length;
   d.columns = x.columns;
-  d.zero = zero.data();
-  d.zero_step = 1;
+  if (seed % 8 != 7) d.zero = zero.data();
+  d.zero_step = seed % 4 == 2 ? 0 : 1;
   d.bias = bias.data();
+  if (seed % 2) d.next = b.data();
+  d.next_step = 8;
   if (seed % 3 != 0) d.row_bias = row_bias.data();
   d.finish = x.finish;
   d.scale = scale.data();
@@ -71,7 +76,8 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
   d.to = {3, x.finish == DotI8Finish::u8 ? 0 : -100, 120};
   std::vector<int8_t> other(size_t(x.rows * (x.columns + 2)));
   for (auto& v : other) v = byte(random, x.extreme);
-  const AgainI8 again = {other.data(), x.columns + 2, -7, 0.75f, 0.4f, 1, {-5, -90, 127}};
+  AgainI8 again = {other.data(), x.columns + 2, -7, 0.75f, 0.4f, 1, {-5, -90, 127}};
+  if (seed % 5 == 0) again.x = nullptr;
   if (x.finish == DotI8Finish::i8 && seed % 2) d.again = &again;
   d.c = c.data();
   d.c_stride = stride;
@@ -110,7 +116,8 @@ void check(const KernelTable& table, const I8Case& x, uint32_t seed) {
         q = std::fmin(std::fmax(q, float(d.to.low)), float(d.to.high));
         if (d.again) {
           float y = (q - 3.f) * again.own_ratio;
-          y += float(other[size_t(r * again.x_row + n)] - again.x_zero) * again.x_ratio;
+          if (again.x)
+            y += float(other[size_t(r * again.x_row + n)] - again.x_zero) * again.x_ratio;
           q = std::fmin(std::fmax(std::nearbyint(y) - 5.f, -90.f), 127.f);
         }
         const uint8_t got = reinterpret_cast<const uint8_t*>(c.data())[at];

@@ -317,6 +317,9 @@ struct DotI8 {
   const AgainI8* again;    // i8, or null
   void* c;
   int64_t c_stride;  // elements
+  // As in DotF32, at each four steps; by kernels of as many panels as the best tile has.
+  const void* next = nullptr;
+  int64_t next_step = 0;
 };
 using DotI8Kernel = void (*)(const DotI8&);
 struct DotI8Kernels {

@@ -14,6 +14,7 @@ constexpr int64_t kRowsKept = 1 << 19;  // than that: elements that it then keep
 constexpr int64_t kWindowBytes = 131072;  // where a window slides over a buffer and nothing is kept
 constexpr int64_t kDotRows = 168;         // rows of a tile with a dot, about
 constexpr int64_t kDotColumns = 192;      // its columns
+constexpr int64_t kByteColumns = 512;     // those of bytes
 constexpr int64_t kKeptRow = 8192;        // elements of rows that are kept from one dot to the next
 constexpr int64_t kKeptRows = 24;         // the fewest rows of these
 constexpr int64_t kOwnColumns = 2048, kOwnWeights = 256 * 1024;  // where rows become bytes first
@@ -36,7 +37,7 @@ class Tiling {
       if (widest == kNone) break;
       int64_t& tile = s_.tile[size_t(widest)];
       tile = (tile + 1) / 2;
-      if (main_ && widest == main_->column) tile = (tile + 47) / 48 * 48;
+      if (main_ && widest == main_->column) tile = whole_tiles(tile);
       TRY_VOID(make_grid());
     }
     // Tiles that read the same packed columns are for one thread, where there are enough others.
@@ -81,17 +82,24 @@ class Tiling {
     }
   }
 
-  // Of bytes more columns when they are shallow, cut evenly.
+  // Of bytes more columns, cut evenly into whole tiles of the kernels. Where rows become bytes
+  // first they do so anew for every tile of columns: the more the shallower.
   int64_t columns_of_main() const {
-    int64_t all = s_.extent[size_t(main_->column)];
-    if (main_->kind != DotPlan::Kind::bytes && !main_->weights.is_own())
+    const int64_t all = std::max<int64_t>(s_.extent[size_t(main_->column)], 1);
+    int64_t most = kByteColumns;
+    if (main_->weights.is_own())
+      most =
+          std::clamp<int64_t>(kOwnWeights / std::max<int64_t>(depth_, 1), kDotColumns, kOwnColumns);
+    else if (main_->kind != DotPlan::Kind::bytes)
       return std::min(all, kDotColumns);
-    // Rows become bytes anew for every tile of columns.
-    int64_t widest = main_->weights.is_own() ? kOwnColumns : 512;
-    int64_t bytes = main_->weights.is_own() ? kOwnWeights : 32768;
-    int64_t most = std::clamp<int64_t>(bytes / std::max<int64_t>(depth_, 1), kDotColumns, widest);
-    all = std::max<int64_t>(all, 1);
-    return pieces(all, pieces(all, most));
+    return whole_tiles(pieces(all, pieces(all, most)));
+  }
+  // At least so many columns, of whole tiles of the main dot's kernels.
+  int64_t whole_tiles(int64_t columns) const {
+    const bool of_bytes = main_->kind == DotPlan::Kind::bytes || main_->weights.is_own();
+    const DotTile best = of_bytes ? s_.table->dot_i8.tiles[0] : s_.table->dot_f32.tiles[0];
+    const int64_t wide = best.panels * kPanelColumns;
+    return pieces(columns, wide) * wide;
   }
 
   // How many indices of all axes but the main dot's columns a tile may have. A shallow dot takes
@@ -102,17 +110,11 @@ class Tiling {
       return std::clamp<int64_t>(kKeptRow / kept, kKeptRows, kDotRows);
     }
     if (main_) {
-      const int64_t deep = main_->kind == DotPlan::Kind::bytes && is_one_run() ? 1024 : 256;
+      const int64_t deep = main_->kind == DotPlan::Kind::bytes ? 1024 : 256;
       return kDotRows * std::clamp<int64_t>(deep / std::max<int64_t>(depth_, 1), 1, deep / 64);
     }
     if (int64_t bytes = only_slides()) return kWindowBytes / bytes;
     return std::max<int64_t>(1, kPlainTile / std::max<int64_t>(kept_by_index(), 1));
-  }
-
-  // Steps of the main dot that lie behind each other, so that rows need one pointer each.
-  bool is_one_run() const {
-    return std::count_if(main_->depth.begin(), main_->depth.end(),
-                         [&](AxisId a) { return s_.extent[size_t(a)] > 1; }) <= 1;
   }
 
   // Where all columns of the main dot are in each tile, and packed once: elements of a row of the

@@ -107,8 +107,21 @@ Result<void> Worker::dot_bytes(const Instruction& i, const DotPlan& plan) {
   const float* scale = scales_of(bytes, &call.scale_step);
   call.to = bytes.to;
   call.again = bytes.is_again ? &again : nullptr;
+  // The panels of the file behind those at hand are asked for by all calls of these, evenly.
+  const int64_t panel_count =
+      here ? 0
+           : pieces(p_.shapes[size_t(load.buffer)].sizes.back() - index_base(load.index.back()),
+                    kPanelColumns);
+  const int64_t steps = std::max<int64_t>(1, table.segments * pieces(table.length, 4));
+  int64_t asked = 0;  // by a call
   each_block(table, table_.dot_i8, columns, depth, [&](const RowBlock& b) {
     call.b = panels + b.panel * panel_bytes;
+    if (b.call == 0) {
+      const int64_t next = std::min(b.panels, panel_count - b.panel - b.panels);
+      asked = b.calls < 2 || next <= 0 ? 0 : next * panel_bytes / b.calls;
+      call.next_step = pieces(asked, steps);
+    }
+    call.next = asked ? call.b + b.panels * panel_bytes + b.call * asked : nullptr;
     call.columns = b.columns;
     call.bias = bias ? bias + b.column : nullptr;
     call.bias_f32 = bias_f32 ? bias_f32 + b.column : nullptr;

@@ -57,6 +57,7 @@ struct RowBlock {
   int64_t row, rows, panel, panels, column;
   int32_t columns;
   int64_t c_stride, added_stride;
+  int64_t call, calls;  // which one of those of the same panels that follow one another
 };
 // Calls f(RowBlock) for tiles of all rows and columns, of integer weights. Few of them stay near
 // while rows pass, and results are written whole; else rows stay.
@@ -76,14 +77,17 @@ void each_block(const RowTable<T>& table, const Kernels& kernels, int64_t column
     f(static_cast<const RowBlock&>(block));
   };
   auto each_rows = [&](auto body) {
-    for (block.row = 0; block.row < table.rows; block.row += block.rows) {
+    block.call = 0;
+    for (block.row = 0; block.row < table.rows; block.row += block.rows, block.call++) {
       int64_t left = table.rows - block.row;
       block.rows = table.even_rows(block.row, pieces(left, pieces(left, blocking.tile.rows)),
                                    &block.c_stride, &block.added_stride);
       body();
     }
   };
-  if (depth * columns <= kNearBytes)
+  const bool near = depth * columns <= kNearBytes;
+  block.calls = near ? 1 : pieces(table.rows, blocking.tile.rows);
+  if (near)
     each_rows([&] {
       for (int64_t group = 0; group < groups; group++) at_group(group);
     });
