@@ -71,17 +71,15 @@ void dot_f32(const DotF32& d) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) a[r] = rows[r];
     rows += R;
-    const T* panel[P];
-#pragma GCC unroll 4
-    for (int p = 0; p < P; p++) panel[p] = b + p * panel_stride;
-    b += length * kPanel;
-    for (int64_t k = 0; k < length; k++) {
+    for (int64_t k = 0; k < length; k++, b += kPanel) {
       if constexpr (R > 1) __builtin_prefetch(next, 0, 2);
       next += next_step;
+      // One register for all panels: the compiler would take one for each, more than there are.
+      if constexpr (P > 2) __asm__("" : "+r"(b));
       F row[V];
 #pragma GCC unroll 64
       for (int v = 0; v < V; v++)
-        row[v] = Stored::load(panel[v / kPerPanel] + k * kPanel + v % kPerPanel * W);
+        row[v] = Stored::load(b + v / kPerPanel * panel_stride + v % kPerPanel * W);
 #pragma GCC unroll 16
       for (int r = 0; r < R; r++) {
         F x = Simd::set(a[r][k]);

@@ -5,7 +5,7 @@ namespace sconce::tile {
 namespace {
 
 constexpr int kDotRows[4] = {12, 12, 8, 6};
-constexpr DotTile kDotTiles[] = {{8, 3}, {12, 2}, {6, 4}, {12, 1}};
+constexpr DotTile kDotTiles[] = {{8, 3}, {6, 4}, {12, 2}, {12, 1}};
 constexpr DotTile kDotHalfTiles[] = {{8, 3}, {8, 2}};
 constexpr DotTile kDotI8Tiles[] = {{6, 4}, {8, 3}, {8, 2}, {12, 1}};
 
