@@ -36,6 +36,17 @@ struct Storage<bf16_t> {
   template <class T> static bf16_t store(T value) { return to_bf16(float(value)); }
 };
 
+template <>
+struct Storage<f8e5m2_t> {
+  template <class T> static T load(f8e5m2_t value) { return T(to_float(value)); }
+  template <class T> static f8e5m2_t store(T value) { return to_f8e5m2(float(value)); }
+};
+template <>
+struct Storage<f8e4m3fn_t> {
+  template <class T> static T load(f8e4m3fn_t value) { return T(to_float(value)); }
+  template <class T> static f8e4m3fn_t store(T value) { return to_f8e4m3fn(float(value)); }
+};
+
 template <class Visitor>
 void visit_storage(DType dtype, Visitor visitor) {
   switch (dtype) {
@@ -49,6 +60,8 @@ void visit_storage(DType dtype, Visitor visitor) {
     case DType::u64: return visitor(uint64_t{});
     case DType::f16: return visitor(f16_t{});
     case DType::bf16: return visitor(bf16_t{});
+    case DType::f8e5m2: return visitor(f8e5m2_t{});
+    case DType::f8e4m3fn: return visitor(f8e4m3fn_t{});
     case DType::f32: return visitor(float{});
     case DType::f64: return visitor(double{});
     case DType::b8: return visitor(bool{});
@@ -269,7 +282,7 @@ Status run_elementwise(Span<const Value* const> operands, DType dtype, Tensor& o
   auto is_f8 = [](DType t) { return t == DType::f8e5m2 || t == DType::f8e4m3fn; };
   bool f8 = is_f8(dtype) || is_f8(out.dtype);
   for (const Value* operand : operands) f8 |= operand->is_tensor() && is_f8(operand->tensor->dtype);
-  if (f8) return SCONCE_FAIL(Code::unsupported, diagnostic, "8-bit floats are not supported here");
+  if (f8 && !functions.of_f8) return SCONCE_FAIL(Code::unsupported, diagnostic, "8-bit floats are not supported here");
   switch (compute) {
     case Compute::f32:
       return run_typed<float>(operands, dtype, out, function, functions.exact_numbers, parameters,

@@ -48,6 +48,7 @@ struct BlockFunctions {
   // div: f16 / 1e10 is 0, not f16 / inf).
   bool exact_numbers = false;
   BlockFunction complex = nullptr;  // in Complex
+  bool of_f8 = false;               // operands and out may be floats of 8 bits
 };
 
 // Each operand is a tensor, or a number (broadcast). All are converted to the compute type of

@@ -4,7 +4,8 @@
 // constants it comes from, or take from a small allowance (masks, tables of positions). A large
 // constant is not stored a second time in another form while something still uses the first.
 // Intermediate results are dropped as soon as all who use them are folded. Quantised weights stay
-// integers, but for targets that compute with numbers.
+// integers, but for targets that compute with numbers. Floats of 8 bits become numbers for all:
+// nobody computes with them, and stock does not even convert them.
 #include <algorithm>
 #include <cstring>
 
@@ -13,6 +14,7 @@
 #include "ops/def.h"
 #include "ops/prim/prim.h"
 #include "ops/traits.h"
+#include "passes/match.h"
 #include "passes/pipeline.h"
 #include "passes/rewrite.h"
 
@@ -106,6 +108,15 @@ class Folder {
            !node.op.starts_with("aten::empty") && !(keeps_integers_ && widens_weights(*op));
   }
 
+  // True when a result is wanted however much larger it is.
+  bool widens_numbers(const Node& node) const {
+    const Op* op = find_op(node.op);
+    if (op && widens_weights(*op)) return true;
+    if (node.op != "aten::_to_copy") return false;
+    const Type& from = graph_.type(Matcher::value(node, 0));
+    return from.tensor.dtype == DType::f8e5m2 || from.tensor.dtype == DType::f8e4m3fn;
+  }
+
   // Bytes of all results; nullopt when they are not fixed.
   std::optional<uint64_t> result_bytes(const Node& node) const {
     uint64_t total = 0;
@@ -167,10 +178,10 @@ class Folder {
     uint64_t from = 0;
     Graph::for_each_use(node, [&](ValueId used) { from += from_bytes_[size_t(used)]; });
     uint64_t growth = 0;
+    const bool widens = widens_numbers(node);
     if (*bytes > kSmallBytes) {
       if (shares_large(node, *bytes)) return false;
-      const Op* op = find_op(node.op);
-      if (*bytes > 2 * from && !(op && widens_weights(*op))) growth = *bytes;
+      if (*bytes > 2 * from && !widens) growth = *bytes;
       if (growth > allowance_) return false;
     }
     Result<std::vector<EvalValue>> results = evaluator_.run_node(graph_, node, values_);
@@ -181,7 +192,7 @@ class Folder {
         if (!fits(*tensor, graph_.type(node.results[r]))) return false;
       values_[result] = std::move((*results)[r]);
       known_[result] = 1;
-      from_bytes_[result] = std::max(from, std::min(*bytes, kSmallBytes));
+      from_bytes_[result] = widens ? *bytes : std::max(from, std::min(*bytes, kSmallBytes));
     }
     if (must_stay(node)) return false;
     allowance_ -= growth;

@@ -119,6 +119,12 @@ def weights_only(dtype, granularity):
     return IntxWeightOnlyConfig(weight_dtype=dtype, granularity=granularity)
 
 
+def weights_f8():
+    from torchao.quantization import Float8WeightOnlyConfig
+
+    return Float8WeightOnlyConfig()
+
+
 def granularity(name, *args):
     from torchao.quantization import granularity as kinds
 
@@ -173,6 +179,7 @@ CASES = {
         torch.int8, granularity("PerAxis", 0)))), 1, STEP),
     "weights_int4_groups": (rows(lambda m, x: with_torchao(m, x, weights_only(
         torch.int4, granularity("PerGroup", 32)))), 1, STEP),
+    "weights_f8": (rows(lambda m, x: with_torchao(m, x, weights_f8())), 1, STEP),
 }
 
 

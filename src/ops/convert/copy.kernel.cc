@@ -10,7 +10,7 @@ namespace {
 
 struct Same { template <class T> T operator()(T x) const { return x; } };
 constexpr BlockFunctions kSame = {block_of<float, Same, 1>, block_of<double, Same, 1>,
-                                  block_of<int64_t, Same, 1>};
+                                  block_of<int64_t, Same, 1>, false, nullptr, true};
 
 bool same_layout(const Tensor& a, const Tensor& b) {
   if (a.rank != b.rank) return false;
@@ -74,11 +74,8 @@ Status copy_tensor(const Tensor& from, Tensor& out, Diagnostic* diagnostic) {
     else if (uint64_t bytes = tensor_bytes(out)) memmove(out.data, from.data, size_t(bytes));
     return kOk;
   }
-  auto known = [](DType dtype) {
-    return dtype_category(dtype) != DTypeCategory::complex && dtype != DType::f8e5m2 &&
-           dtype != DType::f8e4m3fn;
-  };
-  if (!known(from.dtype) || !known(out.dtype))
+  auto is_complex = [](DType dtype) { return dtype_category(dtype) == DTypeCategory::complex; };
+  if (is_complex(from.dtype) || is_complex(out.dtype))
     return SCONCE_FAIL(Code::unsupported, diagnostic, "conversion from %s to %s is not supported",
                        dtype_name(from.dtype), dtype_name(out.dtype));
   // Computing in the type of the source keeps every element exact until it is stored.
