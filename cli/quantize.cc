@@ -82,11 +82,11 @@ void add_quantize(CLI::App& app) {
   auto options = std::make_shared<Options>();
   QuantizeOptions& quantize = options->quantize;
   CLI::App* command = app.add_subcommand(
-      "quantize", "Compile a float model (.pt2) to a program (.pte) of int8 or int4");
+      "quantize", "Make a float model (.pt2) a program (.pte), or a .pt2, of int8 or int4");
   command->add_option("input", options->input, "IN.pt2, or METHOD=IN.pt2")->required();
   command
       ->add_option("-o,--output", options->output,
-                   "The .pte to write; replaced whole or not at all")
+                   "The .pte to write, or a .pt2 for torch; replaced whole or not at all")
       ->required();
   command->add_option("--calibrate", options->samples,
                       "Samples of the model's inputs: a .safetensors with input.0, input.1, ... "
@@ -145,6 +145,7 @@ void add_quantize(CLI::App& app) {
       "  sconce quantize bert.pt2 -o bert.pte --scheme int8-dynamic\n"
       "  sconce quantize bert.pt2 -o bert.pte --scheme int4-dynamic-g32 --calibrate texts/ \\\n"
       "      --max-error 0.1 --report bert.html\n"
+      "  sconce quantize bert.pt2 -o bert.int8.pt2 --scheme int8-dynamic\n"
       "  sconce quantize llama.pt2 -o llama.pte --target cpu --scheme float --kv-cache int8");
   command->callback([options] {
     bool json = options->json;

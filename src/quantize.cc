@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "compile_normalized.h"
+#include "emit/pt2/emit_pt2.h"
 #include "import/import.h"
 #include "passes/passes.h"
 #include "passes/pipeline.h"
@@ -71,8 +72,9 @@ Result<void> check_options(const QuantizeOptions& options) {
 
 class Quantizer {
  public:
-  Quantizer(const QuantizeOptions& options, QuantizeReport& report)
-      : options_(options), report_(report) {}
+  // for_torch: the result is a .pt2 instead of a program.
+  Quantizer(const QuantizeOptions& options, bool for_torch, QuantizeReport& report)
+      : options_(options), for_torch_(for_torch), report_(report) {}
 
   Result<std::vector<uint8_t>> run(const CompileInput& input,
                                    const std::vector<CalibrationFile>& files) {
@@ -331,6 +333,7 @@ class Quantizer {
 
   Result<std::vector<uint8_t>> compiled() {
     TRY(std::unique_ptr<Program> made, placed(layers_));
+    if (for_torch_) return emit_pt2(*made);
     return compile_normalized(std::move(made), compile_options());
   }
 
@@ -625,6 +628,7 @@ class Quantizer {
   }
 
   const QuantizeOptions& options_;
+  const bool for_torch_;
   QuantizeReport& report_;
   Scheme scheme_;
   Observer observer_ = Observer::mse;
@@ -660,7 +664,7 @@ bool quantize_file(const CompileInput& input, const std::vector<CalibrationFile>
     if (error) *error = {int(problem.code), problem.text};
     return false;
   };
-  auto file = Quantizer(options, told).run(input, samples);
+  auto file = Quantizer(options, output.ends_with(".pt2"), told).run(input, samples);
   if (!file.ok()) return fail(file.error());
   if (Result<void> saved = save_file(output, Bytes(*file)); !saved.ok()) return fail(saved.error());
   std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;

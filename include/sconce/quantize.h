@@ -92,6 +92,9 @@ struct QuantizationScheme {
 };
 std::vector<QuantizationScheme> quantization_schemes();
 
+// Writes a program for options.target, or, where `output` ends with ".pt2", an archive that
+// torch.export.load opens: quantised weights and `quantized_decomposed` operators around those of the
+// float model, as PT2E has them, of one method with fixed sizes. compile() takes it like any other.
 // False with `error` filled when nothing was written. `report` may be null. Schemes with fixed
 // ranges of activations need samples; so do the measurements, which are left out without any.
 bool quantize_file(const CompileInput& input, const std::vector<CalibrationFile>& samples,

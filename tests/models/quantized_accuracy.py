@@ -9,7 +9,8 @@ minilm: sentence embeddings with real weights, sentence_pairs.tsv beside this fi
 silero: speech or not for every 32 ms of examples/silero_vad/speech.wav; % of decisions that stay.
 
 Ranges are found on other inputs than the ones that are judged, the same for both. PT2E's graphs run in torch;
-ours run on our runtime from files for --target. `weights` and `file` are sizes as shares of the float ones.
+ours run on our runtime from files for --target. `weights` and `file` are sizes as shares of the float ones,
+`safetensors` and `packed` those of the state that a .pt2 has, as a file and after `sconce tensors pack`.
 Exit code 1 when ours misses a bar or is less accurate than PT2E.
 """
 
@@ -222,6 +223,24 @@ def run_ours(model: Model, sconce, pte, work) -> dict:
     return model.judge(torch.cat(outputs))
 
 
+def packed(sconce, work, state, name) -> tuple[int, int]:
+    """Bytes of a state as .safetensors, and of that packed."""
+    from safetensors.torch import save_file
+
+    plain, small = work / f"{name}.safetensors", work / f"{name}.packed.safetensors"
+    save_file({key: value.detach().clone().contiguous() for key, value in state.items()}, plain)
+    compare.run_cli(sconce, "tensors", "pack", plain, "-o", small)
+    return plain.stat().st_size, small.stat().st_size
+
+
+def quantized_state(path) -> dict:
+    """What `sconce quantize -o MODEL.pt2` saved."""
+    import torch.ao.quantization.fx._decomposed  # noqa: F401  registers operators
+    import executorch.exir.passes._quant_patterns_and_replacements  # noqa: F401
+
+    return torch.export.load(path).state_dict
+
+
 def main() -> int:
     models = {"digits": digits, "minilm": minilm, "silero": silero}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -249,12 +268,13 @@ def main() -> int:
             data.mkdir(exist_ok=True)
             for i, inputs in enumerate(model.calibrate):
                 save_tensors(data / f"{i}.safetensors", "input", [t.contiguous() for t in inputs])
+            float_bytes, float_packed = packed(sconce, work, model.module.state_dict(), name)
             for scheme in options.schemes or model.schemes:
                 pte = work / f"{name}.{scheme}.pte"
-                done = subprocess.run(
-                    [sconce, "quantize", work / f"{name}.pt2", "-o", pte, "--scheme", scheme, "--target",
-                     options.target, "--calibrate", data, "--report", pte.with_suffix(".html"), "--json",
-                     *(f"--{o}" for o in options.option)], capture_output=True, text=True, timeout=1800)
+                command = [sconce, "quantize", work / f"{name}.pt2", "-o", pte, "--scheme", scheme, "--target",
+                           options.target, "--calibrate", data, "--report", pte.with_suffix(".html"), "--json",
+                           *(f"--{o}" for o in options.option)]
+                done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
                 if done.returncode:
                     print(f"  {scheme}: {done.stderr.strip()}", flush=True)
                     missed.append(f"{name} {scheme}: {done.stderr.strip()}")
@@ -266,10 +286,15 @@ def main() -> int:
                        "weights": report["weight_bytes_after"] / report["weight_bytes_before"],
                        "file": report["file_bytes_after"] / report["file_bytes_before"],
                        "seconds": report["seconds"]}
+                compare.run_cli(*command[:3], "-o", pte.with_suffix(".pt2"), *command[5:], "--no-sensitivity")
+                bytes_, small = packed(sconce, work, quantized_state(pte.with_suffix(".pt2")), f"{name}.{scheme}")
+                row |= {"safetensors": bytes_ / float_bytes, "packed": small / float_bytes,
+                        "float_packed": float_packed / float_bytes}
                 rows.append(row)
                 text = "  ".join(f"{k} {v:.4f}" + (f" (PT2E {theirs[k]:.4f})" if theirs else "")
                                  for k, v in ours.items())
                 print(f"  {scheme:<18}{text}  weights {row['weights']:.3f}  file {row['file']:.3f}  "
+                      f"safetensors {row['safetensors']:.3f} packed {row['packed']:.3f}  "
                       f"{row['seconds']:.1f} s", flush=True)
                 for key, bar in model.bars.get(scheme, {}).items():
                     least = base[key] + bar if bar < 0 else bar

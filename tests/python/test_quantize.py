@@ -134,6 +134,36 @@ def test_answers_like_the_float_model(model, target, sconce):
             assert layer["why_float"] or layer["sqnr_alone_db"] > 8
 
 
+def test_writes_archives_that_torch_loads(model, sconce):
+    """A .pt2 answers in torch like the float model, and compiled like the program that is written at once."""
+    import torch.ao.quantization.fx._decomposed  # noqa: F401  registers operators
+    pytest.importorskip("executorch.exir.passes._quant_patterns_and_replacements")
+    x = load_file(model / "inputs.safetensors")["input.0"]
+    wanted = load_file(model / "expected.safetensors")["output.0"]
+    for scheme, limit in LIMITS.items():
+        assert quantize(sconce, model, "--scheme", scheme, "--target", "cpu").returncode == 0
+        at_once = relative_error(sconce, model), load_file(model / "got.safetensors")["output.0"]
+        done = quantize(sconce, model, "--scheme", scheme, out="out.pt2")
+        assert done.returncode == 0, done.stderr
+        program = torch.export.load(model / "out.pt2")
+        answer = program.module()(x)
+        assert (answer - wanted).norm() < limit * wanted.norm(), scheme
+        assert any(t.dtype in (torch.int8, torch.uint8) for t in program.state_dict.values())
+        compare.run_cli(sconce, "compile", model / "out.pt2", "-o", model / "again.pte", "--target", "cpu")
+        assert relative_error(sconce, model, "again.pte") == at_once[0], scheme
+        assert torch.equal(load_file(model / "got.safetensors")["output.0"], at_once[1]), scheme
+
+
+def test_refuses_archives_of_sizes_that_change(sconce, tmp_path):
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(nn.Linear(16, 8).eval(), (torch.randn(2, 16),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, tmp_path / "model.pt2")
+    (tmp_path / "out.pt2").write_text("as before")
+    done = quantize(sconce, tmp_path, "--scheme", "int8w", samples=None, out="out.pt2")
+    assert done.returncode == 5 and "a size that changes" in done.stderr, done.stderr
+    assert (tmp_path / "out.pt2").read_text() == "as before"
+
+
 @pytest.mark.parametrize("name", SHORT)
 def test_models_of_16_bits_are_quantised_as_those_of_f32(name, sconce, tmp_path):
     folder = exported(name, tmp_path)

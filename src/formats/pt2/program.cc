@@ -15,27 +15,21 @@ using json::optional_field;
 constexpr int kSchemaMajor = 8;
 
 // Element types by the file's numbers, which are not ATen's.
+struct NumberedType {
+  int number;
+  DType dtype;
+};
+constexpr NumberedType kTypes[] = {
+    {1, DType::u8},   {2, DType::i8},        {3, DType::i16},     {4, DType::i32},
+    {5, DType::i64},  {6, DType::f16},       {7, DType::f32},     {8, DType::f64},
+    {10, DType::c64}, {11, DType::c128},     {12, DType::b8},     {13, DType::bf16},
+    {28, DType::u16}, {29, DType::f8e4m3fn}, {30, DType::f8e5m2}, {34, DType::u32},
+    {35, DType::u64},
+};
 std::optional<DType> to_dtype(int64_t number) {
-  switch (number) {
-    case 1: return DType::u8;
-    case 2: return DType::i8;
-    case 3: return DType::i16;
-    case 4: return DType::i32;
-    case 5: return DType::i64;
-    case 6: return DType::f16;
-    case 7: return DType::f32;
-    case 8: return DType::f64;
-    case 10: return DType::c64;
-    case 11: return DType::c128;
-    case 12: return DType::b8;
-    case 13: return DType::bf16;
-    case 28: return DType::u16;
-    case 29: return DType::f8e4m3fn;
-    case 30: return DType::f8e5m2;
-    case 34: return DType::u32;
-    case 35: return DType::u64;
-    default: return std::nullopt;
-  }
+  for (const NumberedType& type : kTypes)
+    if (type.number == number) return type.dtype;
+  return std::nullopt;
 }
 
 // Those of the schema that have no DType.
@@ -798,6 +792,12 @@ class Reader : public json::JsonReader {
 };
 
 }  // namespace
+
+int dtype_number(DType dtype) {
+  for (const NumberedType& type : kTypes)
+    if (type.dtype == dtype) return type.number;
+  return 0;  // unknown
+}
 
 Result<Program> read_program(simdjson::dom::element root, const ReadOptions& options,
                              Storage& storage) {

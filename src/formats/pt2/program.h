@@ -10,6 +10,9 @@
 
 namespace sconce::pt2 {
 
+// The file's number of an element type, which is not ATen's.
+int dtype_number(DType dtype);
+
 // Everything but the name and the weights. Names are resolved within the graph and the signature.
 Result<Program> read_program(simdjson::dom::element root, const ReadOptions& options,
                              Storage& storage);
