@@ -146,6 +146,8 @@ def test_writes_archives_that_torch_loads(model, sconce):
         done = quantize(sconce, model, "--scheme", scheme, out="out.pt2")
         assert done.returncode == 0, done.stderr
         program = torch.export.load(model / "out.pt2")
+        traces = [node.meta.get("stack_trace") or "" for node in program.graph.nodes]
+        assert any('File "test_quantize.py", line' in trace for trace in traces)
         answer = program.module()(x)
         assert (answer - wanted).norm() < limit * wanted.norm(), scheme
         assert any(t.dtype in (torch.int8, torch.uint8) for t in program.state_dict.values())

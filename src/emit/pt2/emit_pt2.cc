@@ -16,6 +16,18 @@ constexpr std::string_view kTorchVersion = "2.13.0";
 using pt2::Argument;
 using Kind = Argument::Kind;
 
+// "model.py:12: y = x + 1" as Python prints a frame.
+std::string frame_of(const std::string& source) {
+  const size_t colon = source.find(':');
+  const size_t end = source.find_first_not_of("0123456789", colon + 1);
+  if (colon == std::string::npos || end == colon + 1) return source;
+  std::string frame = "File \"" + source.substr(0, colon) + "\", line " +
+                      source.substr(colon + 1, end - colon - 1) + ", in forward";
+  if (end != std::string::npos && source.compare(end, 2, ": ") == 0)
+    frame += "\n    " + source.substr(end + 2);
+  return frame;
+}
+
 class Emitter {
  public:
   explicit Emitter(const Program& program)
@@ -364,7 +376,7 @@ class Emitter {
     else if (!from.results.empty())
       to.name = unique(from.op.substr(from.op.find("::") + 2));
     to.outputs = list(std::move(results));
-    if (!from.source.empty()) to.stack_trace = from.source;
+    if (!from.source.empty()) to.stack_trace = text(frame_of(from.source));
     nodes_.push_back(to);
     return {};
   }
