@@ -28,6 +28,15 @@ std::string frame_of(const std::string& source) {
   return frame;
 }
 
+// True when a specification of arguments has no containers but the pair of positional and keyword
+// arguments.
+bool is_flat(std::string_view in_spec) {
+  int containers = 0;
+  for (size_t at = 0; (at = in_spec.find("\"type\": \"", at)) != std::string_view::npos; at++)
+    containers++;
+  return containers <= 3;
+}
+
 class Emitter {
  public:
   explicit Emitter(const Program& program)
@@ -339,11 +348,51 @@ class Emitter {
     return a;
   }
 
+  static bool is_number(const Argument& a) {
+    return a.kind == Kind::integer || a.kind == Kind::floating || a.kind == Kind::boolean;
+  }
+  // Operators to which torch passes numbers where their schema has tensors.
+  static bool takes_numbers(std::string_view op) {
+    for (std::string_view name : {"add", "sub", "mul", "div", "floor_divide"})
+      if (op == "aten::" + std::string(name) || op.starts_with("aten::" + std::string(name) + "."))
+        return true;
+    return false;
+  }
+  // A number as a tensor without dims, which does not change the type that comes out.
+  Argument tensor_of(const Argument& number, const Type& result) {
+    pt2::TensorMeta meta;
+    meta.device.type = "cpu";
+    meta.storage_offset = {{}, 0};
+    meta.dtype =
+        number.kind == Kind::integer   ? DType::i64
+        : number.kind == Kind::boolean ? DType::b8
+        : result.is_tensor() && dtype_category(result.tensor.dtype) == DTypeCategory::floating
+            ? result.tensor.dtype
+            : DType::f32;
+    Argument dtype;
+    dtype.kind = Kind::dtype;
+    dtype.dtype = meta.dtype;
+    pt2::Node node;
+    node.target = "torch.ops.aten.scalar_tensor.default";
+    node.inputs = kept(arguments_, {{"s", false, number}, {"dtype", true, dtype}});
+    Argument made;
+    made.kind = Kind::tensor;
+    made.name = node.name = unique("number");
+    node.outputs = list({made});
+    tensors_.push_back({made.name, meta});
+    nodes_.push_back(node);
+    return made;
+  }
+
   Result<void> node(const Node& from) {
-    const Op* op = find_op(from.op);
+    // Tensors are contiguous here where torch's may be views with strides, of which not all can be
+    // views of another shape.
+    const bool is_view = from.op == "aten::view" || from.op == "aten::_unsafe_view";
+    const Op* op = find_op(is_view ? "aten::reshape" : from.op);
     if (!op || from.op.starts_with("sconce::"))
       return error(Code::unsupported,
-                   "{} is no operator that torch has: it is not written to a .pt2", from.op);
+                   "{} is not written to a .pt2: it is no operator of tensors that torch has",
+                   from.op);
     pt2::Node to;
     // "aten::add.Tensor" and "aten::relu" are torch.ops.aten.add.Tensor and ...relu.default.
     std::string target = op->name;
@@ -356,6 +405,9 @@ class Emitter {
       if (schema.keyword_only && schema.has_default && schema.default_value == from.arguments[i])
         continue;
       TRY(Argument value, argument(from.arguments[i], schema.type, from.op));
+      if (is_number(value) && !takes_numbers(from.op) &&
+          (schema.type == "Tensor" || schema.type == "Tensor?"))
+        value = tensor_of(value, graph_.type(from.results[0]));
       arguments.push_back({schema.name, schema.keyword_only, value});
     }
     to.inputs = kept(arguments_, std::move(arguments));
@@ -389,8 +441,10 @@ class Emitter {
     call.has_signature = true;
     call.in_spec = method_.in_spec;
     call.out_spec = method_.out_spec;
-    std::vector<std::string_view> argument_names(method_.input_names.begin(),
-                                                 method_.input_names.end());
+    // Names of the inputs are those of the arguments unless these are lists or dictionaries.
+    std::vector<std::string_view> argument_names;
+    if (is_flat(method_.in_spec))
+      argument_names.assign(method_.input_names.begin(), method_.input_names.end());
     call.argument_names = argument_names;
     const pt2::Named<int64_t> opset[] = {{"aten", 10}};
     pt2::Program p;

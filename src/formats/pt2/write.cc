@@ -417,7 +417,10 @@ class Writer {
     out += ", \"out_spec\": ";
     string(call.out_spec);
     out += ", \"forward_arg_names\": ";
-    list(call.argument_names, [&](std::string_view text) { string(text); });
+    if (call.argument_names.empty())
+      out += "null";
+    else
+      list(call.argument_names, [&](std::string_view text) { string(text); });
     out += "}}";
   }
 };
