@@ -156,6 +156,36 @@ def test_writes_archives_that_torch_loads(model, sconce):
         assert torch.equal(load_file(model / "got.safetensors")["output.0"], at_once[1]), scheme
 
 
+class Nested(nn.Module):
+    """Arguments in a dictionary, one of them fixed; results in one; a number where a tensor is; shapes of what
+    was transposed; several results of one operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(16, 32), nn.Linear(16, 4)
+
+    def forward(self, inputs, flag=True):
+        y = torch.where(inputs["mask"], self.up(inputs["x"]), -3.5)
+        left, right = y.transpose(1, 2).reshape(2, 6, 16).chunk(2, 1)
+        largest, where = torch.maximum(left, right.exp() if flag else right).max(2)
+        return {"y": self.down(left + 1), "largest": largest, "where": where}
+
+
+def test_writes_archives_of_nested_arguments(sconce, tmp_path):
+    import torch.ao.quantization.fx._decomposed  # noqa: F401
+    torch.manual_seed(0)
+    inputs = {"x": torch.randn(2, 3, 16), "mask": torch.rand(2, 3, 1) > 0.3}
+    program = torch.export.export(Nested().eval(), (inputs,), {"flag": True})
+    torch.export.save(program, tmp_path / "model.pt2")
+    done = quantize(sconce, tmp_path, "--scheme", "int8w", samples=None, out="out.pt2")
+    assert done.returncode == 0, done.stderr
+    answer, wanted = (p.module()(inputs, flag=True) for p in (torch.export.load(tmp_path / "out.pt2"), program))
+    assert list(answer) == list(wanted)
+    for name in ("y", "largest"):
+        assert (answer[name] - wanted[name]).norm() < 0.02 * wanted[name].norm(), name
+    assert answer["where"].dtype == torch.int64
+
+
 def test_refuses_archives_of_sizes_that_change(sconce, tmp_path):
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(nn.Linear(16, 8).eval(), (torch.randn(2, 16),), dynamic_shapes=({0: batch},))
